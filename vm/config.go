@@ -1,0 +1,159 @@
+package vm
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+)
+
+// MaxConfigSize bounds the canonical form of a Config, in bytes.
+const MaxConfigSize = 64 << 10
+
+// Config is the one measured document of a machine: its SHA-256 is bound at
+// launch (MR_CONFIG_ID, HOST_DATA) and at boot (RTMR3 event config-hash).
+// Whatever a host passes that is not in it is untrusted.
+type Config struct {
+	Version     int      `json:"version"`              // 1
+	ComposeHash Hash     `json:"compose_hash"`         // SHA-256 of the raw compose file
+	FilesHash   *Hash    `json:"files_hash,omitempty"` // SHA-256 of the files archive, if there is one
+	Service     string   `json:"service"`              // KMS service id, "<owner address>/<name>"
+	KMS         KMS      `json:"kms"`
+	InstanceID  string   `json:"instance_id"` // vm_uid: 32 lower-case hex digits
+	Disk        Disk     `json:"disk"`
+	TLS         string   `json:"tls"`              // "self": a key per boot, bound in every quote
+	Open        []string `json:"open"`             // endpoints that strangers may read, sorted
+	Images      string   `json:"images"`           // "digest" or "tag"
+	GPU         string   `json:"gpu"`              // "none" or "attest"
+	Egress      []string `json:"egress,omitempty"` // host:port; empty: everything
+}
+
+// KMS names the key manager whose keys a machine accepts.
+type KMS struct {
+	ChainID  string `json:"chain_id"`
+	GroupKey string `json:"group_key"` // hex of the 96-byte compressed BLS12-381 G2 point
+}
+
+// Disk says how the workload's data is stored.
+type Disk struct {
+	Ephemeral bool `json:"ephemeral"` // key drawn at boot, data lost at shutdown
+	Integrity bool `json:"integrity"` // dm-integrity below LUKS2
+}
+
+// The endpoints that Config.Open may name.
+var Endpoints = []string{"compose", "logs", "resources", "services"}
+
+var (
+	instancePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	servicePattern  = regexp.MustCompile(`^[a-z0-9]{1,90}/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+	chainPattern    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
+)
+
+// Canonical returns the bytes that are digested: JSON with the fields in the
+// order of the struct, no white space, no HTML escaping. ParseConfig accepts
+// nothing but these bytes.
+func (c Config) Canonical() ([]byte, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.Open == nil {
+		c.Open = []string{}
+	}
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(c); err != nil {
+		return nil, fmt.Errorf("encode VM config: %w", err)
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// Digest returns the SHA-256 of the canonical form.
+func (c Config) Digest() (Hash, error) {
+	b, err := c.Canonical()
+	if err != nil {
+		return Hash{}, err
+	}
+	return HashOf(b), nil
+}
+
+// ConfigID returns MR_CONFIG_ID for c: its digest, zero-padded to 48 bytes.
+func (c Config) ConfigID() (Register, error) {
+	var r Register
+	d, err := c.Digest()
+	copy(r[:], d[:])
+	return r, err
+}
+
+// ParseConfig reads a canonical Config. Unknown fields, another order, white
+// space and trailing bytes are errors: one config has one digest.
+func ParseConfig(b []byte) (Config, error) {
+	var c Config
+	if len(b) > MaxConfigSize {
+		return c, fmt.Errorf("VM config has %d bytes, want at most %d", len(b), MaxConfigSize)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&c); err != nil {
+		return c, fmt.Errorf("decode VM config: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return c, errors.New("decode VM config: trailing bytes after the document")
+	}
+	canonical, err := c.Canonical()
+	if err != nil {
+		return c, err
+	}
+	if !bytes.Equal(canonical, b) {
+		return c, errors.New("VM config is not in canonical form")
+	}
+	return c, nil
+}
+
+// Validate reports the first field that has no meaning.
+func (c Config) Validate() error {
+	key, keyErr := hex.DecodeString(c.KMS.GroupKey)
+	switch {
+	case c.Version != 1:
+		return fmt.Errorf("VM config: version is %d, want 1", c.Version)
+	case c.ComposeHash.IsZero():
+		return errors.New("VM config: compose_hash is missing")
+	case !servicePattern.MatchString(c.Service):
+		return fmt.Errorf("VM config: service is %q, want <owner>/<name> in lower case", c.Service)
+	case !chainPattern.MatchString(c.KMS.ChainID):
+		return fmt.Errorf("VM config: kms.chain_id is %q", c.KMS.ChainID)
+	case keyErr != nil || len(key) != 96 || hex.EncodeToString(key) != c.KMS.GroupKey:
+		return errors.New("VM config: kms.group_key is not the lower-case hex of a 96-byte group key")
+	case !instancePattern.MatchString(c.InstanceID):
+		return fmt.Errorf("VM config: instance_id is %q, want 32 lower-case hex digits", c.InstanceID)
+	case c.TLS != "self":
+		return fmt.Errorf("VM config: tls is %q, want self", c.TLS)
+	case c.Images != "digest" && c.Images != "tag":
+		return fmt.Errorf("VM config: images is %q, want digest or tag", c.Images)
+	case c.GPU != "none" && c.GPU != "attest":
+		return fmt.Errorf("VM config: gpu is %q, want none or attest", c.GPU)
+	case !slices.IsSorted(c.Open) || len(slices.Compact(slices.Clone(c.Open))) != len(c.Open):
+		return fmt.Errorf("VM config: open is %q, want a sorted list without repetition", c.Open)
+	}
+	for _, name := range c.Open {
+		if !slices.Contains(Endpoints, name) {
+			return fmt.Errorf("VM config: open names %q, want some of %q", name, Endpoints)
+		}
+	}
+	return nil
+}
+
+// NoInstance is the instance id of a template.
+const NoInstance = "00000000000000000000000000000000"
+
+// Template returns c with the instance id blanked. An owner registers the
+// registers of the template once; the KMS derives from it what each instance
+// must have measured, so that no register is ever a wildcard.
+func (c Config) Template() Config {
+	c.InstanceID = NoInstance
+	return c
+}

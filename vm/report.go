@@ -1,0 +1,46 @@
+package vm
+
+import (
+	"crypto/sha512"
+	"encoding/binary"
+)
+
+// Domain labels of report_data preimages. A quote made for one purpose means
+// nothing for another.
+const (
+	labelAttestation = "secretvm/v1/attestation"
+	labelRelease     = "secretvm/v1/release"
+)
+
+// AttestationReportData binds a fresh quote to the TLS key that serves it and
+// to the caller's nonce: SHA-512 over label, spki (SHA-256 of the DER of the
+// certificate's SubjectPublicKeyInfo) and nonce, each length-prefixed.
+func AttestationReportData(spki Hash, nonce []byte) [64]byte {
+	return sha512.Sum512(lengthPrefixed([]byte(labelAttestation), spki[:], nonce))
+}
+
+// Release is what a machine's quote says when it asks the KMS for keys.
+type Release struct {
+	ChainID    string
+	BlockHash  Hash
+	InstanceID string
+	HPKEKey    []byte // public key that answers are sealed to
+	SessionKey []byte // Ed25519 public key that signs later messages, 32 bytes
+}
+
+// ReportData is SHA-512 over the label and each field, length-prefixed.
+func (r Release) ReportData() [64]byte {
+	return sha512.Sum512(lengthPrefixed([]byte(labelRelease), []byte(r.ChainID), r.BlockHash[:],
+		[]byte(r.InstanceID), r.HPKEKey, r.SessionKey))
+}
+
+// lengthPrefixed joins parts, each behind its length as a big-endian uint32,
+// so that no two lists of parts give the same bytes.
+func lengthPrefixed(parts ...[]byte) []byte {
+	var out []byte
+	for _, p := range parts {
+		out = binary.BigEndian.AppendUint32(out, uint32(len(p)))
+		out = append(out, p...)
+	}
+	return out
+}
