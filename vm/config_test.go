@@ -1,0 +1,107 @@
+package vm
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func testConfig() Config {
+	return Config{
+		Version: 1, ComposeHash: HashOf([]byte("services: {}\n")), Service: "svm1owner/guestbook",
+		KMS:        KMS{ChainID: "secretvm-local-1", GroupKey: strings.Repeat("8a", 96)},
+		InstanceID: strings.Repeat("0f", 16), TLS: "self", Open: []string{"compose"}, Images: "digest", GPU: "none",
+	}
+}
+
+func TestConfigValidate(t *testing.T) {
+	tests := []struct {
+		name    string
+		change  func(*Config)
+		wantErr string
+	}{
+		{"good", func(*Config) {}, ""},
+		{"version", func(c *Config) { c.Version = 2 }, "version is 2"},
+		{"no compose", func(c *Config) { c.ComposeHash = Hash{} }, "compose_hash is missing"},
+		{"service without owner", func(c *Config) { c.Service = "guestbook" }, "want <owner>/<name>"},
+		{"service in capitals", func(c *Config) { c.Service = "svm1owner/Guestbook" }, "want <owner>/<name>"},
+		{"chain id", func(c *Config) { c.KMS.ChainID = "a b" }, "chain_id"},
+		{"short group key", func(c *Config) { c.KMS.GroupKey = "8a" }, "group_key"},
+		{"group key in capitals", func(c *Config) { c.KMS.GroupKey = strings.Repeat("8A", 96) }, "group_key"},
+		{"instance", func(c *Config) { c.InstanceID = "7" }, "instance_id"},
+		{"tls", func(c *Config) { c.TLS = "off" }, "tls is"},
+		{"images", func(c *Config) { c.Images = "any" }, "images is"},
+		{"gpu", func(c *Config) { c.GPU = "yes" }, "gpu is"},
+		{"unknown endpoint", func(c *Config) { c.Open = []string{"everything"} }, "open names"},
+		{"unsorted", func(c *Config) { c.Open = []string{"logs", "compose"} }, "sorted"},
+		{"repeated", func(c *Config) { c.Open = []string{"logs", "logs"} }, "sorted"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			c := testConfig()
+			tt.change(&c)
+			err := c.Validate()
+			if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) {
+				t.Fatalf("Validate() = %v, want an error with %q", err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestParseConfigAcceptsOneSpelling(t *testing.T) {
+	good, err := testConfig().Canonical()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseConfig(good); err != nil {
+		t.Fatalf("ParseConfig of the canonical form: %v", err)
+	}
+	tests := []struct{ name, in, wantErr string }{
+		{"newline at the end", string(good) + "\n", "canonical"},
+		{"second document", string(good) + "{}", "trailing"},
+		{"white space", strings.Replace(string(good), ":", ": ", 1), "canonical"},
+		{"unknown field", strings.Replace(string(good), `{"version"`, `{"extra":1,"version"`, 1), "unknown field"},
+		{"repeated field", strings.Replace(string(good), `{"version":1`, `{"version":1,"version":1`, 1), "canonical"},
+		{"another case", strings.Replace(string(good), `"tls"`, `"TLS"`, 1), "canonical"},
+		{"empty", "", "decode"},
+		{"too large", strings.Repeat(" ", MaxConfigSize+1), "at most"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, err := ParseConfig([]byte(tt.in)); err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Fatalf("ParseConfig = %v, want an error with %q", err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestTemplateDiffersOnlyInInstance(t *testing.T) {
+	a, b := testConfig(), testConfig()
+	b.InstanceID = strings.Repeat("1e", 16)
+	da, _ := a.Digest()
+	db, _ := b.Digest()
+	if da == db {
+		t.Fatal("two instances have the same config digest")
+	}
+	ta, _ := a.Template().Digest()
+	tb, _ := b.Template().Digest()
+	if ta != tb {
+		t.Fatal("two instances of one workload have different templates")
+	}
+}
+
+func FuzzParseConfig(f *testing.F) {
+	good, _ := testConfig().Canonical()
+	f.Add(good)
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := ParseConfig(b)
+		if err != nil {
+			return
+		}
+		again, err := c.Canonical()
+		if err != nil || !bytes.Equal(again, b) {
+			t.Fatalf("accepted %q, which encodes as %q (%v)", b, again, err)
+		}
+	})
+}
