@@ -1,0 +1,151 @@
+package compose
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// MaxArchiveSize bounds the whole config archive, padding included, in bytes.
+const MaxArchiveSize = 16 << 20
+
+// Names of the entries of an archive, in the order in which they must appear.
+const (
+	ConfigName  = "config.json"
+	ComposeName = "docker-compose.yaml"
+	FilesName   = "files.tar" // optional
+	HintsName   = "hints.json"
+)
+
+// Archive is what the host hands to a machine on its config disk. Config,
+// Compose and Files count only as far as their digests are measured; Hints is
+// never trusted.
+type Archive struct {
+	Config  []byte // canonical vm.Config
+	Compose []byte // raw compose file
+	Files   []byte // raw files archive; nil: there is none
+	Hints   Hints
+}
+
+// WriteTo writes the archive: one byte sequence for one Archive. It refuses
+// what ReadArchive would refuse.
+func (a Archive) WriteTo(w io.Writer) (int64, error) {
+	hints, err := a.Hints.encode()
+	if err != nil {
+		return 0, err
+	}
+	var buf bytes.Buffer
+	for _, e := range []struct {
+		name string
+		data []byte
+		max  int
+	}{
+		{ConfigName, a.Config, vm.MaxConfigSize},
+		{ComposeName, a.Compose, MaxComposeSize},
+		{FilesName, a.Files, MaxArchiveSize},
+		{HintsName, hints, maxHintsSize},
+	} {
+		if e.name == FilesName && e.data == nil {
+			continue
+		}
+		if err := checkEntry(e.name, len(e.data), e.max); err != nil {
+			return 0, fmt.Errorf("write config archive: %w", err)
+		}
+		header := ustarHeader(e.name, len(e.data))
+		buf.Write(header[:])
+		buf.Write(e.data)
+		buf.Write(make([]byte, padding(len(e.data))))
+	}
+	buf.Write(make([]byte, 2*blockSize))
+	if buf.Len() > MaxArchiveSize {
+		return 0, fmt.Errorf("write config archive: it has %d bytes, want at most %d: make the files archive smaller", buf.Len(), MaxArchiveSize)
+	}
+	n, err := buf.WriteTo(w)
+	if err != nil {
+		return n, fmt.Errorf("write config archive: %w", err)
+	}
+	return n, nil
+}
+
+// ReadArchive reads r to its end into memory, once. It accepts exactly what
+// WriteTo writes, followed by any number of zero bytes within MaxArchiveSize.
+func ReadArchive(r io.Reader) (Archive, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, MaxArchiveSize+1))
+	if err != nil {
+		return Archive{}, fmt.Errorf("read config archive: %w", err)
+	}
+	if len(raw) > MaxArchiveSize {
+		return Archive{}, fmt.Errorf("read config archive: more than %d bytes", MaxArchiveSize)
+	}
+	a, err := parseArchive(raw)
+	if err != nil {
+		return Archive{}, fmt.Errorf("read config archive: %w", err)
+	}
+	return a, nil
+}
+
+func parseArchive(raw []byte) (Archive, error) {
+	var a Archive
+	entry := &ustarReader{rest: raw}
+	var err error
+	if a.Config, err = entry.next(ConfigName, vm.MaxConfigSize); err != nil {
+		return a, err
+	}
+	if a.Compose, err = entry.next(ComposeName, MaxComposeSize); err != nil {
+		return a, err
+	}
+	if entry.at(FilesName) {
+		if a.Files, err = entry.next(FilesName, MaxArchiveSize); err != nil {
+			return a, err
+		}
+	}
+	hints, err := entry.next(HintsName, maxHintsSize)
+	if err != nil {
+		return a, err
+	}
+	if a.Hints, err = parseHints(hints); err != nil {
+		return a, err
+	}
+	return a, entry.end()
+}
+
+// Open parses the config and holds the other bytes against the digests in it.
+// It is the one comparison that ties a compose file to a machine's identity.
+func (a Archive) Open() (vm.Config, error) {
+	cfg, err := vm.ParseConfig(a.Config)
+	if err != nil {
+		return cfg, err
+	}
+	if got := vm.HashOf(a.Compose); got != cfg.ComposeHash {
+		return cfg, vm.Refuse(vm.CodeCompose, "the compose file is not the one that the VM config names").
+			On("compose_hash", got.String(), cfg.ComposeHash.String())
+	}
+	switch {
+	case cfg.FilesHash == nil && a.Files == nil:
+		return cfg, nil
+	case cfg.FilesHash == nil:
+		return cfg, vm.Refuse(vm.CodeConfig, "there is a files archive that the VM config does not name")
+	case a.Files == nil:
+		return cfg, vm.Refuse(vm.CodeConfig, "the files archive that the VM config names is missing")
+	}
+	if got := vm.HashOf(a.Files); got != *cfg.FilesHash {
+		return cfg, vm.Refuse(vm.CodeConfig, "the files archive is not the one that the VM config names").
+			On("files_hash", got.String(), cfg.FilesHash.String())
+	}
+	return cfg, nil
+}
+
+func checkEntry(name string, size, limit int) error {
+	switch {
+	case size == 0:
+		return fmt.Errorf("%s is empty", name)
+	case size > limit:
+		return fmt.Errorf("%s has %d bytes, want at most %d", name, size, limit)
+	}
+	return nil
+}
+
+var errTrailing = errors.New("there are bytes after the last entry")

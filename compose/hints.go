@@ -1,0 +1,77 @@
+package compose
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+)
+
+const (
+	maxHintsSize = 16 << 10
+	maxKMSURLs   = 32
+)
+
+// Hints tells a machine where to look. The host writes it and nothing measures
+// it: a false hint can make a boot fail, never make it trust something.
+type Hints struct {
+	KMS      []string `json:"kms,omitempty"`      // base URLs of KMS nodes
+	Registry string   `json:"registry,omitempty"` // host:port that stands in for localhost:5000
+}
+
+func (h Hints) validate() error {
+	if len(h.KMS) > maxKMSURLs {
+		return fmt.Errorf("hints name %d KMS nodes, want at most %d", len(h.KMS), maxKMSURLs)
+	}
+	for _, s := range h.KMS {
+		u, err := url.Parse(s)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
+			return fmt.Errorf("hint kms is %q, want an http or https URL", s)
+		}
+	}
+	if h.Registry != "" {
+		if err := checkHostPort(h.Registry); err != nil {
+			return fmt.Errorf("hint registry: %w", err)
+		}
+	}
+	return nil
+}
+
+func (h Hints) encode() ([]byte, error) {
+	if err := h.validate(); err != nil {
+		return nil, err
+	}
+	b, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("encode hints: %w", err)
+	}
+	return b, nil
+}
+
+func parseHints(b []byte) (Hints, error) {
+	var h Hints
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&h); err != nil {
+		return h, fmt.Errorf("decode hints: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return h, errors.New("decode hints: trailing bytes after the document")
+	}
+	return h, h.validate()
+}
+
+// checkHostPort wants "host:port" with a port number from 1 to 65535.
+func checkHostPort(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil && host != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not host:port", s)
+}

@@ -1,0 +1,107 @@
+package compose
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// maxServices bounds the services of one file.
+const maxServices = 256
+
+// AttestationPort is the port of the attestation service; a workload cannot
+// publish it.
+const AttestationPort = 29343
+
+// Service is one service of the compose file, as far as it matters here.
+type Service struct {
+	Name     string
+	Image    string
+	Pinned   bool     // Image ends in a digest
+	Profiles []string // not empty: a plain "up" does not start it
+	Ports    []Port
+}
+
+var pinnedImage = regexp.MustCompile(`^[^$@\s]+@sha256:[0-9a-f]{64}$`)
+
+// readServices lists the services. What would pull definitions from outside
+// the measured file is refused.
+func readServices(doc *yaml.Node) ([]Service, error) {
+	if n := lookup(doc, "include"); n != nil {
+		return nil, at(n, "include is not supported: one measured file is the whole deployment")
+	}
+	n := lookup(doc, "services")
+	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return nil, errors.New("compose file has no services")
+	}
+	keys, values := pairs(n)
+	if len(keys) > maxServices {
+		return nil, fmt.Errorf("compose file has %d services, want at most %d", len(keys), maxServices)
+	}
+	var services []Service
+	taken := map[string]string{}
+	for i, key := range keys {
+		s, err := readService(key.Value, values[i])
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", key.Value, err)
+		}
+		for _, p := range s.Ports {
+			if p.Host == 0 || len(s.Profiles) > 0 {
+				continue
+			}
+			slot := fmt.Sprintf("%s/%d/%s", p.HostIP, p.Host, p.Protocol)
+			if other, ok := taken[slot]; ok {
+				return nil, fmt.Errorf("service %s: port %d/%s is published by %s already", s.Name, p.Host, p.Protocol, other)
+			}
+			taken[slot] = s.Name
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
+func readService(name string, n *yaml.Node) (Service, error) {
+	s := Service{Name: name}
+	if n.Kind != yaml.MappingNode {
+		return s, at(n, "want a mapping")
+	}
+	if ext := lookup(n, "extends"); ext != nil && lookup(ext, "file") != nil {
+		return s, at(ext, "extends from another file is not supported: one measured file is the whole deployment")
+	}
+	image := lookup(n, "image")
+	switch {
+	case image == nil && lookup(n, "extends") != nil: // the other service names it
+		s.Pinned = true
+	case image == nil:
+		return s, at(n, "it has no image: build it, push it, and name it as image: …@sha256:<digest>")
+	case image.Kind != yaml.ScalarNode || image.Value == "":
+		return s, at(image, "image is not a word")
+	default:
+		s.Image = image.Value
+		s.Pinned = pinnedImage.MatchString(s.Image)
+	}
+	if profiles := lookup(n, "profiles"); profiles != nil {
+		if err := readList(&s.Profiles, func(string) error { return nil })(profiles); err != nil {
+			return s, fmt.Errorf("profiles: %w", err)
+		}
+	}
+	ports := lookup(n, "ports")
+	if ports == nil || ports.Tag == "!!null" {
+		return s, nil
+	}
+	if ports.Kind != yaml.SequenceNode {
+		return s, at(ports, "ports is not a list")
+	}
+	for _, item := range ports.Content {
+		published, err := readPort(name, follow(item))
+		if err != nil {
+			return s, err
+		}
+		if s.Ports = append(s.Ports, published...); len(s.Ports) > maxPorts {
+			return s, at(ports, "it publishes more than %d ports", maxPorts)
+		}
+	}
+	return s, nil
+}

@@ -1,0 +1,144 @@
+package compose
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/secretvm/secretvm/vm"
+	"go.yaml.in/yaml/v3"
+)
+
+// SettingsKey is the extension field that holds what secretvm needs beyond
+// Compose. It is part of the compose file, so it is measured with it.
+const SettingsKey = "x-secretvm"
+
+// DefaultDiskSize is the size of the data disk where nothing else is said, in bytes.
+const DefaultDiskSize = 4 << 30
+
+// minDiskSize leaves room for the LUKS2 header and a journal.
+const minDiskSize = 64 << 20
+
+// Settings is the x-secretvm block, defaults filled in.
+type Settings struct {
+	Service string   // name of the KMS service, without its owner
+	Disk    Disk     //
+	Shape   vm.Shape // a default; any registered shape may run the workload
+	Open    []string // endpoints that strangers may read, sorted
+	Egress  []string // host:port, sorted; empty: everything
+	Images  string   // "digest" or "tag"
+	GPU     string   // "none" or "attest"
+}
+
+// Disk says how much data the workload may keep, and how.
+type Disk struct {
+	Size      int64 // bytes
+	Integrity bool
+	Ephemeral bool
+}
+
+// readSettings reads the block. Without it every field has its default, and a
+// file whose images are not all pinned gets images: tag, so that any public
+// compose file runs and its verifiers can see that tags may move.
+func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
+	s := Settings{
+		Disk:   Disk{Size: DefaultDiskSize},
+		Shape:  vm.DefaultShape,
+		Images: "digest",
+		GPU:    "none",
+	}
+	if name := lookup(doc, "name"); name != nil && serviceName.MatchString(name.Value) {
+		s.Service = name.Value
+	}
+	unpinned := slices.IndexFunc(services, func(s Service) bool { return !s.Pinned })
+	block := lookup(doc, SettingsKey)
+	if block == nil {
+		if unpinned >= 0 {
+			s.Images = "tag"
+		}
+		return s, nil
+	}
+	err := readFields(SettingsKey, block,
+		field{"service", readServiceName(&s.Service)},
+		field{"disk", func(n *yaml.Node) error {
+			return readFields("disk", n,
+				field{"size", readSize(&s.Disk.Size)},
+				field{"integrity", readBool(&s.Disk.Integrity)},
+				field{"ephemeral", readBool(&s.Disk.Ephemeral)})
+		}},
+		field{"shape", func(n *yaml.Node) error {
+			return readFields("shape", n,
+				field{"cpus", readCount(&s.Shape.CPUs)},
+				field{"memory", readSize(&s.Shape.Memory)})
+		}},
+		field{"open", readList(&s.Open, isEndpoint)},
+		field{"egress", readList(&s.Egress, checkHostPort)},
+		field{"images", readText(&s.Images, "digest", "tag")},
+		field{"gpu", readText(&s.GPU, "none", "attest")},
+	)
+	if err != nil {
+		return s, err
+	}
+	if s.Disk.Size < minDiskSize {
+		return s, fmt.Errorf("%s.disk.size: %d bytes, want at least 64M", SettingsKey, s.Disk.Size)
+	}
+	if err := s.Shape.Validate(); err != nil {
+		return s, fmt.Errorf("%s.%w", SettingsKey, err)
+	}
+	if s.Images == "digest" && unpinned >= 0 {
+		bad := services[unpinned]
+		return s, fmt.Errorf("service %s: image %q is not pinned: add @sha256:<digest>, or say images: tag in %s to accept tags that move",
+			bad.Name, bad.Image, SettingsKey)
+	}
+	return s, nil
+}
+
+func readServiceName(to *string) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode || !serviceName.MatchString(n.Value) {
+			return at(n, "%q is not a service name: want lower-case letters, digits and hyphens, at most 63", n.Value)
+		}
+		*to = n.Value
+		return nil
+	}
+}
+
+func isEndpoint(name string) error {
+	if !slices.Contains(vm.Endpoints, name) {
+		return fmt.Errorf("%q is not one of %s%s", name, strings.Join(vm.Endpoints, ", "), suggest(name, vm.Endpoints))
+	}
+	return nil
+}
+
+func readCount(to *int) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		v, err := strconv.Atoi(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil {
+			return at(n, "want a number, found %q", n.Value)
+		}
+		*to = v
+		return nil
+	}
+}
+
+var sizePattern = regexp.MustCompile(`^([0-9]{1,9})([MGT])(?:i?B)?$`)
+
+// readSize reads a size such as 512M, 4G or 1TiB into bytes; units are powers of 1024.
+func readSize(to *int64) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		m := sizePattern.FindStringSubmatch(n.Value)
+		if n.Kind != yaml.ScalarNode || m == nil {
+			return at(n, "want a size such as 512M or 4G, found %q", n.Value)
+		}
+		v, err := strconv.ParseInt(m[1], 10, 64)
+		unit := map[string]int64{"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}[m[2]]
+		if err != nil || v > math.MaxInt64/unit {
+			return at(n, "%q is too large", n.Value)
+		}
+		*to = v * unit
+		return nil
+	}
+}
