@@ -1,0 +1,284 @@
+package attestd
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+const composeFile = "services:\n  web: {image: \"x\"}\n"
+
+// echoQuoter is a quoter whose quote is the report data, so that tests see
+// what was bound. Real quotes are tested where they are verified.
+type echoQuoter struct {
+	calls atomic.Int32
+	hold  chan struct{} // a quote waits until it is closed; nil: no wait
+	err   error
+}
+
+func (q *echoQuoter) Quote(_ context.Context, rd [64]byte) (vm.Evidence, error) {
+	q.calls.Add(1)
+	if q.hold != nil {
+		<-q.hold
+	}
+	return vm.Evidence{TEE: vm.Soft, Quote: rd[:]}, q.err
+}
+
+func testOptions(t *testing.T, open ...string) Options {
+	t.Helper()
+	cfg := vm.Config{
+		Version: 1, ComposeHash: vm.HashOf([]byte(composeFile)), Service: "svm1owner/guestbook",
+		KMS:        vm.KMS{ChainID: "secretvm-local", GroupKey: strings.Repeat("8a", 96)},
+		InstanceID: strings.Repeat("ab", 16), TLS: "self", Images: "digest", GPU: "none", Open: open,
+	}
+	canonical, err := cfg.Canonical()
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := vm.BootEvents(vm.HashOf([]byte("root")), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rtmr, err := vm.Replay(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := cfg.ConfigID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Options{
+		Quoter: &echoQuoter{}, TEE: vm.Soft, Config: canonical, Compose: []byte(composeFile), Events: events,
+		Measurement: vm.Measurement{RTMR: rtmr, MRConfigID: id},
+		Status: func() Status {
+			return Status{Workload: "running", Steps: []step.Result{
+				{Name: "measure", Took: 1234 * time.Millisecond, Remark: "a remark for the console"},
+				{Name: "disk", Took: time.Millisecond, Error: "an error for the console"},
+			}}
+		},
+	}
+}
+
+// serve starts a server on a loopback port and returns its URL and a client
+// that checks nothing but records nothing either: tests look at the TLS state.
+func serve(t *testing.T, opt Options) (*Server, string, *http.Client) {
+	t.Helper()
+	s, err := New(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, l) }()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	return s, "https://" + l.Addr().String(), &http.Client{Transport: transport, Timeout: 20 * time.Second}
+}
+
+func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(b)
+}
+
+func TestEndpoints(t *testing.T) {
+	opt := testOptions(t, "compose")
+	s, url, client := serve(t, opt)
+	events, _ := json.Marshal(opt.Events)
+	rd := cpuReportData(s.TLSKey())
+	for _, c := range []struct {
+		path, contentType, body string
+		status                  int
+		contains                bool
+	}{
+		{"/healthz", typeText, "ok\n", 200, false},
+		{"/config", typeJSON, string(opt.Config), 200, false},
+		{"/.well-known/config", typeJSON, string(opt.Config), 200, false},
+		{"/events", typeJSON, string(events) + "\n", 200, false},
+		{"/docker-compose", typeText, composeFile, 200, false},
+		{"/cpu", typeText, hexLine(rd[:]), 200, false},
+		{"/", typeHTML, "secretvm verify " + url, 200, true},
+		{"/.well-known/", typeHTML, "svm1owner/guestbook", 200, true},
+		{"/status", typeJSON, `"boot":[{"step":"measure","state":"ok","ms":1234},{"step":"disk","state":"failed","ms":1}]`, 200, true},
+		{"/status", typeJSON, `"status":"server_alive"`, 200, true},
+		{"/status", typeJSON, `"env":"dev"`, 200, true},
+		{"/nothing", typeJSON, `"error":"there is no such page`, 404, true},
+		{"/config/x", typeJSON, `"error"`, 404, true},
+	} {
+		resp, body := get(t, client, url+c.path)
+		if resp.StatusCode != c.status || resp.Header.Get("Content-Type") != c.contentType {
+			t.Errorf("GET %s: %d %s, want %d %s", c.path, resp.StatusCode, resp.Header.Get("Content-Type"), c.status, c.contentType)
+		}
+		if ok := body == c.body || c.contains && strings.Contains(body, c.body); !ok {
+			t.Errorf("GET %s: %q, want %q", c.path, body, c.body)
+		}
+		if strings.Contains(body, "for the console") {
+			t.Errorf("GET %s: tells strangers a remark or an error of the boot", c.path)
+		}
+	}
+}
+
+func TestHeadersAndMethods(t *testing.T) {
+	_, url, client := serve(t, testOptions(t))
+	resp, _ := get(t, client, url+"/")
+	for name, want := range map[string]string{
+		"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if got := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'none'; style-src 'sha256-") {
+		t.Errorf("Content-Security-Policy is %q", got)
+	}
+	for _, c := range []struct {
+		method, body string
+		status       int
+	}{
+		{"POST", "", 405}, {"DELETE", "", 405}, {"HEAD", "", 405}, {"OPTIONS", "", 204}, {"GET", "a body", 413},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), c.method, url+"/status", strings.NewReader(c.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != c.status {
+			t.Errorf("%s /status: %d, want %d", c.method, resp.StatusCode, c.status)
+		}
+	}
+}
+
+// TestA5_ComposeIsClosedByDefault: strangers get the digest and a reason, and
+// the page does not leak the file either.
+func TestA5_ComposeIsClosedByDefault(t *testing.T) {
+	_, url, client := serve(t, testOptions(t))
+	resp, body := get(t, client, url+"/docker-compose")
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("GET /docker-compose: %d, want 403", resp.StatusCode)
+	}
+	var answer map[string]string
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		t.Fatal(err)
+	}
+	if answer["code"] != "permission" || answer["error"] == "" || answer["compose_hash"] != vm.HashOf([]byte(composeFile)).String() {
+		t.Errorf("GET /docker-compose: %s", body)
+	}
+	for _, path := range []string{"/", "/docker-compose", "/status", "/config", "/events"} {
+		if _, body := get(t, client, url+path); strings.Contains(body, "services:") {
+			t.Errorf("GET %s reveals the compose file", path)
+		}
+	}
+}
+
+func TestNewRefusesWhatWasNotMeasured(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		change  func(*Options)
+		wantErr string
+	}{
+		{"no quoter", func(o *Options) { o.Quoter = nil }, "no quoter"},
+		{"other compose file", func(o *Options) { o.Compose = []byte("services: {}\n") }, "[compose-mismatch]"},
+		{"other register", func(o *Options) { o.Measurement.MRConfigID[0] ^= 1 }, "[config-mismatch]"},
+		{"config with white space", func(o *Options) { o.Config = append([]byte(" "), o.Config...) }, "canonical"},
+		{"missing event", func(o *Options) { o.Events = o.Events[:3] }, "[events]"},
+	} {
+		opt := testOptions(t)
+		c.change(&opt)
+		if _, err := New(opt); err == nil || !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%s: New returned %v, want %q", c.name, err, c.wantErr)
+		}
+	}
+}
+
+// TestA2_KeyIsPerBoot: each start has its own key, TLS 1.3 shows that very key,
+// and the certificate is renewed under it.
+func TestA2_KeyIsPerBoot(t *testing.T) {
+	s, url, client := serve(t, testOptions(t))
+	resp, _ := get(t, client, url+"/healthz")
+	leaf := resp.TLS.PeerCertificates[0]
+	if got := vm.HashOf(leaf.RawSubjectPublicKeyInfo); got != s.TLSKey() {
+		t.Errorf("the connection shows key %s, the server says %s", got, s.TLSKey())
+	}
+	if resp.TLS.Version != tls.VersionTLS13 {
+		t.Errorf("TLS version %x, want 1.3", resp.TLS.Version)
+	}
+	old := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}}}
+	if _, err := old.Get(url + "/healthz"); err == nil {
+		t.Error("TLS 1.2 was accepted")
+	}
+	other, err := New(testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if other.TLSKey() == s.TLSKey() {
+		t.Error("two boots have one key")
+	}
+	first, err := s.key.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.key.mu.Lock()
+	s.key.now = func() time.Time { return time.Now().Add(certificateLife - certificateSlop/2) }
+	s.key.mu.Unlock()
+	second, err := s.key.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first == second || vm.HashOf(second.Leaf.RawSubjectPublicKeyInfo) != s.TLSKey() {
+		t.Error("the certificate is not renewed under the same key")
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(second.Leaf)
+	if _, err := second.Leaf.Verify(x509.VerifyOptions{DNSName: "attestation.secretvm.invalid", Roots: pool, CurrentTime: s.key.now()}); err != nil {
+		t.Errorf("the renewed certificate: %v", err)
+	}
+}
+
+func TestServeReportsAClosedListener(t *testing.T) {
+	s, err := New(testOptions(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := s.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Serve on a closed listener: %v", err)
+	}
+}
