@@ -161,8 +161,10 @@ func (f *Folder) startQEMU(ctx context.Context, r *Running, b Boot, m qemu.Machi
 		return fmt.Errorf("start machine: %w", err)
 	}
 	r.console, r.started = console.NewLog(logFile), time.Now()
-	r.qemu, err = process.Start(process.Spec{Name: "QEMU", Argv: append(append([]string(nil), b.QEMU...), args...),
-		Dir: f.dir, Log: filepath.Join(f.dir, qemuLogName), Stdout: write})
+	r.qemu, err = process.Start(process.Spec{
+		Name: "QEMU", Argv: append(append([]string(nil), b.QEMU...), args...),
+		Dir: f.dir, Log: filepath.Join(f.dir, qemuLogName), Stdout: write,
+	})
 	write.Close()
 	r.read = make(chan struct{})
 	go func() {

@@ -161,14 +161,18 @@ type cache struct {
 }
 
 func readOnly(node, path string) string {
-	return encode(blockdev{Driver: "raw", Node: node, ReadOnly: true,
-		File: &blockdev{Driver: "file", Filename: path, ReadOnly: true}})
+	return encode(blockdev{
+		Driver: "raw", Node: node, ReadOnly: true,
+		File: &blockdev{Driver: "file", Filename: path, ReadOnly: true},
+	})
 }
 
 func writable(node, path string) string {
 	c := &cache{}
-	return encode(blockdev{Driver: "raw", Node: node, Discard: "unmap", Cache: c,
-		File: &blockdev{Driver: "file", Filename: path, Discard: "unmap", Cache: c}})
+	return encode(blockdev{
+		Driver: "raw", Node: node, Discard: "unmap", Cache: c,
+		File: &blockdev{Driver: "file", Filename: path, Discard: "unmap", Cache: c},
+	})
 }
 
 func encode(b blockdev) string {

@@ -1,0 +1,134 @@
+package qemu
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// machine is one whose every string would be split if it were not escaped.
+func machine(tee vm.TEE, shape vm.Shape) Machine {
+	return Machine{
+		Name: "guest,book", TEE: tee, Shape: shape,
+		Firmware: "/i/OVMF.fd", Kernel: "/i/vmlinuz", Initramfs: "/i/initramfs.cpio", CommandLine: "console=ttyS0 panic=-1 secretvm.verity=51ab",
+		Rootfs: `/i/a,b "c"/rootfs.img`, Config: "/m/config.img", Data: "/m/data.img",
+		Forwards: []Forward{{8080, 80}, {29343, 29343}},
+	}
+}
+
+func TestArgumentsGolden(t *testing.T) {
+	kvm := machine(vm.Soft, vm.DefaultShape)
+	kvm.KVM = true
+	tdx := machine(vm.TDX, vm.Shape{CPUs: 4, Memory: 4 << 30})
+	tdx.ConfigID[0] = 0xff
+	for name, m := range map[string]Machine{
+		"soft-2x2048":     machine(vm.Soft, vm.DefaultShape),
+		"soft-1x512":      machine(vm.Soft, vm.Shape{CPUs: 1, Memory: 512 << 20}),
+		"soft-64x524288":  machine(vm.Soft, vm.Shape{CPUs: 64, Memory: 512 << 30}),
+		"soft-2x2048-kvm": kvm,
+		"tdx-4x4096":      tdx,
+		"soft-no-ports":   {TEE: vm.Soft, Shape: vm.DefaultShape, Name: "x", Firmware: "/f", Kernel: "/k", Initramfs: "/n", Rootfs: "/r", Config: "/c", Data: "/d"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args, err := m.Arguments()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Join(args, "\n") + "\n"
+			golden := filepath.Join("testdata", name+".args")
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("arguments differ from %s (go test ./host/qemu -update, and look at the difference):\n%s", golden, got)
+			}
+		})
+	}
+}
+
+// What the guest sees must not move with paths, ports or accelerator: the
+// registers are predicted from TEE and shape alone.
+func TestHardwareFollowsFromShapeAlone(t *testing.T) {
+	hardware, err := Hardware(vm.Soft, vm.DefaultShape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := machine(vm.Soft, vm.DefaultShape)
+	b := a
+	b.KVM, b.Forwards, b.Rootfs, b.Name = true, nil, "/elsewhere", "other"
+	for _, m := range []Machine{a, b} {
+		args, err := m.Arguments()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !contains(args, hardware) {
+			t.Errorf("arguments %q do not contain the hardware %q as they are", args, hardware)
+		}
+		for _, arg := range args {
+			if strings.Contains(arg, "bootindex") {
+				t.Errorf("%q would add a measured boot entry", arg)
+			}
+		}
+	}
+}
+
+func TestArgumentsRefuse(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change  func(*Machine)
+		wantErr string
+	}{
+		"no memory":     {func(m *Machine) { m.Shape.Memory = 0 }, "memory"},
+		"odd memory":    {func(m *Machine) { m.Shape.Memory++ }, "whole MiB"},
+		"no processor":  {func(m *Machine) { m.Shape.CPUs = 0 }, "vCPUs"},
+		"other TEE":     {func(m *Machine) { m.TEE = vm.SNP }, `"snp"`},
+		"relative path": {func(m *Machine) { m.Data = "data.img" }, "data disk"},
+		"option as path": {func(m *Machine) {
+			m.Kernel = "-monitor"
+		}, "kernel"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := machine(vm.Soft, vm.DefaultShape)
+			tc.change(&m)
+			_, err := m.Arguments()
+			if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+				t.Errorf("error is %v, want one with %q", err, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestVirtualises(t *testing.T) {
+	for text, want := range map[string]bool{
+		"flags\t\t: fpu vmx sse\n":                 true,
+		"flags : fpu svm\n":                        true,
+		"flags : fpu sse\nvmx flags : ept\n":       false,
+		"model name : svm\nflags : fpu svm_lock\n": false,
+		"": false,
+	} {
+		if got := virtualises(text); got != want {
+			t.Errorf("virtualises(%q) = %v", text, got)
+		}
+	}
+}
+
+func contains(all, part []string) bool {
+	for i := range all {
+		if len(all)-i >= len(part) && slices.Equal(all[i:i+len(part)], part) {
+			return true
+		}
+	}
+	return false
+}
