@@ -1,0 +1,97 @@
+package keys
+
+import (
+	"crypto/hpke"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+)
+
+// The suite of every envelope: HPKE (RFC 9180) in base mode with the hybrid of
+// ML-KEM-768 and X25519 (X-Wing), HKDF-SHA-256 and AES-256-GCM, so that an
+// answer recorded today stays closed to a quantum computer of tomorrow.
+var (
+	kem  = hpke.MLKEM768X25519
+	kdf  = hpke.HKDFSHA256
+	aead = hpke.AES256GCM
+)
+
+// RecipientKeySize is the size of a recipient's public key, in bytes: 1184 of
+// ML-KEM-768 and 32 of X25519.
+const RecipientKeySize = 1184 + 32
+
+// MaxEnvelope bounds what Open decrypts, in bytes.
+const MaxEnvelope = 64 << 10
+
+// Recipient is a key pair that lives in memory for one release. It prints as
+// "redacted".
+type Recipient struct{ private hpke.PrivateKey }
+
+// NewRecipient draws a key pair from the system's randomness.
+func NewRecipient() (*Recipient, error) {
+	k, err := kem().GenerateKey()
+	if err != nil {
+		return nil, fmt.Errorf("make an HPKE key pair: %w", err)
+	}
+	return &Recipient{k}, nil
+}
+
+// Public returns the public key that a quote binds and that Seal wants.
+func (r *Recipient) Public() []byte { return r.private.PublicKey().Bytes() }
+
+// Open decrypts an envelope that was sealed to r with the same info.
+func (r *Recipient) Open(info, sealed []byte) ([]byte, error) {
+	if len(sealed) > MaxEnvelope {
+		return nil, fmt.Errorf("open envelope: %d bytes, want at most %d", len(sealed), MaxEnvelope)
+	}
+	plain, err := hpke.Open(r.private, kdf(), aead(), info, sealed)
+	if err != nil {
+		return nil, fmt.Errorf("open envelope: %w", err)
+	}
+	return plain, nil
+}
+
+// CheckRecipientKey reports an error unless b is the public key of a recipient.
+func CheckRecipientKey(b []byte) error {
+	if len(b) != RecipientKeySize {
+		return fmt.Errorf("HPKE public key has %d bytes, want %d", len(b), RecipientKeySize)
+	}
+	if _, err := kem().NewPublicKey(b); err != nil {
+		return fmt.Errorf("HPKE public key: %w", err)
+	}
+	return nil
+}
+
+// Seal encrypts plain to a recipient's public key; info is authenticated and
+// must be the same at Open. The result is the encapsulated key and ciphertext.
+func Seal(public, info, plain []byte) ([]byte, error) {
+	k, err := kem().NewPublicKey(public)
+	if err != nil {
+		return nil, fmt.Errorf("seal envelope: %w", err)
+	}
+	sealed, err := hpke.Seal(k, kdf(), aead(), info, plain)
+	if err != nil {
+		return nil, fmt.Errorf("seal envelope: %w", err)
+	}
+	return sealed, nil
+}
+
+// PartialInfo is the info of the envelope in which a node answers: it ties the
+// answer to one grant, one node and the keys asked for, in order.
+func PartialInfo(grant []byte, index uint32, ids []ID) []byte {
+	parts := [][]byte{[]byte(labelPartial), grant, binary.BigEndian.AppendUint32(nil, index)}
+	for _, id := range ids {
+		parts = append(parts, id.Encode())
+	}
+	return join(parts...)
+}
+
+// String hides the key pair.
+func (r *Recipient) String() string { return redacted }
+
+// Format prints "redacted" whatever the verb.
+func (r *Recipient) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
+
+// LogValue is "redacted".
+func (r *Recipient) LogValue() slog.Value { return slog.StringValue(redacted) }
