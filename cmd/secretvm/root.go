@@ -63,7 +63,8 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 		return &exitError{exitUsage, fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
 	root.AddCommand(
-	// One line a command; each lives in a file of its own.
+		// One line a command; each lives in a file of its own.
+		newImageCommand(),
 	)
 	return root
 }
