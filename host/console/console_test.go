@@ -62,9 +62,10 @@ func TestParseProgress(t *testing.T) {
 
 func TestParseHalt(t *testing.T) {
 	for line, want := range map[string]Halt{
-		"secretvm: HALT keys: image-not-allowed: RTMR3 differs": {"keys", "image-not-allowed: RTMR3 differs"},
-		"secretvm: HALT out of memory":                          {"boot", "out of memory"},
-		"secretvm: HALT ../x: y":                                {"boot", "../x: y"},
+		"secretvm: HALT keys: image-not-allowed: RTMR3 differs":              {"keys", "image-not-allowed: RTMR3 differs"},
+		"secretvm: HALT out of memory":                                       {"boot", "out of memory"},
+		"[    4.125] Kernel panic - not syncing: dm-verity device corrupted": {"kernel", "panic: dm-verity device corrupted"},
+		"secretvm: HALT ../x: y":                                             {"boot", "../x: y"},
 	} {
 		if got, is := ParseHalt(line); !is || got != want {
 			t.Errorf("ParseHalt(%q) = %+v, %v, want %+v", line, got, is, want)

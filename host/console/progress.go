@@ -11,7 +11,10 @@ import (
 // Prefix begins the lines that a guest prints for its host.
 const Prefix = "secretvm: "
 
-const haltPrefix = Prefix + "HALT "
+const (
+	haltPrefix  = Prefix + "HALT "
+	panicMarker = "Kernel panic - not syncing: " // Linux, behind its time stamp
+)
 
 // Limits of what is shown of one progress line, in characters.
 const (
@@ -81,9 +84,12 @@ func ParseProgress(line string) (Progress, bool) {
 	return p, true
 }
 
-// ParseHalt reads a cleaned console line "secretvm: HALT <step>: <reason>" and
-// reports false for any other line.
+// ParseHalt reads a cleaned console line "secretvm: HALT <step>: <reason>" or
+// the first line of a kernel panic, and reports false for any other line.
 func ParseHalt(line string) (Halt, bool) {
+	if stamp, reason, found := strings.Cut(line, panicMarker); found && (stamp == "" || stamp[0] == '[') {
+		return Halt{Step: "kernel", Reason: limit("panic: "+reason, maxReason)}, true
+	}
 	text, found := strings.CutPrefix(line, haltPrefix)
 	if !found {
 		return Halt{}, false

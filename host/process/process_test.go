@@ -52,8 +52,10 @@ func start(t *testing.T, role string) *Process {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	p, err := Start(Spec{Name: "child", Argv: []string{os.Args[0]}, Env: []string{"PROCESS_TEST_CHILD=" + role},
-		Log: filepath.Join(t.TempDir(), "log"), Stdout: write})
+	p, err := Start(Spec{
+		Name: "child", Argv: []string{os.Args[0]}, Env: []string{"PROCESS_TEST_CHILD=" + role},
+		Log: filepath.Join(t.TempDir(), "log"), Stdout: write,
+	})
 	write.Close()
 	if err != nil {
 		t.Fatal(err)
