@@ -53,7 +53,7 @@ func TestAttestationPageShows(t *testing.T) {
 		{"compose digest although closed", closed, p.Config.ComposeHash.String(), true},
 		{"compose file although closed", closed, "services: {}", false},
 		{"compose file when open", opened, "services: {}", true},
-		{"command", closed, "secretvm verify https://vm.example:29343", true},
+		{"command", closed, "  https://vm.example:29343 ", true},
 		{"trust root on TDX", closed, "--trust-root", false},
 		{"shout on TDX", closed, shout, false},
 		{"shout on soft", soft, shout, true},

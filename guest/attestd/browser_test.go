@@ -36,8 +36,8 @@ func TestPageInBrowser(t *testing.T) {
 		if got := b.evaluate("document.querySelector('h1').textContent"); got != "svm1owner/guestbook" {
 			t.Errorf("%s: the heading is %v", c.name, got)
 		}
-		if got := b.evaluate("document.documentElement.scrollWidth"); got != float64(c.width) {
-			t.Errorf("%s: the page is %v pixels wide, want %d", c.name, got, c.width)
+		if got, _ := b.evaluate("document.documentElement.scrollWidth").(float64); got == 0 || got > float64(c.width) {
+			t.Errorf("%s: the page is %v pixels wide, want at most %d", c.name, got, c.width)
 		}
 		// The style sheet is applied, so its digest is the policy's.
 		if got := b.evaluate("getComputedStyle(document.querySelector('h1')).overflowWrap"); got != "anywhere" {

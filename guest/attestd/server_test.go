@@ -127,7 +127,7 @@ func TestEndpoints(t *testing.T) {
 		{"/events", typeJSON, string(events) + "\n", 200, false},
 		{"/docker-compose", typeText, composeFile, 200, false},
 		{"/cpu", typeText, hexLine(rd[:]), 200, false},
-		{"/", typeHTML, "secretvm verify " + url, 200, true},
+		{"/", typeHTML, "secretvm verify \\\n  " + url, 200, true},
 		{"/.well-known/", typeHTML, "svm1owner/guestbook", 200, true},
 		{"/status", typeJSON, `"boot":[{"step":"measure","state":"ok","ms":1234},{"step":"disk","state":"failed","ms":1}]`, 200, true},
 		{"/status", typeJSON, `"status":"server_alive"`, 200, true},
