@@ -61,9 +61,7 @@ func (p *Pool) Fetch(ctx context.Context, packages []lock.Package) (int64, error
 			note.Lock()
 			defer note.Unlock()
 			n := done.Add(pkg.Size)
-			if p.Note != nil {
-				p.Note("%d of %d MB, %s", n>>20, total>>20, pkg.Name)
-			}
+			p.note("%d of %d MB, %s", n>>20, total>>20, pkg.Name)
 			return nil
 		})
 	}
