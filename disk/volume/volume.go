@@ -1,0 +1,178 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/secretvm/secretvm/disk/luks"
+)
+
+// mapName is the device-mapper name of the plaintext device.
+const mapName = "data"
+
+// Options says which disk to open how. Mount point and tools are the caller's
+// because the image decides where they are.
+type Options struct {
+	Device     string // block device, e.g. /dev/vdc
+	MountPoint string
+	Key        luks.Key
+	Generation uint64 // what the chain says
+	System     System
+}
+
+// System is what opening a disk needs of the machine: see Linux.
+type System interface {
+	// Open opens a disk for reading, or for writing, and tells its size in bytes.
+	Open(device string, write bool) (File, int64, error)
+	// Format makes a LUKS2 header on a blank disk.
+	Format(ctx context.Context, disk luks.Disk, key luks.Key) (*luks.VolumeKey, error)
+	// Activate makes the plaintext device and returns its path.
+	Activate(name, device string, size int64, key *luks.VolumeKey) (path string, err error)
+	Deactivate(name string) error
+	// MakeFileSystem makes an empty file system on a plaintext device.
+	MakeFileSystem(ctx context.Context, path string) error
+	Mount(path, target string) error
+	Unmount(target string) error
+}
+
+// File is an open disk.
+type File interface {
+	luks.Disk
+	Close() error
+}
+
+// Volume is an open, mounted data disk.
+type Volume struct {
+	Formatted  bool   // this boot made its file system
+	Generation uint64 // what the disk says
+
+	mountPoint string
+	system     System
+	mounted    bool
+}
+
+// Open opens the disk, or formats it where that is allowed, and mounts it. The
+// disk is read only until its header and key have been found good. Whatever
+// fails later leaves nothing mounted and nothing mapped.
+func Open(ctx context.Context, o Options) (*Volume, error) {
+	key, size, formatted, err := unlock(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("data disk %s: %w", o.Device, err)
+	}
+	defer clear(key[:])
+	path, err := o.System.Activate(mapName, o.Device, size, key)
+	if err != nil {
+		return nil, err
+	}
+	v := &Volume{Formatted: formatted, mountPoint: o.MountPoint, system: o.System}
+	if err := v.mount(ctx, path, o.Generation); err != nil {
+		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
+	}
+	return v, nil
+}
+
+// unlock returns the volume key of the disk and the disk's size. It writes
+// only to a blank disk of generation 0.
+func unlock(ctx context.Context, o Options) (key *luks.VolumeKey, size int64, formatted bool, err error) {
+	disk, size, err := o.System.Open(o.Device, false)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	defer disk.Close()
+	if size <= luks.PayloadOffset {
+		return nil, 0, false, fmt.Errorf("it has %d bytes, want more than %d", size, luks.PayloadOffset)
+	}
+	blank, err := luks.Blank(disk)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	if blank {
+		if o.Generation > 0 {
+			return nil, 0, false, fmt.Errorf("%w (generation %d): attach the right disk, or accept the loss as the owner", ErrGone, o.Generation)
+		}
+		key, err = format(ctx, o)
+		return key, size, true, err
+	}
+	header, err := luks.Read(disk)
+	if err != nil {
+		if o.Generation == 0 {
+			err = fmt.Errorf("%w: the key manager knows no data of this instance: if this is its own disk, its first format was interrupted; give it an empty one", err)
+		}
+		return nil, 0, false, err
+	}
+	key, err = header.Unlock(o.Key)
+	return key, size, false, err
+}
+
+func format(ctx context.Context, o Options) (*luks.VolumeKey, error) {
+	disk, _, err := o.System.Open(o.Device, true)
+	if err != nil {
+		return nil, err
+	}
+	key, err := o.System.Format(ctx, disk, o.Key)
+	if err := errors.Join(err, disk.Close()); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// mount mounts the plaintext device and checks the generation. A file system
+// is made on a disk that was just formatted, and on one whose first format
+// was interrupted before: see the package comment.
+func (v *Volume) mount(ctx context.Context, path string, chain uint64) error {
+	err := errNoFileSystem
+	if !v.Formatted {
+		err = v.system.Mount(path, v.mountPoint)
+	}
+	if errors.Is(err, errNoFileSystem) && chain == 0 {
+		v.Formatted = true
+		if err := v.system.MakeFileSystem(ctx, path); err != nil {
+			return err
+		}
+		err = v.system.Mount(path, v.mountPoint)
+	}
+	if err != nil {
+		return err
+	}
+	v.mounted = true
+	v.Generation, err = readGeneration(v.mountPoint)
+	if err != nil {
+		return err
+	}
+	return checkGeneration(v.Generation, chain)
+}
+
+// errNoFileSystem is wrapped by System.Mount when the device holds no
+// consistent file system, as opposed to one that could not be read.
+var errNoFileSystem = errors.New("no file system")
+
+// noFileSystem tells the errors of mount(2) that mean that from the others: a
+// bad superblock, metadata that contradicts itself, a checksum that fails.
+func noFileSystem(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EUCLEAN) || errors.Is(err, syscall.EBADMSG)
+}
+
+// SetGeneration writes n to the disk and syncs it. Tell the chain afterwards.
+func (v *Volume) SetGeneration(n uint64) error {
+	if err := writeGeneration(v.mountPoint, n); err != nil {
+		return err
+	}
+	v.Generation = n
+	return nil
+}
+
+// Close unmounts the disk and makes the kernel forget its key. It tries to
+// remove the mapping even when unmounting fails, and may be called again.
+func (v *Volume) Close() error {
+	var errs []error
+	if v.mounted {
+		if err := v.system.Unmount(v.mountPoint); err != nil {
+			errs = append(errs, err)
+		} else {
+			v.mounted = false
+		}
+	}
+	return errors.Join(append(errs, v.system.Deactivate(mapName))...)
+}
