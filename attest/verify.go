@@ -1,0 +1,110 @@
+package attest
+
+import (
+	"crypto/x509"
+	"time"
+
+	"github.com/secretvm/secretvm/attest/tdx/pki"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Options are the verifier's side of a verification.
+type Options struct {
+	// Roots are the trust anchors. None means Intel's production root, the
+	// only default. Naming others replaces it.
+	Roots []*x509.Certificate
+
+	// Time is the moment for which the verdict holds: the caller's clock, or
+	// the block's time on a chain. It is required.
+	Time time.Time
+
+	// Policy says what state of a platform is good enough. Its zero value is
+	// the strictest.
+	Policy Policy
+}
+
+// Verify checks evidence and returns what it proves. The error is a
+// *vm.Refusal, always; the verdict is then empty.
+func Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
+	if o.Time.IsZero() {
+		return vm.Verdict{}, vm.Refuse(vm.CodeInvalid, "verification needs a time")
+	}
+	if err := o.Policy.check(); err != nil {
+		return vm.Verdict{}, err
+	}
+	if err := checkBounds(ev); err != nil {
+		return vm.Verdict{}, err
+	}
+	roots := o.Roots
+	if len(roots) == 0 {
+		roots = []*x509.Certificate{IntelRoot()}
+	}
+	switch ev.TEE {
+	case vm.TDX, vm.Soft, "":
+		// The label is a hint by whoever sent it. Soft evidence has the very
+		// format of TDX; its root tells it apart.
+		verdict, err := verifyTDX(ev, pki.NewChecker(roots, o.Time), o.Policy)
+		if err != nil {
+			return vm.Verdict{}, err
+		}
+		return verdict, nil
+	default:
+		return vm.Verdict{}, vm.Refuse(vm.CodeInvalid, "evidence of TEE %.16q cannot be verified yet", string(ev.TEE)).
+			On("tee", string(ev.TEE[:min(len(ev.TEE), 16)]), "tdx")
+	}
+}
+
+// checkBounds refuses evidence that is missing or larger than documented,
+// before any of it is parsed.
+func checkBounds(ev vm.Evidence) error {
+	if len(ev.Quote) == 0 {
+		return vm.Refuse(vm.CodeMalformed, "evidence holds no quote")
+	}
+	if len(ev.Quote) > vm.MaxQuoteSize {
+		return tooLarge("quote", len(ev.Quote), vm.MaxQuoteSize)
+	}
+	if c := ev.Collateral; c != nil {
+		size := 0
+		for _, part := range [][]byte{c.PCKCRL, c.PCKCRLChain, c.RootCACRL, c.TCBInfo, c.TCBInfoChain, c.QEIdentity, c.QEIdentityChain} {
+			size += len(part)
+		}
+		if size > vm.MaxCollateralSize {
+			return tooLarge("collateral", size, vm.MaxCollateralSize)
+		}
+	}
+	size := 0
+	for _, e := range ev.Events {
+		size += len(e.Name) + len(e.Payload) + len(e.Digest)
+	}
+	if size > vm.MaxEventsSize {
+		return tooLarge("event list", size, vm.MaxEventsSize)
+	}
+	return nil
+}
+
+func tooLarge(what string, size, limit int) error {
+	return vm.Refuse(vm.CodeTooLarge, "%s has %d bytes, want at most %d", what, size, limit)
+}
+
+// checkEvents refuses an event list that does not explain RTMR3. No list at
+// all is fine: the caller then knows the register only.
+func checkEvents(events []vm.Event, register vm.Register) error {
+	if len(events) == 0 {
+		return nil
+	}
+	for i, e := range events {
+		if err := e.CheckRuntime(); err != nil {
+			return vm.Refuse(vm.CodeEvents, "event %d: %v", i, err)
+		}
+	}
+	registers, err := vm.Replay(events)
+	if err != nil {
+		return vm.Refuse(vm.CodeEvents, "replay of events: %v", err)
+	}
+	if replayed := registers[vm.RuntimeRegister]; replayed != register {
+		return vm.Refuse(vm.CodeEvents, "the event list does not explain the quoted register").
+			On("RTMR3", register.String(), replayed.String()).
+			Try("the list was changed, cut, or taken from another machine than the quote")
+	}
+	return nil
+}
