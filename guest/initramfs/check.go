@@ -1,0 +1,73 @@
+package initramfs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// checkWorkload compares the raw bytes of the workload with the digests in the
+// config. It refuses a files archive that the config does not name: bytes that
+// nobody measured must not reach the workload.
+func (b *boot) checkWorkload(context.Context) (string, error) {
+	if found := vm.HashOf(b.archive.Compose); found != b.config.ComposeHash {
+		return "", vm.Refuse(vm.CodeCompose, "docker-compose.yaml is not the one of the config").
+			On("SHA-256", found.String(), b.config.ComposeHash.String())
+	}
+	switch want := b.config.FilesHash; {
+	case want == nil && b.archive.Files != nil:
+		return "", vm.Refuse(vm.CodeCompose, "there is a files archive that the config does not name")
+	case want != nil && b.archive.Files == nil:
+		return "", vm.Refuse(vm.CodeCompose, "the files archive %s of the config is missing", want)
+	case want != nil && vm.HashOf(b.archive.Files) != *want:
+		return "", vm.Refuse(vm.CodeCompose, "the files archive is not the one of the config").
+			On("SHA-256", vm.HashOf(b.archive.Files).String(), want.String())
+	}
+	return "", nil
+}
+
+// checkBinding compares the config with MR_CONFIG_ID, which was fixed before
+// the first instruction of the guest ran.
+func (b *boot) checkBinding(ctx context.Context) (string, error) {
+	want, err := b.config.ConfigID()
+	if err != nil {
+		return "", err
+	}
+	m, err := b.device.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	if m.MRConfigID != want {
+		return "", vm.Refuse(vm.CodeConfig, "the config is not the one that the machine was launched with").
+			On("MR_CONFIG_ID", m.MRConfigID.String(), want.String())
+	}
+	return "", nil
+}
+
+// extendEvents records the boot events and then looks at the register: a TEE
+// that swallowed an event must not get as far as asking for keys.
+func (b *boot) extendEvents(ctx context.Context) (string, error) {
+	events, err := vm.BootEvents(b.verity.RootHash, b.config)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range events {
+		if err := b.device.Extend(ctx, e); err != nil {
+			return "", err
+		}
+	}
+	want, err := vm.Replay(events)
+	if err != nil {
+		return "", err
+	}
+	m, err := b.device.Read(ctx)
+	if err != nil {
+		return "", err
+	}
+	if found := m.RTMR[vm.RuntimeRegister]; found != want[vm.RuntimeRegister] {
+		return "", fmt.Errorf("RTMR%d is %s after %d events, want %s", vm.RuntimeRegister, found, len(events), want[vm.RuntimeRegister])
+	}
+	b.events = events
+	return fmt.Sprintf("%d events", len(events)), nil
+}
