@@ -1,0 +1,69 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// Bounds on the time between two requests, whatever the server says.
+const (
+	minRenew     = time.Minute
+	maxRenew     = 12 * time.Hour
+	defaultLease = time.Hour
+)
+
+// readLease takes from a DHCP acknowledgement (RFC 2131, options of RFC 2132)
+// what Lease holds, or says what is wrong with it.
+func readLease(ack *dhcpv4.DHCPv4) (l Lease, err error) {
+	address, ok := unicast(ack.YourIPAddr)
+	if !ok {
+		return l, fmt.Errorf("DHCP gives the address %v, want a unicast IPv4 address", ack.YourIPAddr)
+	}
+	bits, size := ack.SubnetMask().Size()
+	if size != 32 || bits < 8 {
+		return l, fmt.Errorf("DHCP gives the network mask %v", ack.SubnetMask())
+	}
+	l.Address = netip.PrefixFrom(address, bits)
+	for _, ip := range ack.Router() {
+		if router, ok := unicast(ip); ok && l.Address.Contains(router) && router != address {
+			l.Router = router
+			break
+		}
+	}
+	for _, ip := range ack.DNS() {
+		if server, ok := unicast(ip); ok && len(l.NameServers) < maxNameServers {
+			l.NameServers = append(l.NameServers, server)
+		}
+	}
+	// T1 is half of the lease by default (RFC 2131, 4.4.5).
+	l.Renew = min(max(ack.IPAddressLeaseTime(defaultLease)/2, minRenew), maxRenew)
+	return l, nil
+}
+
+// unicast reports whether ip can be the address of somebody else's interface.
+func unicast(ip net.IP) (netip.Addr, bool) {
+	a, ok := netip.AddrFromSlice(ip.To4())
+	return a, ok && a.IsGlobalUnicast() && a.As4()[0] < 240
+}
+
+// writeResolvConf replaces the resolver's configuration. Without name servers
+// the file is there and empty of them: names then fail at once.
+func writeResolvConf(path string, servers []netip.Addr) error {
+	var b strings.Builder
+	b.WriteString("# from DHCP\n")
+	for _, s := range servers {
+		fmt.Fprintf(&b, "nameserver %s\n", s)
+	}
+	err := os.WriteFile(path+".new", []byte(b.String()), 0o644)
+	if err := errors.Join(err, os.Rename(path+".new", path)); err != nil {
+		return fmt.Errorf("write name servers: %w", err)
+	}
+	return nil
+}
