@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // Exit codes, documented in --help and stable.
@@ -18,13 +20,19 @@ const (
 	exitUnreachable = 4
 )
 
-// exitError carries the exit code of a command that could not do its work.
+// exitError carries the exit code of a command that could not do its work. A
+// nil err means that the command has already said everything.
 type exitError struct {
 	code int
 	err  error
 }
 
-func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
 func (e *exitError) Unwrap() error { return e.err }
 
 // run executes one command line and returns its exit code.
@@ -38,12 +46,19 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "secretvm: %v\n", err)
 	var coded *exitError
-	if errors.As(err, &coded) {
+	if !errors.As(err, &coded) {
+		coded = &exitError{exitRefused, err}
+	}
+	if coded.err == nil {
 		return coded.code
 	}
-	return exitRefused
+	fmt.Fprintf(stderr, "secretvm: %v\n", err)
+	var refusal *vm.Refusal
+	if errors.As(err, &refusal) && refusal.Hint != "" {
+		fmt.Fprintf(stderr, "  try: %s\n", refusal.Hint)
+	}
+	return coded.code
 }
 
 func newRootCommand() *cobra.Command {
@@ -66,6 +81,7 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 		// One line a command; each lives in a file of its own.
 		newImageCommand(),
 		newSoftTEECommand(),
+		newVerifyCommand(),
 	)
 	return root
 }

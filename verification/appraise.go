@@ -1,0 +1,169 @@
+package verification
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Wanted is what the caller expects of the machine. Everything but Time may be
+// left out; what is left out is not compared.
+type Wanted struct {
+	Compose  []byte              // the compose file, byte for byte
+	Files    []byte              // the archive of files that belongs to it
+	Manifest *vm.Manifest        // the image
+	Service  string              // KMS service id
+	GroupKey string              // hex of the KMS's group key
+	Roots    []*x509.Certificate // accepted beside Intel's production root
+	Time     time.Time           // when to judge validity; required
+}
+
+// finding is what the checks share: the caller's wish, the machine's answer
+// and, once the evidence is genuine, what it proves.
+type finding struct {
+	want    Wanted
+	answer  Answer
+	verdict vm.Verdict // of genuine evidence
+	config  *vm.Config // nil until it is shown to be the measured one
+}
+
+// Appraise judges one answer. It does no I/O.
+func Appraise(answer Answer, want Wanted) Report {
+	r := Report{URL: answer.URL, Time: want.Time.UTC(), TLSKey: answer.TLSKey}
+	f := &finding{want: want, answer: answer}
+	verdict, err := attest.Verify(answer.Attestation.Evidence, attest.Options{
+		Roots: append([]*x509.Certificate{attest.IntelRoot()}, want.Roots...), Time: want.Time,
+	})
+	if err != nil {
+		r.Checks = notGenuine(answer, refusalOf(err))
+	} else {
+		f.verdict = verdict
+		r.Machine, r.Anchor = &f.verdict, &f.verdict.Anchor
+		r.Checks = f.checks()
+	}
+	// The evidence's own label is a hint by whoever sent it; a verdict's root is not.
+	r.Soft = err == nil && !verdict.Anchor.Intel || err != nil && answer.Attestation.Evidence.TEE == vm.Soft
+	f.conclude(&r)
+	return r
+}
+
+// checks is the whole verification, in the order in which people read it.
+func (f *finding) checks() []Check {
+	configuration := f.checkConfiguration() // first: the others use the config once it is bound
+	connection, fresh := f.checkReportData()
+	return []Check{
+		// Is it a genuine machine, is it this one, and now?
+		connection,
+		fresh,
+		f.checkQuote(),
+		f.checkPlatform(),
+		// Did it boot the image?
+		f.checkFirmware(),
+		f.checkKernel(),
+		f.checkHardware(),
+		f.checkSystem(),
+		// Does it run the workload, under the configuration?
+		f.checkWorkload(),
+		configuration,
+		f.checkBoot(),
+	}
+}
+
+// notGenuine puts the refusal of the evidence where it belongs and leaves the
+// rest open: what evidence says that is not genuine means nothing.
+func notGenuine(answer Answer, r *vm.Refusal) []Check {
+	failing := "quote"
+	switch r.Code {
+	case vm.CodeTCB, vm.CodeModule, vm.CodeDebug, vm.CodeAttributes:
+		failing = "platform"
+	case vm.CodeEvents:
+		failing = "boot"
+	}
+	if failing == "quote" && answer.Attestation.Evidence.TEE == vm.Soft && r.Code == vm.CodeChain {
+		r.Hint = "this is a soft TEE of a development machine, refused unless you name its root: " +
+			"--trust-root FILE (`secretvm up` prints where it is); never do so for production"
+	}
+	var checks []Check
+	for _, name := range []string{
+		"connection", "fresh", "quote", "platform", "firmware", "kernel", "hardware", "system", "workload", "configuration", "boot",
+	} {
+		if name == failing {
+			checks = append(checks, fails(name, r))
+			continue
+		}
+		checks = append(checks, fact(name, "not decided: the evidence is not accepted", ""))
+	}
+	return checks
+}
+
+// refusalOf finds the refusal in err; any other error is one of ours.
+func refusalOf(err error) *vm.Refusal {
+	var r *vm.Refusal
+	if errors.As(err, &r) {
+		copied := *r
+		return &copied
+	}
+	return vm.Refuse(vm.CodeInternal, "%v", err)
+}
+
+// conclude writes verdict, summary and warnings from the checks.
+func (f *finding) conclude(r *Report) {
+	if r.Soft {
+		r.Warnings = append(r.Warnings, "SOFT TEE: REAL FORMATS, NO CONFIDENTIALITY. THE MACHINE'S OPERATOR CAN READ AND CHANGE EVERYTHING IN IT.")
+	}
+	if f.config != nil && f.config.Images == "tag" {
+		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
+	}
+	var failed []string
+	for _, c := range r.Checks {
+		if c.OK == Fails {
+			failed = append(failed, c.Name+": "+c.What)
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		r.Verdict, r.Summary = NotVerified, failed[0]
+		if more := len(failed) - 1; more > 0 {
+			r.Summary += fmt.Sprintf(" (and %d more)", more)
+		}
+	case len(f.missing()) > 0:
+		r.Verdict, r.Summary = UnverifiedWorkload, "genuine, but nobody said what it should be: pass "+list(f.missing())
+	case r.Soft:
+		r.Verdict, r.Summary = Verified, "this VM runs your compose file, ON A SOFT TEE that keeps nothing confidential."
+	default:
+		r.Verdict, r.Summary = Verified, "this VM runs your compose file on genuine Intel TDX."
+	}
+}
+
+// missing names the flags without which the workload is not compared.
+func (f *finding) missing() (flags []string) {
+	if f.want.Compose == nil {
+		flags = append(flags, "--compose")
+	}
+	if f.want.Files == nil && f.config != nil && f.config.FilesHash != nil {
+		flags = append(flags, "--files")
+	}
+	if f.want.Manifest == nil {
+		flags = append(flags, "--manifest")
+	}
+	return flags
+}
+
+func list(words []string) string {
+	switch n := len(words); n {
+	case 0:
+		return ""
+	case 1:
+		return words[0]
+	default:
+		out := words[0]
+		for _, w := range words[1 : n-1] {
+			out += ", " + w
+		}
+		return out + " and " + words[n-1]
+	}
+}

@@ -1,0 +1,67 @@
+package verification
+
+import (
+	"encoding/hex"
+	"strings"
+	"time"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// checkReportData tells apart the two things that the report data binds: the
+// key of this very connection, and this very nonce. The answer's own claims
+// serve only to say which of them does not hold.
+func (f *finding) checkReportData() (connection, fresh Check) {
+	connection = holds("connection", "this TLS connection ends in the attested VM", "key sha256 %s", short(f.answer.TLSKey))
+	fresh = holds("fresh", "the quote answers a random number of ours", "in %d ms", f.answer.Took.Milliseconds())
+
+	got := hex.EncodeToString(f.verdict.ReportData)
+	binds := func(key vm.Hash, nonce []byte) bool {
+		rd := vm.AttestationReportData(key, nonce)
+		return hex.EncodeToString(rd[:]) == got
+	}
+	ours := f.answer.Nonce
+	claimedKey := f.answer.Attestation.TLSKey
+	claimedNonce, _ := hex.DecodeString(f.answer.Attestation.Nonce) // not hex: no nonce, which binds nothing we know
+
+	relayed := fails("connection", vm.Refuse(vm.CodeReportData, "the quote is about another TLS key: somebody sits between you and the machine").
+		On("TLS key", f.answer.TLSKey.String(), claimedKey.String()).
+		Try("connect to the machine itself, not through a proxy that ends TLS"))
+	replayed := fails("fresh", vm.Refuse(vm.CodeStale, "the quote answers another nonce: it was made before").
+		On("nonce", f.answer.Attestation.Nonce, hex.EncodeToString(ours)).
+		Try("ask again; if it stays, this is not the attested machine"))
+	switch {
+	case binds(f.answer.TLSKey, ours):
+	case binds(claimedKey, ours):
+		connection = relayed
+	case binds(f.answer.TLSKey, claimedNonce):
+		fresh = replayed
+	case binds(claimedKey, claimedNonce):
+		connection, fresh = relayed, replayed
+	default:
+		want := vm.AttestationReportData(f.answer.TLSKey, ours)
+		refusal := vm.Refuse(vm.CodeReportData, "the quote is about neither this connection nor this request").
+			On("report_data", got, hex.EncodeToString(want[:])).
+			Try("is the port that of the attestation service (29343)?")
+		connection, fresh = fails("connection", refusal), fails("fresh", refusal)
+	}
+	return connection, fresh
+}
+
+func (f *finding) checkQuote() Check {
+	a := f.verdict.Anchor
+	if a.Intel {
+		return holds("quote", "genuine Intel CPU", "Intel root %s", short(a.SHA256))
+	}
+	return holds("quote", "signed under a root that YOU named, not a CPU's", "%s, %s", a.Subject, short(a.SHA256))
+}
+
+// checkPlatform reports what the policy of package attest accepted.
+func (f *finding) checkPlatform() Check {
+	advisories := "no open advisories"
+	if n := f.verdict.Advisories; len(n) > 0 {
+		advisories = "advisories " + strings.Join(n, " ")
+	}
+	return holds("platform", "TCB "+f.verdict.TCBStatus+", "+advisories+", debug off",
+		"FMSPC %s, valid to %s", f.verdict.FMSPC, f.verdict.ValidUntil.UTC().Format(time.DateOnly))
+}

@@ -1,0 +1,133 @@
+package verification
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+const noManifest = "not compared: pass the image's manifest with --manifest"
+
+// predictions returns those of the wanted image that agree with the quote in
+// the registers that agrees looks at.
+func (f *finding) predictions(agrees ...func(vm.Prediction) bool) (fitting []vm.Prediction) {
+next:
+	for _, p := range f.want.Manifest.Predictions {
+		if p.TEE != vm.TDX { // soft machines measure as TDX ones
+			continue
+		}
+		for _, ok := range agrees {
+			if !ok(p) {
+				continue next
+			}
+		}
+		fitting = append(fitting, p)
+	}
+	return fitting
+}
+
+func (f *finding) sameMRTD(p vm.Prediction) bool  { return p.MRTD == f.verdict.Measurement.MRTD }
+func (f *finding) sameRTMR0(p vm.Prediction) bool { return p.RTMR0 == f.verdict.Measurement.RTMR[0] }
+func (f *finding) sameRTMR1(p vm.Prediction) bool { return p.RTMR1 == f.verdict.Measurement.RTMR[1] }
+func (f *finding) sameRTMR2(p vm.Prediction) bool { return p.RTMR2 == f.verdict.Measurement.RTMR[2] }
+
+// checkFirmware compares MRTD.
+func (f *finding) checkFirmware() Check {
+	m := f.verdict.Measurement
+	if f.want.Manifest == nil {
+		return fact("firmware", noManifest, "MRTD %s", short(m.MRTD))
+	}
+	if len(f.predictions(f.sameMRTD)) > 0 {
+		return holds("firmware", "firmware of "+f.release(), "MRTD %s", short(m.MRTD))
+	}
+	return fails("firmware", vm.Refuse(vm.CodeImage, "the firmware is not that of %s", f.release()).
+		On("MRTD", m.MRTD.String(), f.values(func(p vm.Prediction) vm.Register { return p.MRTD })).
+		Try("is this the manifest of the image that the machine boots?"))
+}
+
+// checkKernel compares RTMR1 (kernel) and RTMR2 (command line, initramfs).
+func (f *finding) checkKernel() Check {
+	m := f.verdict.Measurement
+	switch {
+	case f.want.Manifest == nil:
+		return fact("kernel", noManifest, "RTMR1 %s, RTMR2 %s", short(m.RTMR[1]), short(m.RTMR[2]))
+	case len(f.predictions(f.sameRTMR1, f.sameRTMR2)) > 0:
+		return holds("kernel", "kernel, initramfs and command line of "+f.release(), "RTMR1 %s, RTMR2 %s", short(m.RTMR[1]), short(m.RTMR[2]))
+	case len(f.predictions(f.sameRTMR1)) == 0:
+		return fails("kernel", vm.Refuse(vm.CodeImage, "the kernel is not that of %s", f.release()).
+			On("RTMR1", m.RTMR[1].String(), f.values(func(p vm.Prediction) vm.Register { return p.RTMR1 })).
+			Try("is this the manifest of the image that the machine boots?"))
+	}
+	return fails("kernel", vm.Refuse(vm.CodeImage, "initramfs or command line are not those of %s", f.release()).
+		On("RTMR2", m.RTMR[2].String(), f.values(func(p vm.Prediction) vm.Register { return p.RTMR2 })).
+		Try("is this the manifest of the image that the machine boots?"))
+}
+
+// checkHardware compares RTMR0, which depends on the machine's shape: one
+// prediction must hold in all four registers at once.
+func (f *finding) checkHardware() Check {
+	m := f.verdict.Measurement
+	if f.want.Manifest == nil {
+		return fact("hardware", noManifest, "RTMR0 %s", short(m.RTMR[0]))
+	}
+	if whole := f.predictions(f.sameMRTD, f.sameRTMR0, f.sameRTMR1, f.sameRTMR2); len(whole) > 0 {
+		return holds("hardware", "virtual hardware as predicted: "+shape(whole[0].Shape), "RTMR0 %s", short(m.RTMR[0]))
+	}
+	if len(f.predictions(f.sameRTMR0)) > 0 {
+		return fails("hardware", vm.Refuse(vm.CodeImage, "the virtual hardware is known, but not with this firmware and kernel").
+			On("RTMR0", m.RTMR[0].String(), "all four registers of one prediction").
+			Try("see the checks above"))
+	}
+	var shapes []string
+	for _, p := range f.predictions() {
+		shapes = append(shapes, shape(p.Shape))
+	}
+	return fails("hardware", vm.Refuse(vm.CodeImage, "the virtual hardware is none that the manifest predicts").
+		On("RTMR0", m.RTMR[0].String(), f.values(func(p vm.Prediction) vm.Register { return p.RTMR0 })).
+		Try("the manifest knows "+or(strings.Join(shapes, "; "), "no shape")+": ask the owner for a manifest that predicts this machine's"))
+}
+
+// checkSystem compares the dm-verity root hash, by the event that RTMR3 holds.
+func (f *finding) checkSystem() Check {
+	root, err := f.rootHash()
+	switch {
+	case err != nil:
+		return fails("system", err)
+	case f.want.Manifest == nil:
+		return fact("system", noManifest, "os-image-hash %s", short(root))
+	case root != f.want.Manifest.Verity.RootHash:
+		return fails("system", vm.Refuse(vm.CodeImage, "the root file system is not that of %s", f.release()).
+			On(vm.EventImage, root.String(), f.want.Manifest.Verity.RootHash.String()).
+			Try("is this the manifest of the image that the machine boots?"))
+	}
+	return holds("system", "root file system of "+f.release(), "os-image-hash %s", short(root))
+}
+
+func (f *finding) release() string {
+	return or(strings.TrimSpace(f.want.Manifest.Name+" "+f.want.Manifest.Release), "the manifest")
+}
+
+// values lists the distinct predicted values of one register.
+func (f *finding) values(of func(vm.Prediction) vm.Register) string {
+	var out []string
+	seen := map[vm.Register]bool{}
+	for _, p := range f.predictions() {
+		if r := of(p); !seen[r] {
+			seen[r] = true
+			out = append(out, r.String())
+		}
+	}
+	return or(strings.Join(out, " or "), "a prediction, and the manifest has none")
+}
+
+func shape(s vm.Shape) string {
+	return fmt.Sprintf("%d vCPUs, %d MiB", s.CPUs, s.Memory>>20)
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

@@ -1,0 +1,191 @@
+package verification
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// payload returns the digest in the first event of that name. Events mean
+// something only because RTMR3 is their fold and each digest follows from its
+// event, which is checked here again: everything below rests on it.
+func (f *finding) payload(name string) (vm.Hash, *vm.Refusal) {
+	events := f.answer.Attestation.Evidence.Events
+	if refusal := f.eventsExplain(events); refusal != nil {
+		return vm.Hash{}, refusal
+	}
+	for _, e := range events {
+		if e.Name != name {
+			continue
+		}
+		if len(e.Payload) != len(vm.Hash{}) {
+			return vm.Hash{}, vm.Refuse(vm.CodeEvents, "the event %s holds no digest", name).
+				On("payload", fmt.Sprintf("%d bytes", len(e.Payload)), "32")
+		}
+		return vm.Hash(e.Payload), nil
+	}
+	return vm.Hash{}, vm.Refuse(vm.CodeEvents, "the machine did not measure %s", name).
+		On("events", eventNames(events), name).Try("this is no secretvm image, or an old one")
+}
+
+func (f *finding) eventsExplain(events []vm.Event) *vm.Refusal {
+	for _, e := range events {
+		if err := e.CheckRuntime(); err != nil {
+			return vm.Refuse(vm.CodeEvents, "%v", err)
+		}
+	}
+	rtmr, err := vm.Replay(events)
+	if err != nil {
+		return vm.Refuse(vm.CodeEvents, "%v", err)
+	}
+	if got := f.verdict.Measurement.RTMR[vm.RuntimeRegister]; rtmr[vm.RuntimeRegister] != got {
+		return vm.Refuse(vm.CodeEvents, "the events do not explain the runtime register").
+			On("RTMR3", got.String(), rtmr[vm.RuntimeRegister].String())
+	}
+	return nil
+}
+
+func (f *finding) rootHash() (vm.Hash, *vm.Refusal) { return f.payload(vm.EventImage) }
+
+// checkWorkload compares compose file and files archive with the events.
+func (f *finding) checkWorkload() Check {
+	measured, refusal := f.payload(vm.EventCompose)
+	switch {
+	case refusal != nil:
+		return fails("workload", refusal)
+	case f.want.Compose == nil:
+		return fact("workload", "not compared: pass your compose file with --compose", "compose-hash %s", short(measured))
+	case vm.HashOf(f.want.Compose) != measured:
+		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine runs another compose file than yours").
+			On(vm.EventCompose, measured.String(), vm.HashOf(f.want.Compose).String()).
+			Try("every byte counts, line ends and comments too; where the owner opened it, GET /docker-compose gives theirs"))
+	}
+	return f.checkFiles(measured)
+}
+
+func (f *finding) checkFiles(compose vm.Hash) Check {
+	files, refusal := f.payload(vm.EventFiles)
+	none := refusal != nil
+	switch {
+	case none && f.want.Files == nil:
+		return holds("workload", "compose file is byte for byte yours", "compose-hash %s", short(compose))
+	case none:
+		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine has no files beside the compose file, you passed some").
+			On(vm.EventFiles, "absent", vm.HashOf(f.want.Files).String()).Try("leave --files out"))
+	case f.want.Files == nil:
+		return fact("workload", "compose file is yours; its files are not compared: pass --files", "docker-files-hash %s", short(files))
+	case vm.HashOf(f.want.Files) != files:
+		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine's files archive is not yours").
+			On(vm.EventFiles, files.String(), vm.HashOf(f.want.Files).String()).
+			Try("pass the very archive that was deployed: every byte counts"))
+	}
+	return holds("workload", "compose file and files are byte for byte yours", "compose-hash %s, docker-files-hash %s", short(compose), short(files))
+}
+
+// checkConfiguration accepts the served config only when both measurements of
+// it agree, then compares it with what the caller wants.
+func (f *finding) checkConfiguration() Check {
+	served := vm.HashOf(f.answer.Config)
+	event, refusal := f.payload(vm.EventConfig)
+	if refusal != nil {
+		return fails("configuration", refusal)
+	}
+	const hint = "the host may have swapped what is served; the measured digest is the truth"
+	if served != event {
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the served config is not the measured one").
+			On(vm.EventConfig, event.String(), served.String()).Try(hint))
+	}
+	var id vm.Register
+	copy(id[:], served[:])
+	if got := f.verdict.Measurement.MRConfigID; got != id {
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the machine was launched for another config").
+			On("MR_CONFIG_ID", got.String(), id.String()).Try(hint))
+	}
+	config, err := vm.ParseConfig(f.answer.Config)
+	if err != nil {
+		return fails("configuration", vm.Refuse(vm.CodeMalformed, "%v", err))
+	}
+	if compose, refusal := f.payload(vm.EventCompose); refusal != nil || compose != config.ComposeHash {
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the config names another compose file than was measured").
+			On("compose_hash", config.ComposeHash.String(), compose.String()))
+	}
+	f.config = &config
+	return f.checkWishes(config, served)
+}
+
+func (f *finding) checkWishes(config vm.Config, digest vm.Hash) Check {
+	if want := f.want.Service; want != "" && want != config.Service {
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the machine belongs to another service").
+			On("service", config.Service, want).Try("check the address, or the service id that you were told"))
+	}
+	if want := f.want.GroupKey; want != "" && want != config.KMS.GroupKey {
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the machine takes its keys from another key manager").
+			On("kms.group_key", config.KMS.GroupKey, want).Try("`kmsd status` shows the group key of a key manager"))
+	}
+	what := fmt.Sprintf("service %s, KMS %s %s…", config.Service, config.KMS.ChainID, config.KMS.GroupKey[:8])
+	if f.want.Service == "" { // bound to the quote, but compared with nothing
+		return fact("configuration", what+"; not compared: pass --service", "config-hash %s = MR_CONFIG_ID", short(digest))
+	}
+	return holds("configuration", what, "config-hash %s = MR_CONFIG_ID", short(digest))
+}
+
+// checkBoot holds the events against those of a boot of this config: nothing
+// more, nothing less, boot-complete last.
+func (f *finding) checkBoot() Check {
+	events := f.answer.Attestation.Evidence.Events
+	root, refusal := f.rootHash()
+	if refusal != nil {
+		return fails("boot", refusal)
+	}
+	if f.config == nil {
+		return fact("boot", "not decided: the config is not shown to be the measured one", "events %s", eventNames(events))
+	}
+	want, err := vm.BootEvents(root, *f.config)
+	if err != nil {
+		return fails("boot", vm.Refuse(vm.CodeConfig, "%v", err))
+	}
+	for i := range max(len(want), len(events)) {
+		if i < len(want) && i < len(events) && equalEvents(want[i], events[i]) {
+			continue
+		}
+		return fails("boot", vm.Refuse(vm.CodeEvents, "the events are not those of one boot of this config").
+			On(fmt.Sprintf("event %d", i), eventAt(events, i), eventAt(want, i)).
+			Try("something extended the register that should not have"))
+	}
+	return holds("boot", "boot completed; nothing was measured after it", "RTMR3, %d events", len(events))
+}
+
+func equalEvents(a, b vm.Event) bool {
+	return a.Register == b.Register && a.Name == b.Name && bytes.Equal(a.Payload, b.Payload) && a.Digest == b.Digest
+}
+
+func eventAt(events []vm.Event, i int) string {
+	if i >= len(events) {
+		return "absent"
+	}
+	if len(events[i].Payload) == 0 {
+		return fmt.Sprintf("%q", events[i].Name)
+	}
+	return fmt.Sprintf("%q %s", events[i].Name, hex.EncodeToString(events[i].Payload))
+}
+
+// eventNames lists names for people; quoted, for a machine may call an event
+// anything.
+func eventNames(events []vm.Event) string {
+	if len(events) == 0 {
+		return "none"
+	}
+	out := ""
+	for i, e := range events {
+		if i == 8 {
+			return out + " …"
+		}
+		if i > 0 {
+			out += " "
+		}
+		out += fmt.Sprintf("%q", e.Name)
+	}
+	return out
+}
