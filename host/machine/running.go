@@ -77,16 +77,15 @@ func (r *Running) WaitText(ctx context.Context, text string) (string, error) {
 // WaitStep waits until the guest's step has ended well; a step that failed or a
 // halt is an error with the guest's reason.
 func (r *Running) WaitStep(ctx context.Context, step string) (console.Progress, error) {
-	var last console.Progress
-	_, err := r.WaitLine(ctx, func(line string) bool {
-		p, is := console.ParseProgress(line)
-		if is && p.Step == step && p.State == console.OK {
-			last = p
-			return true
-		}
-		return false
+	var p console.Progress
+	_, err := r.WaitLine(ctx, func(line string) (is bool) {
+		p, is = console.ParseProgress(line)
+		return is && p.Step == step && p.State != console.Start
 	})
-	return last, err
+	if err == nil && p.State == console.Failed {
+		err = fmt.Errorf("the guest's step %s failed: %s", step, p.Error)
+	}
+	return p, err
 }
 
 // WaitHalt waits until the guest gives a reason for powering off. A machine that

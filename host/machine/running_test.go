@@ -115,7 +115,7 @@ func boot(t *testing.T, role string) Boot {
 		t.Fatal(err)
 	}
 	return Boot{
-		Name: "test", QEMU: qemu.Binary{self, "play", role}, TEE: vm.Soft, Shape: vm.DefaultShape,
+		Name: "test", QEMU: qemu.Binary{Argv: []string{self, "play", role}}, TEE: vm.Soft, Shape: vm.DefaultShape,
 		Image: testImage(t), Archive: []byte("archive"), SoftTEE: []string{self, "play", "tee"},
 	}
 }
@@ -230,8 +230,8 @@ func TestStartFailures(t *testing.T) {
 		change  func(*Boot)
 		wantErr string
 	}{
-		"QEMU fails":     {func(b *Boot) { b.QEMU[2] = "broken" }, "no such thing"},
-		"no QEMU":        {func(b *Boot) { b.QEMU[0] = "/does/not/exist" }, "start QEMU"},
+		"QEMU fails":     {func(b *Boot) { b.QEMU.Argv[2] = "broken" }, "no such thing"},
+		"no QEMU":        {func(b *Boot) { b.QEMU.Argv[0] = "/does/not/exist" }, "start QEMU"},
 		"no soft TEE":    {func(b *Boot) { b.SoftTEE = nil }, "no command for the soft TEE"},
 		"soft TEE fails": {func(b *Boot) { b.SoftTEE[2] = "broken" }, "soft TEE ended"},
 		"no image":       {func(b *Boot) { b.Image = "/does/not/exist" }, "manifest.json"},

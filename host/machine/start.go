@@ -162,7 +162,7 @@ func (f *Folder) startQEMU(ctx context.Context, r *Running, b Boot, m qemu.Machi
 	}
 	r.console, r.started = console.NewLog(logFile), time.Now()
 	r.qemu, err = process.Start(process.Spec{
-		Name: "QEMU", Argv: append(append([]string(nil), b.QEMU...), args...),
+		Name: "QEMU", Argv: append(append([]string(nil), b.QEMU.Argv...), args...), Env: b.QEMU.Env,
 		Dir: f.dir, Log: filepath.Join(f.dir, qemuLogName), Stdout: write,
 	})
 	write.Close()

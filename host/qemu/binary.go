@@ -8,9 +8,13 @@ import (
 	"strings"
 )
 
-// Binary is the command that runs QEMU: the program and arguments that come
-// before QEMU's own, such as a loader and its library path.
-type Binary []string
+// Binary is the command that runs QEMU: the program with the arguments that come
+// before QEMU's own, such as a loader and its library path, and variables that
+// are added to the environment.
+type Binary struct {
+	Argv []string
+	Env  []string
+}
 
 // System finds a QEMU of the host: path if it is given, else the one in $PATH.
 func System(path string) (Binary, error) {
@@ -19,13 +23,13 @@ func System(path string) (Binary, error) {
 	}
 	found, err := exec.LookPath(path)
 	if err != nil {
-		return nil, fmt.Errorf("find QEMU: %w (install it with: apt-get install qemu-system-x86)", err)
+		return Binary{}, fmt.Errorf("find QEMU: %w (install it with: apt-get install qemu-system-x86)", err)
 	}
 	found, err = filepath.Abs(found)
 	if err != nil {
-		return nil, fmt.Errorf("find QEMU: %w", err)
+		return Binary{}, fmt.Errorf("find QEMU: %w", err)
 	}
-	return Binary{found}, nil
+	return Binary{Argv: []string{found}}, nil
 }
 
 // HasKVM reports whether this host can run machines on its CPU: the processor

@@ -1,0 +1,86 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Options says what to run, and with which parts of the program.
+type Options struct {
+	Workload *compose.Workload
+	State    string        // root of everything that is kept
+	TEE      vm.TEE        // soft; others are refused with the reason
+	Shape    vm.Shape      // zero fields: the workload's own
+	Ports    map[int]int   // published port: port of this computer (0: any free one)
+	Timeout  time.Duration // from power-on until the workload runs
+	Grace    time.Duration // for the guest to shut down by itself
+
+	// Image makes or finds the image folder and says which in a few words.
+	Image func(ctx context.Context, note Note) (folder, remark string, err error)
+	// QEMU makes or finds the emulator.
+	QEMU func(ctx context.Context, note Note) (qemu.Binary, error)
+	// TrustRoot makes or finds the development PKI in dir and returns the file
+	// with its root certificate.
+	TrustRoot func(dir string) (file string, err error)
+	// Kmsd is the path of the KMS's program, SecretVM that of this one, which
+	// runs the soft TEE.
+	Kmsd, SecretVM string
+	// Note is told what the running step is doing.
+	Note Note
+}
+
+// Note shows what the running step is doing.
+type Note func(format string, args ...any)
+
+// StateFolder returns the default root of what is kept:
+// $XDG_STATE_HOME/secretvm, or ~/.local/state/secretvm.
+func StateFolder() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "secretvm"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("find the state folder: %w (set XDG_STATE_HOME, or use --state)", err)
+	}
+	return filepath.Join(home, ".local", "state", "secretvm"), nil
+}
+
+// complete fills in the workload's shape and checks what can be checked before
+// anything is started.
+func (o *Options) complete() error {
+	switch o.TEE {
+	case vm.Soft:
+	case vm.TDX, vm.SNP:
+		return fmt.Errorf("--tee %s: machines in a real TEE are not started by this command yet; use --tee %s, which has real formats and no confidentiality", o.TEE, vm.Soft)
+	default:
+		return fmt.Errorf("--tee %q is not known, want %s", o.TEE, vm.Soft)
+	}
+	if o.Shape.CPUs == 0 {
+		o.Shape.CPUs = o.Workload.Settings.Shape.CPUs
+	}
+	if o.Shape.Memory == 0 {
+		o.Shape.Memory = o.Workload.Settings.Shape.Memory
+	}
+	if err := o.Shape.Validate(); err != nil {
+		return fmt.Errorf("%w (--cpus, --memory, or x-secretvm.shape in %s)", err, o.Workload.Path)
+	}
+	if o.Workload.Settings.Service == "" {
+		return fmt.Errorf("%s names no service: add x-secretvm: { service: NAME }", o.Workload.Path)
+	}
+	state, err := filepath.Abs(o.State)
+	if err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	o.State = state
+	if o.Note == nil {
+		o.Note = func(string, ...any) {}
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/machine"
+	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// guestGateway is where the guest's user-mode network finds this computer's loopback.
+const guestGateway = "10.0.2.2"
+
+// Installation is everything that Up has started.
+type Installation struct {
+	o       Options
+	reports *collector
+	lock    *machine.Lock
+
+	addresses   []Address
+	attestation int
+	trustRoot   string
+
+	image    image
+	emulator qemu.Binary
+	kms      *kms
+	status   kmsStatus
+	registry *registry
+	folder   *machine.Folder
+	service  chainService
+	config   vm.Config
+	run      *machine.Running
+	guest    *guest
+	deadline time.Time
+}
+
+// Up starts everything and returns when the workload runs. The Installation is
+// never nil and holds whatever was started, also beside an error: the caller
+// ends it with Down.
+func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error) {
+	in := &Installation{reports: &collector{to: to}}
+	if err := o.complete(); err != nil {
+		return in, err
+	}
+	in.o = o
+	in.kms = &kms{program: o.Kmsd, home: filepath.Join(o.State, "kms")}
+	if err := in.prepare(); err != nil {
+		return in, err
+	}
+	return in, step.Run(ctx, in.reports,
+		// The image that the machine boots, and the emulator: built from locked
+		// packages, or cached. What it will measure follows from its files.
+		step.Step{Name: "image", Run: in.openImage},
+		// The chain that decides who gets keys; made on first use.
+		step.Step{Name: "kms", Run: in.startKMS},
+		// Serves the images of the workload that exist only on this computer.
+		step.Step{Name: "registry", Run: in.startRegistry},
+		// The workload's service and this image of it, registered on the chain.
+		step.Step{Name: "service", Run: in.register},
+		// Soft TEE and emulator, up to a measured system with a network.
+		step.Step{Name: "boot", Run: in.boot},
+		// From here on the guest works by itself, and this only watches.
+		step.Step{Name: "keys", Run: in.guestStep("keys")},
+		step.Step{Name: "disk", Run: in.guestStep("disk")},
+		step.Step{Name: "engine", Run: in.guestStep("engine")},
+		step.Step{Name: "workload", Run: in.guestStep("workload")},
+		step.Step{Name: "attestation", Run: in.guestStep("attestation")},
+		// What the person came for.
+		step.Step{Name: "answer", Run: in.answer},
+	)
+}
+
+// prepare takes the state folder and chooses the ports before anything starts.
+func (in *Installation) prepare() (err error) {
+	if in.lock, err = machine.LockFolder(in.o.State, "secretvm up "+in.o.Workload.Path); err != nil {
+		return err
+	}
+	var notes []string
+	in.addresses, in.attestation, notes, err = plan(in.o.Workload.Ports(), in.o.Ports)
+	in.reports.notes = notes
+	return err
+}
+
+func (in *Installation) openImage(ctx context.Context) (string, error) {
+	folder, remark, err := in.o.Image(ctx, in.o.Note)
+	if err != nil {
+		return "", err
+	}
+	if in.image, err = openImage(folder, in.o.Shape); err != nil {
+		return "", err
+	}
+	in.emulator, err = in.o.QEMU(ctx, in.o.Note)
+	return remark, err
+}
+
+func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
+	if in.trustRoot, err = in.o.TrustRoot(filepath.Join(in.o.State, "pki")); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
+		return "", fmt.Errorf("make the KMS's home: %w", err)
+	}
+	created, err := in.kms.init(ctx, in.trustRoot)
+	if err != nil {
+		return "", err
+	}
+	if err := in.kms.start(ctx); err != nil {
+		return "", err
+	}
+	if in.status, err = in.kms.status(ctx); err != nil {
+		return "", err
+	}
+	remark := fmt.Sprintf("%d node, group key %.4s…, height %d", len(in.status.Nodes), in.status.GroupKey, in.status.Height)
+	if created {
+		remark += ", new"
+	}
+	return remark, nil
+}
+
+func (in *Installation) register(ctx context.Context) (_ string, err error) {
+	w := in.o.Workload
+	in.folder, err = machine.Open(filepath.Join(in.o.State, "machines", w.Settings.Service), w.Settings.Disk.Size)
+	if err != nil {
+		return "", err
+	}
+	service, created, err := in.kms.ensureService(ctx, w.Settings.Service)
+	if err != nil {
+		return "", err
+	}
+	in.service = service
+	in.config, err = w.Config(service.ID, vm.KMS{ChainID: in.status.ChainID, GroupKey: in.status.GroupKey}, in.folder.Instance())
+	if err != nil {
+		return "", err
+	}
+	registration, err := in.image.register(in.config)
+	if err != nil {
+		return "", err
+	}
+	added, err := in.kms.ensureImage(ctx, service, registration, filepath.Join(in.folder.Dir(), "registration.json"))
+	if err != nil {
+		return "", err
+	}
+	state := "image active"
+	switch {
+	case created:
+		state = "created, image added"
+	case added:
+		state = "image added"
+	}
+	return shorten(service.ID) + ", " + state, nil
+}
+
+func (in *Installation) boot(ctx context.Context) (string, error) {
+	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kms.port()}, Registry: in.registry.hint()}
+	config, err := archive(in.o.Workload, in.config, hints)
+	if err != nil {
+		return "", err
+	}
+	measurement, err := in.image.launched(in.config)
+	if err != nil {
+		return "", err
+	}
+	in.deadline = time.Now().Add(in.o.Timeout)
+	in.run, err = in.folder.Start(ctx, machine.Boot{
+		Name: in.o.Workload.Settings.Service, QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
+		Forwards: forwards(in.addresses, in.attestation), Image: in.image.folder, Archive: config, Measurement: measurement,
+		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
+	})
+	if err != nil {
+		return "", err
+	}
+	in.guest = watch(in.run, in.o.Note)
+	for _, name := range []string{"measure", "network"} {
+		if _, err := in.guestStep(name)(ctx); err != nil {
+			return "", err
+		}
+	}
+	return in.guest.timeline(), nil
+}
+
+// guestStep waits for one of the guest's own steps.
+func (in *Installation) guestStep(name string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		ctx, cancel := context.WithDeadline(ctx, in.deadline)
+		defer cancel()
+		p, err := in.guest.wait(ctx, name)
+		if err != nil {
+			return "", in.explain(err)
+		}
+		return p.Remark, nil
+	}
+}
