@@ -1,0 +1,309 @@
+package measure
+
+import (
+	"bytes"
+	"crypto/sha512"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/secretvm/secretvm/measure/ovmf"
+	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
+	"github.com/secretvm/secretvm/measure/tdx"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// vector reads a file of ../shared/vectors/measure, or skips the test.
+func vector(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("../../shared/vectors/measure", name))
+	if err != nil {
+		t.Skipf("no vectors here: %v", err)
+	}
+	return b
+}
+
+func vectorJSON(t *testing.T, name string, to any) {
+	t.Helper()
+	if err := json.Unmarshal(vector(t, name), to); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+// predictRegisters gives the event list of a machine with the layout of
+// OVMF's IntelTdx build and a blank variable store. Kernel, command line and
+// initrd are opaque in the vectors: only their digests are known.
+func predictRegisters(t *testing.T, memory uint64, p Profile, acpi ACPI, kernel, options, initrd vm.Register) []vm.Event {
+	t.Helper()
+	image, err := ovmf.Parse(ovmftest.Image(ovmftest.Sections()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hob, err := tdx.HOB(image, memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log eventList
+	log.platform(p, hob, image.Contents(image.Section(ovmf.CFV)), acpi, false)
+	log.bootOptions(p)
+	log.kernel(p, kernel, 0)
+	log.addDigest(linuxRegister, "command-line", options, "")
+	log.addDigest(linuxRegister, "initrd", initrd, "")
+	return log
+}
+
+// compare holds two event lists of one register against each other.
+func compare(t *testing.T, register int, got []vm.Event, want []vm.Register) {
+	t.Helper()
+	got = slices.DeleteFunc(slices.Clone(got), func(e vm.Event) bool { return e.Register != register })
+	if len(got) != len(want) {
+		t.Fatalf("RTMR%d: predicted %d events, the log has %d", register, len(got), len(want))
+	}
+	for i := range want {
+		if got[i].Digest != want[i] {
+			t.Errorf("RTMR%d event %d (%s): predicted %s, the log has %s", register, i, got[i].Name, got[i].Digest, want[i])
+		}
+	}
+}
+
+// Two real machines: the predicted lists are those of the logs, and fold to the
+// registers in the signed quotes.
+func TestPredictionEqualsHardware(t *testing.T) {
+	for _, c := range []struct {
+		file   string
+		memory uint64
+		acpi   func(d []vm.Register) ACPI
+	}{
+		{"dstack/quote-report.json", 64 << 30, func(d []vm.Register) ACPI { return ACPI{d[8], d[9], d[10]} }},
+		{"dstack/tdx-lite-getquote.json", 2 << 30, func(d []vm.Register) ACPI { return ACPI{d[8], d[9], d[10]} }},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			var report struct {
+				Quote    string `json:"quote"`
+				EventLog string `json:"event_log"`
+			}
+			vectorJSON(t, c.file, &report)
+			var log []struct {
+				IMR    int
+				Digest string
+			}
+			if err := json.Unmarshal([]byte(report.EventLog), &log); err != nil {
+				t.Fatal(err)
+			}
+			var digests [4][]vm.Register
+			for _, e := range log {
+				if e.IMR == 3 { // the application's; in one file without digests
+					continue
+				}
+				r, err := vm.ParseRegister(e.Digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				digests[e.IMR] = append(digests[e.IMR], r)
+			}
+			events := predictRegisters(t, c.memory, EDK2Stable202502(), c.acpi(digests[0]), digests[1][0], digests[2][0], digests[2][1])
+			for register := range 3 {
+				compare(t, register, events, digests[register])
+			}
+			// RTMR0 is at offset 328 of the TD report body, which follows the 48-byte header.
+			quote, err := hex.DecodeString(report.Quote)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rtmr, err := vm.Replay(events)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 3 {
+				if quoted := quote[48+328+48*i:][:48]; !bytes.Equal(rtmr[i][:], quoted) {
+					t.Errorf("RTMR%d folds to %s, the quote has %x", i, rtmr[i], quoted)
+				}
+			}
+		})
+	}
+}
+
+// A log of a machine that QEMU booted directly, as another project parsed it.
+// Its firmware is older than edk2-stable202411.
+func TestPredictionEqualsTrusteeLog(t *testing.T) {
+	var log struct {
+		Events []struct {
+			Index   int
+			Digests []struct{ Digest vm.Register }
+		} `json:"uefi_event_logs"`
+	}
+	vectorJSON(t, "trustee/CCEL_data_ovmf_out.json", &log)
+	if len(log.Events) == 0 {
+		t.Fatal("the log has no events")
+	}
+	var digests [4][]vm.Register
+	for _, e := range log.Events {
+		digests[e.Index-1] = append(digests[e.Index-1], e.Digests[0].Digest)
+	}
+	p := EDK2Stable202502()
+	p.ReadyToBoot = 0
+	d := digests[0]
+	events := predictRegisters(t, 2<<30, p, ACPI{d[8], d[9], d[10]}, digests[1][0], digests[2][0], digests[2][1])
+	for register := range 3 {
+		compare(t, register, events, digests[register])
+	}
+}
+
+type oasisACPI struct {
+	MemoryMiB int         `json:"memory_mib"`
+	CPUs      int         `json:"cpus"`
+	Tables    vm.Register `json:"tables_sha384"`
+	RSDP      vm.Register `json:"rsdp_sha384"`
+	Loader    vm.Register `json:"loader_sha384"`
+}
+
+type oasisVectors struct {
+	ACPI   []oasisACPI
+	Replay []struct {
+		Expected vm.Register
+		Log      []vm.Register
+	}
+}
+
+// The third replay is a whole RTMR0: 1 vCPU, 2815 MiB, firmware older than
+// edk2-stable202411. The second is its RTMR1.
+func TestPredictionEqualsOasisLogs(t *testing.T) {
+	var v oasisVectors
+	vectorJSON(t, "oasis-cli/expected.json", &v)
+	p := EDK2Stable202502()
+	p.ReadyToBoot = 0
+	i := slices.IndexFunc(v.ACPI, func(a oasisACPI) bool { return a.MemoryMiB == 2815 && a.CPUs == 1 })
+	acpi := ACPI{v.ACPI[i].Loader, v.ACPI[i].RSDP, v.ACPI[i].Tables}
+	events := predictRegisters(t, 2815<<20, p, acpi, v.Replay[1].Log[0], v.Replay[0].Log[0], vm.Register{})
+	compare(t, 0, events, v.Replay[2].Log)
+	compare(t, 1, events, v.Replay[1].Log)
+	rtmr, err := vm.Replay(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rtmr[0] != v.Replay[2].Expected || rtmr[1] != v.Replay[1].Expected {
+		t.Errorf("registers are %s, %s; want %s, %s", rtmr[0], rtmr[1], v.Replay[2].Expected, v.Replay[1].Expected)
+	}
+	if got := (vm.Register{}).Extend(v.Replay[0].Log[0]); got != v.Replay[0].Expected {
+		t.Errorf("one extension gives %s, want %s", got, v.Replay[0].Expected)
+	}
+}
+
+// Published RTMR0 values of another predictor, over the ACPI tables beside
+// them. The loader and the pointer to the tables follow from the tables.
+func TestPredictionEqualsFortanix(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		memory uint64
+	}{{"canonical-defaults", 2 << 30}, {"q35-with-hpet", 4 << 30}, {"runtime-capture", 16 << 30}} {
+		t.Run(c.name, func(t *testing.T) {
+			tables := vector(t, "fortanix-tdx-measure/"+c.name+"/acpi_tables.bin")
+			var want struct{ RTMR0 vm.Register }
+			vectorJSON(t, "fortanix-tdx-measure/"+c.name+"/expected.json", &want)
+			image, err := ovmf.Parse(ovmftest.Image(debianSections()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			hob, err := tdx.HOB(image, c.memory)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log eventList
+			p := EDK2Stable202502()
+			log.platform(p, hob, image.Contents(image.Section(ovmf.CFV)), acpiOf(t, tables), false)
+			log.bootOptions(p)
+			rtmr, err := vm.Replay(log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rtmr[0] != want.RTMR0 {
+				t.Errorf("RTMR0 is %s, want %s", rtmr[0], want.RTMR0)
+			}
+		})
+	}
+}
+
+// debianSections are those of the generic build of edk2-stable202502, where a
+// page at 0x810000 belongs to SEV-SNP.
+func debianSections() []ovmf.Section {
+	s := ovmftest.Sections()
+	s[2].Address, s[2].Size = 0x811000, 0xf000
+	return s
+}
+
+// The derivation below is checked against sixteen CPU counts.
+func TestACPIOfOasisTemplates(t *testing.T) {
+	var v oasisVectors
+	vectorJSON(t, "oasis-cli/expected.json", &v)
+	for _, want := range v.ACPI {
+		text := vector(t, fmt.Sprintf("oasis-cli/template_qemu_cpu%d.hex", want.CPUs))
+		tables, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := acpiOf(t, tables)
+		if got.Loader != want.Loader || got.RSDP != want.RSDP {
+			t.Errorf("%d vCPUs: loader %s, RSDP %s; want %s, %s", want.CPUs, got.Loader, got.RSDP, want.Loader, want.RSDP)
+		}
+	}
+}
+
+// acpiOf derives the other two files from etc/acpi/tables as QEMU's bios
+// linker does (QEMU hw/acpi/bios-linker-loader.c, hw/i386/acpi-build.c).
+func acpiOf(t *testing.T, tables []byte) ACPI {
+	t.Helper()
+	const rsdpFile, tablesFile = "etc/acpi/rsdp", "etc/acpi/tables"
+	le := binary.LittleEndian
+	var loader []byte
+	command := func(kind uint32, files []string, numbers []byte) {
+		c := le.AppendUint32(nil, kind)
+		for _, f := range files {
+			c = append(c, append([]byte(f), make([]byte, 56-len(f))...)...)
+		}
+		c = append(c, numbers...)
+		loader = append(loader, append(c, make([]byte, 128-len(c))...)...)
+	}
+	allocate := func(file string, align uint32, zone byte) {
+		command(1, []string{file}, append(le.AppendUint32(nil, align), zone))
+	}
+	pointer := func(to, from string, off uint32, size byte) {
+		command(2, []string{to, from}, append(le.AppendUint32(nil, off), size))
+	}
+	checksum := func(file string, off, start, size uint32) {
+		command(3, []string{file}, le.AppendUint32(le.AppendUint32(le.AppendUint32(nil, off), start), size))
+	}
+	allocate(rsdpFile, 16, 2)
+	allocate(tablesFile, 64, 1)
+	var rsdt uint32
+	for off := uint32(0); off+36 < uint32(len(tables)) && tables[off] != 0; {
+		size := le.Uint32(tables[off+4:])
+		switch name := string(tables[off : off+4]); name {
+		case "FACS":
+		case "FACP":
+			pointer(tablesFile, tablesFile, off+36, 4)
+			pointer(tablesFile, tablesFile, off+40, 4)
+			pointer(tablesFile, tablesFile, off+140, 8)
+			checksum(tablesFile, off+9, off, size)
+		case "RSDT":
+			rsdt = off
+			for p := uint32(36); p < size; p += 4 {
+				pointer(tablesFile, tablesFile, off+p, 4)
+			}
+			checksum(tablesFile, off+9, off, size)
+		default:
+			checksum(tablesFile, off+9, off, size)
+		}
+		off += size
+	}
+	pointer(rsdpFile, tablesFile, 16, 4)
+	checksum(rsdpFile, 8, 0, 20)
+	loader = append(loader, make([]byte, 4096-len(loader))...)
+	rsdp := append([]byte("RSD PTR \x00BOCHS \x00"), le.AppendUint32(nil, rsdt)...)
+	return ACPI{sha512.Sum384(loader), sha512.Sum384(rsdp), sha512.Sum384(tables)}
+}
