@@ -140,6 +140,9 @@ func create(dir string, now time.Time) error {
 	if err := p.save(work); err != nil {
 		return err
 	}
+	if err := os.Chmod(work, 0o755); err != nil { // the root is for everybody to read
+		return fmt.Errorf("create development PKI: %w", err)
+	}
 	// A folder's rename replaces an empty folder and nothing else.
 	if err := os.Rename(work, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("create development PKI: %w", err)
