@@ -80,7 +80,9 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 	root.AddCommand(
 		// One line a command; each lives in a file of its own.
 		newImageCommand(),
+		newMeasureCommand(),
 		newSoftTEECommand(),
+		newUpCommand(),
 		newVerifyCommand(),
 	)
 	return root
