@@ -14,6 +14,7 @@ const (
 	machineX86_64    = 0x8664
 	magicPE32Plus    = 0x20b
 	securityEntry    = 4 // index of the certificate table's data directory
+	dosHeaderSize    = 0x40
 	coffHeaderSize   = 20
 	sectionEntrySize = 40
 )
@@ -66,12 +67,12 @@ func parsePE(b []byte) (peLayout, error) {
 	if len(b) > maxKernelSize {
 		return pe, fmt.Errorf("it has %d bytes, want at most %d", len(b), maxKernelSize)
 	}
-	if len(b) < 0x40 || string(b[:2]) != "MZ" {
+	if len(b) < dosHeaderSize || string(b[:2]) != "MZ" {
 		return pe, errors.New("it does not begin with MZ")
 	}
 	coff := int64(le.Uint32(b[0x3c:])) + 4
 	opt := coff + coffHeaderSize
-	if opt+112 > int64(len(b)) || string(b[coff-4:coff]) != "PE\x00\x00" {
+	if coff-4 < dosHeaderSize || opt+112 > int64(len(b)) || string(b[coff-4:coff]) != "PE\x00\x00" {
 		return pe, errors.New("there is no PE header where the MZ header points")
 	}
 	count, optSize := int(le.Uint16(b[coff+2:])), int64(le.Uint16(b[coff+16:]))

@@ -71,6 +71,7 @@ func TestAuthenticodeRefuses(t *testing.T) {
 		{"empty", func([]byte) []byte { return nil }, "it does not begin with MZ"},
 		{"other file", put16(0, 0), "it does not begin with MZ"},
 		{"header beyond", put32(0x3c, 0xffffffff), "there is no PE header where the MZ header points"},
+		{"headers overlap", put32(0x3c, 0x10), "there is no PE header where the MZ header points"},
 		{"no header", put32(peHeader, 0), "there is no PE header where the MZ header points"},
 		{"cut in the header", func(b []byte) []byte { return b[:peOpt+100] }, "there is no PE header where the MZ header points"},
 		{"machine", put16(peHeader+4, 0x14c), "machine is 0x14c, want x86-64"},
