@@ -30,8 +30,8 @@ type Options struct {
 	// with its root certificate.
 	TrustRoot func(dir string) (file string, err error)
 	// Kmsd is the path of the KMS's program, SecretVM that of this one, which
-	// runs the soft TEE.
-	Kmsd, SecretVM string
+	// runs the soft TEE; Command is how a person calls this one.
+	Kmsd, SecretVM, Command string
 	// Note is told what the running step is doing.
 	Note Note
 }
@@ -52,9 +52,9 @@ func StateFolder() (string, error) {
 	return filepath.Join(home, ".local", "state", "secretvm"), nil
 }
 
-// complete fills in the workload's shape and checks what can be checked before
-// anything is started.
-func (o *Options) complete() error {
+// Check fills in what the workload decides and checks what can be checked before
+// anything is started: an error is wrong usage.
+func (o *Options) Check() error {
 	switch o.TEE {
 	case vm.Soft:
 	case vm.TDX, vm.SNP:

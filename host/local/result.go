@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -33,12 +34,19 @@ func (in *Installation) Result() Result {
 	attestation := "https://127.0.0.1:" + strconv.Itoa(in.attestation)
 	return Result{
 		Service: in.service.ID, Instance: in.folder.Instance(), TEE: in.o.TEE, Addresses: in.addresses,
-		Attestation: attestation, KMS: in.kms.ready.API, State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
-		Verify: []string{
-			"secretvm", "verify", attestation, "--compose", in.o.Workload.Path,
-			"--manifest", filepath.Join(in.image.folder, vm.ManifestName), "--service", in.service.ID, "--trust-root", in.trustRoot,
-		},
+		Attestation: attestation, Verify: in.verifyCommand(attestation),
+		KMS: in.kms.ready.API, State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
 	}
+}
+
+// verifyCommand is what anyone who has the same files types to check the machine.
+func (in *Installation) verifyCommand(url string) []string {
+	w := in.o.Workload
+	argv := []string{in.o.Command, "verify", url, "--compose", w.Path}
+	if w.Files != nil {
+		argv = append(argv, "--files", filepath.Join(filepath.Dir(w.Path), compose.FilesName))
+	}
+	return append(argv, "--image", in.image.Folder, "--service", in.service.ID, "--trust-root", in.trustRoot)
 }
 
 // WriteTo prints the result for a person.

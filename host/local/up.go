@@ -27,7 +27,7 @@ type Installation struct {
 	attestation int
 	trustRoot   string
 
-	image    image
+	image    Image
 	emulator qemu.Binary
 	kms      *kms
 	status   kmsStatus
@@ -45,7 +45,7 @@ type Installation struct {
 // ends it with Down.
 func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error) {
 	in := &Installation{reports: &collector{to: to}}
-	if err := o.complete(); err != nil {
+	if err := o.Check(); err != nil {
 		return in, err
 	}
 	in.o = o
@@ -92,7 +92,7 @@ func (in *Installation) openImage(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if in.image, err = openImage(folder, in.o.Shape); err != nil {
+	if in.image, err = OpenImage(folder, in.o.Shape); err != nil {
 		return "", err
 	}
 	in.emulator, err = in.o.QEMU(ctx, in.o.Note)
@@ -138,7 +138,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	registration, err := in.image.register(in.config)
+	registration, err := in.image.Register(in.config)
 	if err != nil {
 		return "", err
 	}
@@ -158,18 +158,18 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
 	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kms.port()}, Registry: in.registry.hint()}
-	config, err := archive(in.o.Workload, in.config, hints)
+	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err
 	}
-	measurement, err := in.image.launched(in.config)
+	measurement, err := in.image.Launched(in.config)
 	if err != nil {
 		return "", err
 	}
 	in.deadline = time.Now().Add(in.o.Timeout)
 	in.run, err = in.folder.Start(ctx, machine.Boot{
 		Name: in.o.Workload.Settings.Service, QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
-		Forwards: forwards(in.addresses, in.attestation), Image: in.image.folder, Archive: config, Measurement: measurement,
+		Forwards: forwards(in.addresses, in.attestation), Image: in.image.Folder, Archive: config, Measurement: measurement,
 		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
 	})
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/vm"
@@ -39,7 +39,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.group, "group-key", strings.Repeat("00", 96), "KMS group key in the config, hex")
 	f.StringVar(&o.kms, "kms", "", "KMS URL as the guest sees it, e.g. http://10.0.2.2:26680")
 	f.StringVar(&o.registry, "registry", "", "registry as the guest sees it, e.g. 10.0.2.2:5000")
-	f.StringVar(&o.measure, "measurement", "", "file with the registers at launch (empty: zeros, and the config's MR_CONFIG_ID)")
+	f.StringVar(&o.measure, "measurement", "", "file with the registers at launch (empty: predicted from the image and the config)")
 	f.StringVar(&o.rootfs, "rootfs", "", "another rootfs image")
 	f.StringVar(&o.commandLine, "command-line", "", "another kernel command line")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "kill the machine after this time")
@@ -102,8 +102,10 @@ func run(ctx context.Context, args []string) error {
 }
 
 func (o options) boot(folder *machine.Folder) (machine.Boot, error) {
-	b := machine.Boot{Name: "boot", TEE: vm.Soft, Shape: vm.DefaultShape, Image: o.image, Forwards: o.ports,
-		Rootfs: o.rootfs, CommandLine: o.commandLine}
+	b := machine.Boot{
+		Name: "boot", TEE: vm.Soft, Shape: vm.DefaultShape, Image: o.image, Forwards: o.ports,
+		Rootfs: o.rootfs, CommandLine: o.commandLine,
+	}
 	var err error
 	if b.QEMU, err = qemu.System(o.qemu); err != nil {
 		return b, err
@@ -142,19 +144,17 @@ func (o options) archive(folder *machine.Folder, b *machine.Boot) error {
 	if err != nil {
 		return err
 	}
-	raw, err := cfg.Canonical()
+	hints := compose.Hints{Registry: o.registry}
+	if o.kms != "" {
+		hints.KMS = []string{o.kms}
+	}
+	if b.Archive, err = local.Archive(w, cfg, hints); err != nil {
+		return err
+	}
+	image, err := local.OpenImage(o.image, b.Shape)
 	if err != nil {
 		return err
 	}
-	a := compose.Archive{Config: raw, Compose: w.Compose, Files: w.Files, Hints: compose.Hints{Registry: o.registry}}
-	if o.kms != "" {
-		a.Hints.KMS = []string{o.kms}
-	}
-	var out bytes.Buffer
-	if _, err := a.WriteTo(&out); err != nil {
-		return err
-	}
-	b.Archive = out.Bytes()
-	b.Measurement.MRConfigID, err = cfg.ConfigID()
+	b.Measurement, err = image.Launched(cfg)
 	return err
 }
