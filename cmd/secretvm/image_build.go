@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretvm/secretvm/image"
+	"github.com/secretvm/secretvm/image/archive"
+	"github.com/secretvm/secretvm/progress"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// newImageBuildCommand makes the image, or finds it in the cache.
+func newImageBuildCommand() *cobra.Command {
+	var o image.Options
+	var mirrors []string
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "build",
+		Short: "Build firmware, kernel, initramfs and root file system, byte for byte the same everywhere",
+		Long: `Builds the machine image from the locked Debian packages and this source tree,
+without root and without any tool of this machine but Go. Packages come from the
+mirrors of this machine's apt configuration: --mirror puts further ones before
+them, ` + archive.MirrorsVariable + ` (ARCHIVE=URL, separated by blanks) replaces them.
+
+The image stays in the cache and is not built again while nothing it is made
+from has changed.`,
+		Example: `  secretvm image build
+  secretvm image build --output ./image-v0.1.0
+  secretvm image build --mirror debian=https://mirror.example/debian`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.Fresh && o.Output == "" {
+				return &exitError{exitUsage, fmt.Errorf("--no-cache needs --output")}
+			}
+			result, err := buildImage(c, o, mirrors)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(result)
+			}
+			return printImage(c, result)
+		},
+	}
+	c.Flags().StringVar(&o.Output, "output", "", "folder to put the image in (default: in the cache)")
+	c.Flags().StringVar(&o.Tree, "source", ".", "source tree that the guest's programs are built from")
+	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
+	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
+	return c
+}
+
+// buildImage fills in what the command line does not say and builds.
+func buildImage(c *cobra.Command, o image.Options, mirrors []string) (image.Result, error) {
+	var err error
+	if o.Source, err = image.BaseSource(); err != nil {
+		return image.Result{}, err
+	}
+	if o.CacheDir, err = image.CacheDir(); err != nil {
+		return image.Result{}, err
+	}
+	printer := progress.New(c.ErrOrStderr())
+	o.Report = printer
+	o.Pool, err = image.OpenPool(o.CacheDir, aptFolder, os.Getenv(archive.MirrorsVariable), mirrors, printer.Note)
+	if err != nil {
+		return image.Result{}, &exitError{exitUsage, err}
+	}
+	return image.Build(c.Context(), o)
+}
+
+// printImage lists what an image consists of.
+func printImage(c *cobra.Command, r image.Result) error {
+	out := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+	m := r.Manifest
+	fmt.Fprintf(out, "%s %s\t%s\n", m.Name, m.Release, r.Dir)
+	for _, f := range []vm.File{m.Firmware, m.Kernel, m.Initramfs, m.Rootfs} {
+		fmt.Fprintf(out, "  %s\t%.1f MB\t%s\n", f.Name, float64(f.Size)/(1<<20), f.SHA256)
+	}
+	fmt.Fprintf(out, "  root hash\t\t%s\n", m.Verity.RootHash)
+	fmt.Fprintf(out, "  manifest\t\t%s\n", filepath.Join(r.Dir, vm.ManifestName))
+	return out.Flush()
+}

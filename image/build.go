@@ -1,0 +1,163 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/secretvm/secretvm/image/initramfs"
+	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/tools"
+	"github.com/secretvm/secretvm/image/tree"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Names of an image's files.
+const (
+	FirmwareName = "OVMF.fd"
+	KernelName   = "vmlinuz"
+	RootfsName   = "rootfs.img"
+)
+
+// Result is an image that was built, or found in the cache.
+type Result struct {
+	Dir      string      `json:"dir"`
+	Cached   bool        `json:"cached"`
+	Key      vm.Hash     `json:"key"` // digest of everything that the image was made from
+	Manifest vm.Manifest `json:"manifest"`
+}
+
+// build is the state that the steps hand on.
+type build struct {
+	Options
+	tools      *tools.Set
+	guestInit  []byte
+	guestd     []byte
+	key        vm.Hash
+	dir        string // where files are written: a temporary folder beside the final one
+	final      string
+	cached     bool
+	firmware   []byte
+	kernel     []byte
+	modules    *kernel.Set
+	root       tree.Tree
+	initramfs  []byte
+	manifest   vm.Manifest
+	rootfsSize int64
+}
+
+// Build makes the image of o, or finds it in the cache.
+func Build(ctx context.Context, o Options) (Result, error) {
+	if err := o.validate(); err != nil {
+		return Result{}, err
+	}
+	b := &build{Options: o}
+	defer b.cleanUp()
+	err := step.Run(ctx, o.Report,
+		step.Step{Name: "programs", Run: b.compile},  // guest-init and guestd, from this source tree
+		step.Step{Name: "cache", Run: b.lookUp},      // the same inputs were built before: nothing else is done
+		step.Step{Name: "packages", Run: b.fetch},    // from the mirrors, checked against the lock
+		step.Step{Name: "tools", Run: b.openTools},   // mkfs.erofs, unpacked
+		step.Step{Name: "unpack", Run: b.unpack},     // guest, kernel and firmware packages, in memory
+		step.Step{Name: "rootfs", Run: b.makeRootfs}, // erofs
+		step.Step{Name: "verity", Run: b.addVerity},  // hash tree behind it, root hash to the command line
+		step.Step{Name: "initramfs", Run: b.makeInitramfs},
+		step.Step{Name: "manifest", Run: b.writeManifest}, // with the predicted registers, then everything into place
+	)
+	if err != nil {
+		return Result{}, fmt.Errorf("build image %s: %w", o.Source.Spec.Name, err)
+	}
+	return Result{Dir: b.final, Cached: b.cached, Key: b.key, Manifest: b.manifest}, nil
+}
+
+// compile builds the two programs of the guest, whose bytes are part of the key.
+func (b *build) compile(ctx context.Context) (remark string, err error) {
+	if b.guestInit, err = buildGuest(ctx, b.Tree, "./cmd/guest-init"); err != nil {
+		return "", err
+	}
+	if b.guestd, err = buildGuest(ctx, b.Tree, "./cmd/guestd"); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("guest-init %.1f MB, guestd %.1f MB", megabytes(len(b.guestInit)), megabytes(len(b.guestd))), nil
+}
+
+// lookUp decides where the image goes and whether it is there already.
+func (b *build) lookUp(context.Context) (string, error) {
+	var err error
+	if b.key, err = b.inputs(); err != nil {
+		return "", err
+	}
+	cache := filepath.Join(b.CacheDir, "images", b.Source.Spec.Name+"-"+b.key.String()[:16])
+	b.final = cache
+	if b.Fresh {
+		b.final = b.Output
+	} else if m, err := Verify(cache); err == nil {
+		b.cached, b.manifest, b.dir = true, m, cache
+		return "nothing has changed", nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		// Damaged: whatever it was, it is made again.
+		if err := os.RemoveAll(cache); err != nil {
+			return "", fmt.Errorf("remove damaged image: %w", err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(b.final), 0o755); err != nil {
+		return "", fmt.Errorf("make image folder: %w", err)
+	}
+	if b.dir, err = os.MkdirTemp(filepath.Dir(b.final), ".building-*"); err != nil {
+		return "", fmt.Errorf("make image folder: %w", err)
+	}
+	return "not built yet", os.Chmod(b.dir, 0o755)
+}
+
+// fetch makes sure that all packages are here.
+func (b *build) fetch(ctx context.Context) (string, error) {
+	if b.cached {
+		return "not needed", nil
+	}
+	packages, err := b.Source.packages()
+	if err != nil {
+		return "", err
+	}
+	n, err := b.Pool.Fetch(ctx, packages)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d, downloaded %d MB", len(packages), n>>20), nil
+}
+
+// openTools unpacks what runs on the host.
+func (b *build) openTools(ctx context.Context) (remark string, err error) {
+	if b.cached {
+		return "not needed", nil
+	}
+	b.tools, err = tools.Open(ctx, b.Source.Lock, b.Pool, b.CacheDir)
+	return "", err
+}
+
+// makeInitramfs puts guest-init and its modules together.
+func (b *build) makeInitramfs(context.Context) (string, error) {
+	if b.cached {
+		return "not needed", nil
+	}
+	archive, err := b.initramfsArchive()
+	if err != nil {
+		return "", err
+	}
+	if b.initramfs, err = initramfs.Compress(archive); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%.1f MB, %.1f MB compressed", megabytes(len(archive)), megabytes(len(b.initramfs))), nil
+}
+
+// cleanUp removes what an interrupted build left.
+func (b *build) cleanUp() {
+	if b.dir != "" && !b.cached {
+		_ = os.RemoveAll(b.dir) // renamed away after success; else best effort
+	}
+}
+
+func megabytes(n int) float64 { return float64(n) / (1 << 20) }

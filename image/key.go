@@ -1,0 +1,57 @@
+package image
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"io/fs"
+	"runtime"
+	"strings"
+
+	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// The builder's own sources are its version: whatever changes them may change
+// the image.
+//
+//go:embed *.go deb/*.go initramfs/*.go kernel/*.go tree/*.go verity/*.go
+var builderSources embed.FS
+
+// inputs digests everything that the image is made from: the builder, the
+// specification, the locked packages (tools included) and the guest's programs.
+func (b *build) inputs() (vm.Hash, error) {
+	d := sha256.New()
+	err := fs.WalkDir(builderSources, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		text, err := builderSources.ReadFile(name)
+		add(d, []byte(name))
+		add(d, text)
+		return err
+	})
+	if err != nil {
+		return vm.Hash{}, fmt.Errorf("digest builder: %w", err)
+	}
+	packages, err := b.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware, lock.Tools)
+	if err != nil {
+		return vm.Hash{}, err
+	}
+	locked := lock.Digest(packages)
+	// The Go release is in it for its copies of compressors and formats.
+	for _, part := range [][]byte{b.Source.SpecBytes, locked[:], b.guestInit, b.guestd, []byte(runtime.Version())} {
+		add(d, part)
+	}
+	var h vm.Hash
+	d.Sum(h[:0])
+	return h, nil
+}
+
+// add writes a part behind its length, so that no two lists of parts look alike.
+func add(d hash.Hash, part []byte) {
+	d.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(part))))
+	d.Write(part)
+}

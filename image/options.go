@@ -1,0 +1,66 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/secretvm/secretvm/image/archive"
+	"github.com/secretvm/secretvm/image/fetch"
+	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/image/pool"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Predictor foretells what machines of the given shapes measure when they boot
+// exactly these files (package measure).
+type Predictor func(firmware, kernel, initrd []byte, commandLine string, shapes []vm.Shape) ([]vm.Prediction, error)
+
+// Options says what Build is to make, from what, and where.
+type Options struct {
+	Source   Source     // specification and lock
+	Tree     string     // the source tree that guest-init and guestd are built from
+	CacheDir string     // packages, tools and images are kept here
+	Output   string     // where the image goes; "" leaves it in the cache
+	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
+	Pool     *pool.Pool // where packages come from
+	Predict  Predictor  // may be nil: the manifest then has no predictions
+	Report   step.Reporter
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.CacheDir == "" || o.Pool == nil || o.Report == nil:
+		return errors.New("image options: the cache folder, the pool or the reporter is missing")
+	case o.Fresh && o.Output == "":
+		return errors.New("image options: a fresh build needs an output folder")
+	}
+	return nil
+}
+
+// CacheDir returns the default cache folder: $XDG_CACHE_HOME/secretvm.
+func CacheDir() (string, error) {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("find cache folder: %w", err)
+	}
+	return filepath.Join(base, "secretvm"), nil
+}
+
+// OpenPool returns the pool below cacheDir, fed by the mirrors of apt's
+// configuration below etc ("/etc/apt"), of env and of extra (see
+// archive.FindMirrors).
+func OpenPool(cacheDir, etc, env string, extra []string, note func(string, ...any)) (*pool.Pool, error) {
+	mirrors, err := archive.FindMirrors(extra, env, etc)
+	if err != nil {
+		return nil, err
+	}
+	return &pool.Pool{Dir: filepath.Join(cacheDir, "packages"), Mirrors: mirrors, Client: fetch.New(etc), Note: note}, nil
+}
+
+// packages returns what goes into the image, in the order of the lock's groups.
+func (s Source) packages() ([]lock.Package, error) {
+	return s.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+}
