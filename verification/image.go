@@ -29,7 +29,9 @@ next:
 
 func (f *finding) sameMRTD(p vm.Prediction) bool  { return p.MRTD == f.verdict.Measurement.MRTD }
 func (f *finding) sameRTMR0(p vm.Prediction) bool { return p.RTMR0 == f.verdict.Measurement.RTMR[0] }
+
 func (f *finding) sameRTMR1(p vm.Prediction) bool { return p.RTMR1 == f.verdict.Measurement.RTMR[1] }
+
 func (f *finding) sameRTMR2(p vm.Prediction) bool { return p.RTMR2 == f.verdict.Measurement.RTMR[2] }
 
 // checkFirmware compares MRTD.

@@ -31,7 +31,11 @@ func (r Report) WriteText(w io.Writer, colour bool) error {
 	var b strings.Builder
 	for _, c := range r.Checks {
 		mark := map[Outcome]string{Holds: paint(green, "✓"), Fails: paint(red, "✗"), Open: paint(faint, "·")}[c.OK]
-		line := fmt.Sprintf("%-14s %-66s %s", c.Name, printable(c.What), paint(faint, printable(c.Detail)))
+		detail := printable(c.Detail)
+		if c.Code != "" {
+			detail = "[" + string(c.Code) + "]"
+		}
+		line := fmt.Sprintf("%-14s %-66s %s", c.Name, printable(c.What), paint(faint, detail))
 		fmt.Fprintf(&b, " %s %s\n", mark, strings.TrimRight(line, " "))
 		if c.Refusal == nil {
 			continue
