@@ -53,27 +53,32 @@ func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error)
 	if err := in.prepare(); err != nil {
 		return in, err
 	}
-	return in, step.Run(ctx, in.reports,
+	return in, step.Run(ctx, in.reports, in.steps()...)
+}
+
+// steps is everything that up does, in order.
+func (in *Installation) steps() []step.Step {
+	return []step.Step{
 		// The image that the machine boots, and the emulator: built from locked
 		// packages, or cached. What it will measure follows from its files.
-		step.Step{Name: "image", Run: in.openImage},
+		{Name: "image", Run: in.openImage},
 		// The chain that decides who gets keys; made on first use.
-		step.Step{Name: "kms", Run: in.startKMS},
+		{Name: "kms", Run: in.startKMS},
 		// Serves the images of the workload that exist only on this computer.
-		step.Step{Name: "registry", Run: in.startRegistry},
+		{Name: "registry", Run: in.startRegistry},
 		// The workload's service and this image of it, registered on the chain.
-		step.Step{Name: "service", Run: in.register},
+		{Name: "service", Run: in.register},
 		// Soft TEE and emulator, up to a measured system with a network.
-		step.Step{Name: "boot", Run: in.boot},
+		{Name: "boot", Run: in.boot},
 		// From here on the guest works by itself, and this only watches.
-		step.Step{Name: "keys", Run: in.guestStep("keys")},
-		step.Step{Name: "disk", Run: in.guestStep("disk")},
-		step.Step{Name: "engine", Run: in.guestStep("engine")},
-		step.Step{Name: "workload", Run: in.guestStep("workload")},
-		step.Step{Name: "attestation", Run: in.guestStep("attestation")},
+		{Name: "keys", Run: in.guestStep("keys")},
+		{Name: "disk", Run: in.guestStep("disk")},
+		{Name: "engine", Run: in.guestStep("engine")},
+		{Name: "workload", Run: in.guestStep("workload")},
+		{Name: "attestation", Run: in.guestStep("attestation")},
 		// What the person came for.
-		step.Step{Name: "answer", Run: in.answer},
-	)
+		{Name: "answer", Run: in.answer},
+	}
 }
 
 // prepare takes the state folder and chooses the ports before anything starts.

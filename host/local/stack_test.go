@@ -1,0 +1,312 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// The test binary plays the programs that up starts, at the level of their
+// command lines, answers and sockets; the real ones run in test/e2e.
+func TestMain(m *testing.M) {
+	args := os.Args[1:]
+	switch {
+	case len(args) > 0 && args[0] == "soft-tee":
+		playTEE(args)
+	case len(args) > 1 && args[0] == "play-qemu":
+		playQEMU(args[1])
+	case slices.Contains(args, "--home"):
+		playKmsd(args)
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+func playTEE(args []string) {
+	l, err := net.Listen("unix", args[slices.Index(args, "--socket")+1])
+	if err != nil {
+		os.Exit(1)
+	}
+	for {
+		if _, err := l.Accept(); err != nil {
+			return
+		}
+	}
+}
+
+func playQEMU(role string) {
+	l, err := net.Listen("unix", qemu.QMPSocket)
+	if err != nil {
+		os.Exit(1)
+	}
+	for _, name := range []string{"measure", "network", "keys", "disk", "engine", "workload", "attestation"} {
+		if name == "keys" && role == "refused" {
+			fmt.Println("secretvm: HALT keys: image-not-allowed: registers match no active image")
+			break // and off as soon as the host has connected
+		}
+		fmt.Printf("secretvm: {\"step\":%q,\"state\":\"start\"}\nsecretvm: {\"step\":%q,\"state\":\"ok\",\"ms\":7,\"remark\":\"did %s\"}\n", name, name, name)
+	}
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			fmt.Fprintln(conn, `{"QMP":{}}`)
+			for in := bufio.NewScanner(conn); in.Scan(); {
+				fmt.Fprintln(conn, `{"return":{}}`)
+				if role == "refused" || strings.Contains(in.Text(), "system_powerdown") {
+					os.Exit(0)
+				}
+			}
+		}()
+	}
+}
+
+// playKmsd answers as kmsd does; what it has been told lies in its home.
+func playKmsd(args []string) {
+	home := args[slices.Index(args, "--home")+1]
+	answer := func(v any) { _ = json.NewEncoder(os.Stdout).Encode(v) }
+	refuse := func(code vm.Code) {
+		answer(vm.Refuse(code, "the chain said so"))
+		os.Exit(1)
+	}
+	exists := func(name string) bool { _, err := os.Stat(filepath.Join(home, name)); return err == nil }
+	write := func(name string, content []byte) { _ = os.WriteFile(filepath.Join(home, name), content, 0o600) }
+	switch strings.Join(args[:min(3, len(args))], " ") {
+	case "init --trust-root " + args[2]:
+		if exists("config/genesis.json") {
+			refuse(vm.CodeExists)
+		}
+		_ = os.MkdirAll(filepath.Join(home, "config"), 0o700)
+		write("config/genesis.json", []byte("{}"))
+		answer(map[string]string{})
+	case "start --home " + home:
+		if exists("broken") {
+			fmt.Fprintln(os.Stderr, "panic: the database is damaged")
+			os.Exit(2)
+		}
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGTERM)
+		fmt.Println("some other line")
+		answer(kmsReady{true, "http://127.0.0.1:29380", "test-1", 3})
+		<-c
+		write("stopped", nil)
+	case "status --home " + home:
+		answer(map[string]any{"chain_id": "test-1", "group_key": strings.Repeat("8a", 96), "threshold": 1, "nodes": []any{1}, "height": 3})
+	case "query kms service":
+		if !exists("service") {
+			refuse(vm.CodeNoService)
+		}
+		s := chainService{ID: "svm1owner/" + args[3]}
+		if text, err := os.ReadFile(filepath.Join(home, "image")); err == nil {
+			var i chainImage
+			_ = json.Unmarshal(text, &i)
+			s.Images = append(s.Images, i)
+		}
+		answer(s)
+	case "tx kms create-service":
+		write("service", nil)
+		answer(map[string]string{"service": "svm1owner/" + args[3]})
+	case "tx kms add-image":
+		text, _ := os.ReadFile(args[slices.Index(args, "--image")+1])
+		write("image", text)
+		answer(map[string]string{})
+	default:
+		fmt.Fprintln(os.Stderr, "unknown command", args)
+		os.Exit(2)
+	}
+}
+
+// names collects the names of finished steps.
+type names struct{ done, failed []string }
+
+func (n *names) Started(string) {}
+func (n *names) Finished(r step.Result) {
+	n.done = append(n.done, r.Name)
+	if r.Error != "" {
+		n.failed = append(n.failed, r.Name)
+	}
+}
+
+// installation has everything but an image whose firmware could be predicted.
+func installation(t *testing.T, state, role string) *Installation {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := compose.Parse([]byte("x-secretvm: { service: guestbook }\nservices:\n  web: { image: \"localhost:5000/web@sha256:"+strings.Repeat("ab", 32)+"\" }\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Path = "compose file.yaml"
+	o := Options{
+		Workload: w, State: state, TEE: vm.Soft, Timeout: 20 * time.Second, Grace: 10 * time.Second, Note: quiet,
+		Ports: map[int]int{compose.AttestationPort: 0}, Kmsd: self, SecretVM: self, Command: "bin/secretvm",
+		TrustRoot: func(dir string) (string, error) { return filepath.Join(dir, "dev-root.pem"), nil },
+	}
+	if err := o.Check(); err != nil {
+		t.Fatal(err)
+	}
+	in := &Installation{o: o, reports: &collector{to: &names{}}, kms: &kms{program: self, home: filepath.Join(o.State, "kms")}}
+	in.emulator = qemu.Binary{Argv: []string{self, "play-qemu", role}}
+	in.image = Image{Folder: t.TempDir(), Prediction: vm.Prediction{Shape: o.Shape}}
+	file := vm.File{Name: "x", Size: 1, SHA256: vm.HashOf([]byte("x"))}
+	in.image.Manifest = vm.Manifest{Version: 1, Name: "base", Release: "v0", Firmware: file, Kernel: file, Initramfs: file, Rootfs: file}
+	in.image.Manifest.Verity.RootHash = vm.HashOf([]byte("root"))
+	text, err := in.image.Manifest.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(in.image.Folder, vm.ManifestName), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+// start runs Up's steps but the first, which needs a real firmware.
+func (in *Installation) start(ctx context.Context) error {
+	if err := in.prepare(); err != nil {
+		return err
+	}
+	return step.Run(ctx, in.reports, in.steps()[1:]...)
+}
+
+func TestUpAndDownTwice(t *testing.T) {
+	state := t.TempDir()
+	var first Result
+	for round := range 2 {
+		in := installation(t, state, "good")
+		if err := in.start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second := installation(t, state, "good")
+		if err := second.start(t.Context()); err == nil || !strings.Contains(err.Error(), "in use by process") {
+			t.Errorf("a second up of one state folder: %v", err)
+		}
+		r := in.Result()
+		if round == 0 {
+			first = r
+		}
+		if r.Service != "svm1owner/guestbook" || r.Instance != first.Instance || len(r.Steps) != len(in.steps())-1 {
+			t.Errorf("round %d: result is %+v", round, r)
+		}
+		var text strings.Builder
+		if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), "bin/secretvm verify https://127.0.0.1:") || !strings.Contains(text.String(), "'compose file.yaml'") {
+			t.Errorf("printed %s, %v", text.String(), err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if err := in.Wait(ctx); err != nil {
+			t.Errorf("wait: %v", err)
+		}
+		cancel()
+		var stopped names
+		if err := in.Down(t.Context(), &stopped); err != nil || !slices.Equal(stopped.done, []string{"power off", "kms"}) {
+			t.Errorf("down: %v, %v", stopped, err)
+		}
+		if _, err := os.Stat(filepath.Join(in.kms.home, "stopped")); err != nil {
+			t.Errorf("kmsd was not stopped in order: %v", err)
+		}
+	}
+}
+
+func TestRefusedKeysNameTheRecord(t *testing.T) {
+	in := installation(t, t.TempDir(), "refused")
+	err := in.start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "image-not-allowed") || !strings.Contains(err.Error(), "query kms log svm1owner/guestbook --home") {
+		t.Errorf("error is %v", err)
+	}
+	if err := in.Down(t.Context(), &names{}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+func TestBrokenKMSShowsItsLog(t *testing.T) {
+	in := installation(t, t.TempDir(), "good")
+	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(in.kms.home, "broken"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := in.start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the database is damaged") {
+		t.Errorf("error is %v", err)
+	}
+	if err := in.Down(t.Context(), &names{}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+func TestWaitEndsWhenAPartDies(t *testing.T) {
+	in := installation(t, t.TempDir(), "good")
+	if err := in.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(in.run.SoftTEE().PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.Wait(t.Context()); err == nil || !strings.Contains(err.Error(), "soft TEE ended") {
+		t.Errorf("wait: %v", err)
+	}
+	if err := in.Down(t.Context(), &names{}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+func TestInterruptedBootIsStopped(t *testing.T) {
+	in := installation(t, t.TempDir(), "good")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := in.start(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	if err := in.Down(t.Context(), &names{}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+func TestOptionsCheck(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change  func(*Options)
+		wantErr string
+	}{
+		"tdx":        {func(o *Options) { o.TEE = vm.TDX }, "--tee tdx"},
+		"snp":        {func(o *Options) { o.TEE = vm.SNP }, "not started by this command yet"},
+		"nonsense":   {func(o *Options) { o.TEE = "sgx" }, `"sgx" is not known`},
+		"too small":  {func(o *Options) { o.Shape.Memory = 1 << 20 }, "--memory"},
+		"no service": {func(o *Options) { o.Workload.Settings.Service = "" }, "names no service"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := installation(t, t.TempDir(), "good").o
+			tc.change(&o)
+			if err := o.Check(); err == nil || !strings.Contains(err.Error(), tc.wantErr) {
+				t.Errorf("error is %v, want one with %q", err, tc.wantErr)
+			}
+		})
+	}
+}
+
+func TestCommandLineQuotes(t *testing.T) {
+	got := CommandLine([]string{"a/b", "c d", "e'f", "", "$(x)", "https://127.0.0.1:1", "~"})
+	if want := `a/b 'c d' 'e'\''f' '' '$(x)' https://127.0.0.1:1 '~'`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
