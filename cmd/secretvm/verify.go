@@ -66,7 +66,6 @@ Exit codes:
 	flags.StringArrayVar(&f.roots, "trust-root", nil, "accept this certificate `FILE` beside Intel's root (repeatable)")
 	flags.BoolVar(&f.json, "json", false, "print the report as one JSON document")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long")
-	c.MarkFlagsMutuallyExclusive("manifest", "image")
 	return c
 }
 

@@ -31,6 +31,9 @@ func readWanted(flag, path string) ([]byte, error) {
 func (f verifyFlags) readManifest() (*vm.Manifest, error) {
 	flag, path := "--manifest", f.manifest
 	if f.image != "" {
+		if f.manifest != "" {
+			return nil, errors.New("pass --manifest or --image, not both (an image's folder holds its manifest)")
+		}
 		flag, path = "--image", filepath.Join(f.image, vm.ManifestName)
 	}
 	b, err := readWanted(flag, path)
