@@ -103,9 +103,8 @@ func (f upFlags) options(path string) (o local.Options, err error) {
 		return o, fmt.Errorf("find this program: %w", err)
 	}
 	o.Command = os.Args[0]
-	o.Image = f.findImage
-	o.QEMU = f.findQEMU
 	o.TrustRoot = developmentRoot
+	f.parts(&o)
 	return o, o.Check()
 }
 

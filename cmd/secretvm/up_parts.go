@@ -9,76 +9,20 @@ import (
 
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/qemu"
-	"github.com/secretvm/secretvm/image"
-	"github.com/secretvm/secretvm/image/archive"
-	"github.com/secretvm/secretvm/image/tools"
-	"github.com/secretvm/secretvm/measure"
-	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
-	"github.com/secretvm/secretvm/vm"
 )
 
-// findImage returns the folder that --image names, or builds the base image
-// from this source tree unless the cache has it.
-func (f upFlags) findImage(ctx context.Context, note local.Note) (folder, remark string, err error) {
+// parts sets where the image and the emulator come from: the lock file, or what
+// the flags name.
+func (f upFlags) parts(o *local.Options) {
+	locked := local.Locked{Mirrors: f.mirrors}
+	o.Image, o.QEMU = locked.Image, locked.QEMU
 	if f.image != "" {
-		return f.image, "from " + f.image, nil
+		o.Image = local.ImageFolder(f.image)
 	}
-	source, err := image.BaseSource()
-	if err != nil {
-		return "", "", err
-	}
-	cache, err := image.CacheDir()
-	if err != nil {
-		return "", "", err
-	}
-	packages, err := image.OpenPool(cache, aptFolder, os.Getenv(archive.MirrorsVariable), f.mirrors, note)
-	if err != nil {
-		return "", "", err
-	}
-	built, err := image.Build(ctx, image.Options{
-		Source: source, CacheDir: cache, Pool: packages, Predict: predictShapes, Report: noteReporter(note),
-	})
-	if err != nil {
-		return "", "", err
-	}
-	remark = built.Manifest.Release
-	if built.Cached {
-		remark += " (cached)"
-	}
-	return built.Dir, remark, nil
-}
-
-// predictShapes is what the builder writes into manifests.
-func predictShapes(firmware, kernel, initrd []byte, commandLine string, shapes []vm.Shape) ([]vm.Prediction, error) {
-	return measure.PredictShapes(measure.Input{
-		Firmware: firmware, Kernel: kernel, Initrd: initrd, CommandLine: commandLine, Profile: measure.EDK2Stable202502(),
-	}, shapes)
-}
-
-// findQEMU returns the QEMU that --qemu names, or the one of the lock file.
-func (f upFlags) findQEMU(ctx context.Context, note local.Note) (qemu.Binary, error) {
 	if f.qemu != "" {
-		return qemu.System(f.qemu)
+		o.QEMU = func(ctx context.Context, _ local.Note) (qemu.Binary, error) { return qemu.System(ctx, f.qemu) }
 	}
-	locked, err := image.BaseLock()
-	if err != nil {
-		return qemu.Binary{}, err
-	}
-	cache, err := image.CacheDir()
-	if err != nil {
-		return qemu.Binary{}, err
-	}
-	packages, err := image.OpenPool(cache, aptFolder, os.Getenv(archive.MirrorsVariable), f.mirrors, note)
-	if err != nil {
-		return qemu.Binary{}, err
-	}
-	set, err := tools.Open(ctx, locked, packages, cache)
-	if err != nil {
-		return qemu.Binary{}, err
-	}
-	command := set.Command(ctx, "qemu-system-x86_64")
-	return qemu.Binary{Argv: command.Args, Env: command.Env}, nil
 }
 
 // developmentRoot makes the PKI of the soft TEE on first use.
@@ -107,12 +51,3 @@ func findKmsd(path string) (string, error) {
 	}
 	return filepath.Abs(found)
 }
-
-// noteReporter shows the steps of a build as notes of one step of up.
-type noteReporter func(format string, args ...any)
-
-// Started implements step.Reporter.
-func (n noteReporter) Started(name string) { n("%s", name) }
-
-// Finished implements step.Reporter.
-func (n noteReporter) Finished(step.Result) {}

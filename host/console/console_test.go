@@ -147,7 +147,7 @@ func TestLogFollow(t *testing.T) {
 func TestLogIsBounded(t *testing.T) {
 	var file countingWriter
 	log := NewLog(&file)
-	flood := io.LimitReader(endless("0123456789abcde\n"), 40<<20)
+	flood := io.LimitReader(endless("0123456789abcde\n"), 18<<20)
 	if _, err := log.ReadFrom(flood); err != nil {
 		t.Fatal(err)
 	}

@@ -124,6 +124,22 @@ func TestVirtualises(t *testing.T) {
 	}
 }
 
+func TestCheckVersion(t *testing.T) {
+	for text, wantErr := range map[string]string{
+		"QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)\n": "",
+		"QEMU emulator version 8.1.0\n":                                 "",
+		"QEMU emulator version 8.0.5\n":                                 "want 8.1 or later",
+		"QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg)\n":            "want 8.1 or later",
+		"GNU bash, version 5.2\n":                                       "does not say that it is QEMU",
+		"":                                                              "does not say that it is QEMU",
+	} {
+		err := checkVersion("/usr/bin/q", text)
+		if wantErr == "" && err != nil || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr)) {
+			t.Errorf("checkVersion(%q) = %v, want %q", text, err, wantErr)
+		}
+	}
+}
+
 func contains(all, part []string) bool {
 	for i := range all {
 		if len(all)-i >= len(part) && slices.Equal(all[i:i+len(part)], part) {

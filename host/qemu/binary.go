@@ -1,10 +1,13 @@
 package qemu
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -16,20 +19,38 @@ type Binary struct {
 	Env  []string
 }
 
-// System finds a QEMU of the host: path if it is given, else the one in $PATH.
-func System(path string) (Binary, error) {
-	if path == "" {
-		path = "qemu-system-x86_64"
-	}
+// System returns the QEMU at path, or of that name in $PATH, if it can be relied on.
+func System(ctx context.Context, path string) (Binary, error) {
 	found, err := exec.LookPath(path)
 	if err != nil {
-		return Binary{}, fmt.Errorf("find QEMU: %w (install it with: apt-get install qemu-system-x86)", err)
+		return Binary{}, fmt.Errorf("find QEMU: %w (leave --qemu out to use the locked one)", err)
 	}
-	found, err = filepath.Abs(found)
-	if err != nil {
+	if found, err = filepath.Abs(found); err != nil {
 		return Binary{}, fmt.Errorf("find QEMU: %w", err)
 	}
-	return Binary{Argv: []string{found}}, nil
+	text, err := exec.CommandContext(ctx, found, "--version").Output()
+	if err != nil {
+		return Binary{}, fmt.Errorf("ask %s for its version: %w", found, err)
+	}
+	return Binary{Argv: []string{found}}, checkVersion(found, string(text))
+}
+
+var versionPattern = regexp.MustCompile(`^QEMU emulator version (\d+)\.(\d+)`)
+
+// checkVersion refuses versions whose emulation of several processors runs code
+// that another processor has just patched in its old form: Linux then dies at
+// random while it boots. Fixed in 8.1.
+func checkVersion(path, text string) error {
+	v := versionPattern.FindStringSubmatch(text)
+	if v == nil {
+		return fmt.Errorf("%s does not say that it is QEMU: %.80q", path, text)
+	}
+	major, _ := strconv.Atoi(v[1])
+	minor, _ := strconv.Atoi(v[2])
+	if major < 8 || major == 8 && minor < 1 {
+		return fmt.Errorf("%s is QEMU %s.%s, want 8.1 or later: older ones make Linux crash at random on several emulated CPUs (leave --qemu out to use the locked one)", path, v[1], v[2])
+	}
+	return nil
 }
 
 // HasKVM reports whether this host can run machines on its CPU: the processor

@@ -104,21 +104,26 @@ func (q *QMP) Execute(ctx context.Context, command string, arguments, result any
 	if _, err := q.conn.Write(append(request, '\n')); err != nil {
 		return fmt.Errorf("QEMU command %s: %w", command, firstError(ctx.Err(), err))
 	}
+	var m qmpMessage
 	select {
-	case m := <-q.answer:
-		if m.Error != nil {
-			return fmt.Errorf("QEMU command %s: %s: %s", command, m.Error.Class, m.Error.Desc)
-		}
-		if result == nil {
-			return nil
-		}
-		if err := json.Unmarshal(m.Return, result); err != nil {
-			return fmt.Errorf("QEMU command %s: decode its answer: %w", command, err)
-		}
-		return nil
+	case m = <-q.answer:
 	case <-q.done:
-		return fmt.Errorf("QEMU command %s: %w", command, firstError(ctx.Err(), q.err))
+		select {
+		case m = <-q.answer: // QEMU answered and left at once
+		default:
+			return fmt.Errorf("QEMU command %s: %w", command, firstError(ctx.Err(), q.err))
+		}
 	}
+	if m.Error != nil {
+		return fmt.Errorf("QEMU command %s: %s: %s", command, m.Error.Class, m.Error.Desc)
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(m.Return, result); err != nil {
+		return fmt.Errorf("QEMU command %s: decode its answer: %w", command, err)
+	}
+	return nil
 }
 
 // Events delivers what QEMU reports; it is closed when the connection ends.

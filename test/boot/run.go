@@ -32,7 +32,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.image, "image", "dist/image", "image folder")
 	f.StringVar(&o.compose, "compose", "", "compose file or folder (empty: an empty config disk)")
 	f.StringVar(&o.state, "state", "", "machine folder, kept (empty: a temporary one)")
-	f.StringVar(&o.qemu, "qemu", "", "QEMU binary (empty: the one in $PATH)")
+	f.StringVar(&o.qemu, "qemu", "", "QEMU binary (empty: the locked one)")
 	f.StringVar(&o.secretvm, "secretvm", "bin/secretvm", "secretvm binary, for its soft-tee command")
 	f.StringVar(&o.owner, "owner", "svm1dev", "owner part of the service id")
 	f.StringVar(&o.chain, "chain-id", "dev-1", "KMS chain id in the config")
@@ -72,7 +72,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	boot, err := o.boot(folder)
+	boot, err := o.boot(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -101,13 +101,18 @@ func run(ctx context.Context, args []string) error {
 	return running.Wait(ctx)
 }
 
-func (o options) boot(folder *machine.Folder) (machine.Boot, error) {
+func (o options) boot(ctx context.Context, folder *machine.Folder) (machine.Boot, error) {
 	b := machine.Boot{
 		Name: "boot", TEE: vm.Soft, Shape: vm.DefaultShape, Image: o.image, Forwards: o.ports,
 		Rootfs: o.rootfs, CommandLine: o.commandLine,
 	}
 	var err error
-	if b.QEMU, err = qemu.System(o.qemu); err != nil {
+	if o.qemu != "" {
+		b.QEMU, err = qemu.System(ctx, o.qemu)
+	} else {
+		b.QEMU, err = local.Locked{}.QEMU(ctx, func(string, ...any) {})
+	}
+	if err != nil {
 		return b, err
 	}
 	if o.secretvm, err = filepath.Abs(o.secretvm); err != nil {
