@@ -12,12 +12,13 @@ import (
 	"strings"
 
 	"github.com/secretvm/secretvm/image/initramfs"
+	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // initramfsArchive is the uncompressed initramfs.
 func (b *build) initramfsArchive() ([]byte, error) {
-	modules, err := b.modules.Resolve(b.Source.Spec.Initramfs.Modules)
+	modules, err := b.modules.Resolve(b.Source.Spec.Initramfs.Modules, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +47,12 @@ func (b *build) writeManifest(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if b.Predict != nil {
-		b.manifest.Predictions, err = b.Predict(b.firmware, b.kernel, b.initramfs, b.manifest.CommandLine, b.Source.Spec.Shapes)
-		if err != nil {
-			return "", fmt.Errorf("predict registers: %w", err)
-		}
+	b.manifest.Predictions, err = measure.PredictShapes(measure.Input{
+		Firmware: b.firmware, Kernel: b.kernel, Initrd: b.initramfs, CommandLine: b.manifest.CommandLine,
+		Profile: measure.EDK2Stable202502(),
+	}, measure.Shapes())
+	if err != nil {
+		return "", fmt.Errorf("predict registers: %w", err)
 	}
 	after, err := b.manifest.Encode()
 	if err != nil {
@@ -61,14 +63,13 @@ func (b *build) writeManifest(context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("%d predictions", len(b.manifest.Predictions)), b.place()
+	return fmt.Sprintf("registers of %d shapes", len(b.manifest.Predictions)), b.place()
 }
 
 // describe writes firmware, kernel and initramfs and fills the manifest.
 func (b *build) describe() error {
 	m := &b.manifest
 	m.Version, m.Name, m.Release = 1, b.Source.Spec.Name, b.Source.Spec.Release
-	m.Predictions = []vm.Prediction{}
 	for _, f := range []struct {
 		to      *vm.File
 		name    string

@@ -11,12 +11,7 @@ import (
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/step"
-	"github.com/secretvm/secretvm/vm"
 )
-
-// Predictor foretells what machines of the given shapes measure when they boot
-// exactly these files (package measure).
-type Predictor func(firmware, kernel, initrd []byte, commandLine string, shapes []vm.Shape) ([]vm.Prediction, error)
 
 // Options says what Build is to make, from what, and where.
 type Options struct {
@@ -26,7 +21,6 @@ type Options struct {
 	Output   string     // where the image goes; "" leaves it in the cache
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
-	Predict  Predictor  // may be nil: the manifest then has no predictions
 	Report   step.Reporter
 }
 

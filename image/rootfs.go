@@ -71,7 +71,11 @@ func (b *build) completeRoot() error {
 	if err := addBundle(b.root); err != nil {
 		return err
 	}
-	modules, err := b.modules.Resolve(spec.Modules)
+	early, err := b.modules.Resolve(b.Source.Spec.Initramfs.Modules, nil)
+	if err != nil {
+		return err
+	}
+	modules, err := b.modules.Resolve(spec.Modules, early)
 	if err != nil {
 		return err
 	}

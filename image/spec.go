@@ -14,7 +14,6 @@ import (
 
 	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/lock"
-	"github.com/secretvm/secretvm/vm"
 )
 
 //go:embed specs
@@ -31,7 +30,6 @@ type Spec struct {
 	Suites      []archive.SuiteSpec       `yaml:"suites"`
 	Groups      map[string]archive.Wanted `yaml:"groups"`
 	CommandLine string                    `yaml:"command_line"`
-	Shapes      []vm.Shape                `yaml:"shapes"`
 	Initramfs   struct {
 		Modules []string `yaml:"modules"`
 	} `yaml:"initramfs"`
@@ -123,11 +121,6 @@ func (s Spec) validate() error {
 	for _, group := range []string{lock.Guest, lock.Kernel, lock.Firmware, lock.Tools} {
 		if len(s.Groups[group].Packages) == 0 {
 			return fmt.Errorf("image specification: group %s has no packages", group)
-		}
-	}
-	for _, shape := range s.Shapes {
-		if err := shape.Validate(); err != nil {
-			return fmt.Errorf("image specification: %w", err)
 		}
 	}
 	return nil

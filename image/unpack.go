@@ -84,7 +84,7 @@ func (b *build) walk(ctx context.Context, p lock.Package, visit func(deb.Entry, 
 	if err != nil {
 		return err
 	}
-	err = deb.Walk(r, func(e deb.Entry, content io.Reader) error {
+	err = deb.Walk(r, b.tools.Decompressor(ctx), func(e deb.Entry, content io.Reader) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -12,9 +12,7 @@ import (
 	"github.com/secretvm/secretvm/image"
 	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/tools"
-	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/step"
-	"github.com/secretvm/secretvm/vm"
 )
 
 // aptFolder is where this computer's apt configuration names mirrors and proxies.
@@ -29,7 +27,7 @@ type Locked struct {
 
 // Image builds the base image, or finds it in the cache.
 func (l Locked) Image(ctx context.Context, note Note) (folder, remark string, err error) {
-	o := image.Options{Tree: l.Source, Predict: predictShapes, Report: noteReporter(note)}
+	o := image.Options{Tree: l.Source, Report: noteReporter(note)}
 	if o.Tree == "" {
 		if o.Tree, err = findSource(); err != nil {
 			return "", "", err
@@ -75,13 +73,6 @@ func (l Locked) QEMU(ctx context.Context, note Note) (none qemu.Binary, err erro
 	}
 	command := set.Command(ctx, "qemu-system-x86_64")
 	return qemu.Binary{Argv: command.Args, Env: command.Env}, nil
-}
-
-// predictShapes is what the builder writes into manifests.
-func predictShapes(firmware, kernel, initrd []byte, commandLine string, shapes []vm.Shape) ([]vm.Prediction, error) {
-	return measure.PredictShapes(measure.Input{
-		Firmware: firmware, Kernel: kernel, Initrd: initrd, CommandLine: commandLine, Profile: measure.EDK2Stable202502(),
-	}, shapes)
 }
 
 // findSource returns the source tree that the working directory, or else this

@@ -29,18 +29,31 @@ type Entry struct {
 	Size int64
 }
 
+// Decompressor wraps a reader by the suffix of the file's name, as Decompress
+// does; closing ends whatever does the work.
+type Decompressor func(name string, r io.Reader) (io.ReadCloser, error)
+
 // Walk reads the package from r and calls visit for each entry of its data
 // archive, in order, with the entry's content (empty unless a regular file).
 // Devices and other special files are errors.
-func Walk(r io.Reader, visit func(Entry, io.Reader) error) error {
-	data, err := member(r, "data.tar")
+func Walk(r io.Reader, decompress Decompressor, visit func(Entry, io.Reader) error) (err error) {
+	name, packed, err := member(r, "data.tar")
 	if err != nil {
 		return err
 	}
+	data, err := decompress(name, packed)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, data.Close()) }()
 	archive := tar.NewReader(data)
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
+			// The rest is padding, behind which the checksum of the compression stands.
+			_, err = io.Copy(io.Discard, data)
+		}
+		if h == nil && err == nil {
 			return nil
 		}
 		if err != nil {
@@ -61,11 +74,15 @@ func Walk(r io.Reader, visit func(Entry, io.Reader) error) error {
 
 // Control returns the control stanza of the package read from r.
 func Control(r io.Reader) (Stanza, error) {
-	data, err := member(r, "control.tar")
+	name, data, err := member(r, "control.tar")
 	if err != nil {
 		return nil, err
 	}
-	archive := tar.NewReader(data)
+	plain, err := Decompress(name, data)
+	if err != nil {
+		return nil, err
+	}
+	archive := tar.NewReader(plain)
 	for {
 		h, err := archive.Next()
 		if err != nil {
@@ -79,31 +96,31 @@ func Control(r io.Reader) (Stanza, error) {
 }
 
 // member finds the first ar member whose name begins with prefix and returns
-// its decompressed content.
-func member(r io.Reader, prefix string) (io.Reader, error) {
+// its name and content, as compressed as it is.
+func member(r io.Reader, prefix string) (string, io.Reader, error) {
 	archive, err := newArReader(r)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	for first := true; ; first = false {
 		name, data, err := archive.next()
 		if errors.Is(err, io.EOF) {
-			return nil, fmt.Errorf("package has no %s", prefix)
+			return "", nil, fmt.Errorf("package has no %s", prefix)
 		}
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		if first && name != "debian-binary" {
-			return nil, fmt.Errorf("first member is %q, want debian-binary", name)
+			return "", nil, fmt.Errorf("first member is %q, want debian-binary", name)
 		}
 		if strings.HasPrefix(name, prefix) {
-			return Decompress(name, data)
+			return name, data, nil
 		}
 	}
 }
 
 // Decompress wraps r by the suffix of name: .xz, .zst, .gz, or none of these.
-func Decompress(name string, r io.Reader) (io.Reader, error) {
+func Decompress(name string, r io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReaderSize(r, 64<<10)
 	var out io.Reader
 	var err error
@@ -121,7 +138,7 @@ func Decompress(name string, r io.Reader) (io.Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decompress %s: %w", name, err)
 	}
-	return out, nil
+	return io.NopCloser(out), nil
 }
 
 func entryOf(h *tar.Header) (Entry, error) {

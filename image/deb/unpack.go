@@ -15,7 +15,7 @@ import (
 // the package's symlinks say. Set-id bits and owners are not kept: what is
 // unpacked is used by the caller alone.
 func Unpack(r io.Reader, root *os.Root) error {
-	return Walk(r, func(e Entry, content io.Reader) error {
+	return Walk(r, Decompress, func(e Entry, content io.Reader) error {
 		if err := place(root, e, content); err != nil {
 			return fmt.Errorf("unpack %s: %w", e.Path, err)
 		}

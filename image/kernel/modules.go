@@ -58,13 +58,15 @@ func (s *Set) Add(name string, content []byte) bool {
 }
 
 // Resolve returns the named modules and what they depend on, each once, every
-// module behind those that it needs. Names of built-in modules give nothing.
-func (s *Set) Resolve(names []string) ([]Module, error) {
+// module behind those that it needs. Names of built-in modules give nothing, and
+// neither do those that were loaded before.
+func (s *Set) Resolve(names []string, before []Module) ([]Module, error) {
 	var out []Module
 	var visit func(name string, chain []string, soft bool) error
 	visit = func(name string, chain []string, soft bool) error {
 		name = canonical(name)
-		if s.builtin[name] || slices.ContainsFunc(out, func(m Module) bool { return m.Name == name }) {
+		is := func(m Module) bool { return m.Name == name }
+		if s.builtin[name] || slices.ContainsFunc(out, is) || slices.ContainsFunc(before, is) {
 			return nil
 		}
 		if slices.Contains(chain, name) {

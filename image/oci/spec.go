@@ -1,0 +1,119 @@
+package oci
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// SpecName is the file beside a compose file that describes its images.
+const SpecName = "images.yaml"
+
+// Host is the registry that compose files name for these images. Docker takes
+// an address of the loopback interface without TLS.
+const Host = "localhost:5000"
+
+// Spec describes the images of one folder.
+type Spec struct {
+	Images []ImageSpec `yaml:"images"`
+}
+
+// ImageSpec describes one image. Exactly one of Go and Files is given.
+type ImageSpec struct {
+	Repository string            `yaml:"repository"` // below Host
+	Go         string            `yaml:"go"`         // folder of a package main, relative to the description; becomes /<name of the folder>
+	Group      string            `yaml:"group"`      // group of the lock file that Files are taken from
+	Files      []string          `yaml:"files"`      // programs; the libraries that they need come along
+	Text       map[string]string `yaml:"text"`       // further files, path: content
+	Folders    []string          `yaml:"folders"`    // empty folders that belong to User
+	User       int               `yaml:"user"`       // uid and gid that the image runs as; not 0
+	Entrypoint []string          `yaml:"entrypoint"`
+	Command    []string          `yaml:"command"`
+	Expose     []string          `yaml:"expose"` // such as 8080/tcp
+	Volumes    []string          `yaml:"volumes"`
+}
+
+// ReadSpec reads the description in folder. Without one it returns nil.
+func ReadSpec(folder string) (*Spec, []byte, error) {
+	raw, err := os.ReadFile(filepath.Join(folder, SpecName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read image description: %w", err)
+	}
+	s, err := ParseSpec(raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", filepath.Join(folder, SpecName), err)
+	}
+	return s, raw, nil
+}
+
+// ParseSpec reads a description; unknown fields are errors.
+func ParseSpec(raw []byte) (*Spec, error) {
+	var s Spec
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	dec.KnownFields(true)
+	if err := dec.Decode(&s); err != nil {
+		return nil, fmt.Errorf("parse image description: %w", err)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, errors.New("parse image description: more than one document")
+	}
+	seen := map[string]bool{}
+	for _, i := range s.Images {
+		if err := i.validate(); err != nil {
+			return nil, fmt.Errorf("image %q: %w", i.Repository, err)
+		}
+		if seen[i.Repository] {
+			return nil, fmt.Errorf("image %q is described twice", i.Repository)
+		}
+		seen[i.Repository] = true
+	}
+	if len(s.Images) == 0 {
+		return nil, errors.New("image description has no images")
+	}
+	return &s, nil
+}
+
+var repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$`)
+
+func (i ImageSpec) validate() error {
+	switch {
+	case !repositoryPattern.MatchString(i.Repository):
+		return errors.New("repository is not a lower-case path")
+	case (i.Go == "") == (len(i.Files) == 0):
+		return errors.New("want either go or files")
+	case i.Go != "" && !filepath.IsLocal(i.Go):
+		return fmt.Errorf("go is %q, want a folder below the description", i.Go)
+	case len(i.Files) > 0 && i.Group == "":
+		return errors.New("files need the group of the lock file that they come from")
+	case i.User <= 0 || i.User > 65535:
+		return fmt.Errorf("user is %d, want 1 to 65535: containers do not run as root", i.User)
+	case len(i.Entrypoint) == 0:
+		return errors.New("entrypoint is missing")
+	}
+	for _, name := range append(append([]string{}, i.Files...), i.Folders...) {
+		if !cleanPath(name) {
+			return fmt.Errorf("path %q is not clean and relative to the root", name)
+		}
+	}
+	for name := range i.Text {
+		if !cleanPath(name) {
+			return fmt.Errorf("path %q is not clean and relative to the root", name)
+		}
+	}
+	return nil
+}
+
+func cleanPath(name string) bool {
+	return name != "." && path.Clean(name) == name && filepath.IsLocal(name)
+}
