@@ -24,8 +24,8 @@ import (
 // Step is the name under which the console shows all of stage 1.
 const Step = "measure"
 
-// patience bounds stage 1, which takes under a second where nothing hangs.
-const patience = 2 * time.Minute
+// patience bounds stage 1, which takes about a second where nothing hangs.
+const patience = time.Minute
 
 // System is what stage 1 needs of the kernel below it.
 type System interface {
@@ -95,22 +95,29 @@ func Boot(ctx context.Context, sys System, out *console.Console) error {
 func (b *boot) measure(ctx context.Context, out *console.Console, steps ...step.Step) (step.Result, error) {
 	out.Started(Step)
 	start := time.Now()
-	err := step.Run(ctx, silent{}, steps...)
+	var slow slowSteps
+	err := step.Run(ctx, &slow, steps...)
 	result := step.Result{Name: Step, Took: time.Since(start)}
 	if err != nil {
 		result.Error = err.Error()
 	} else {
-		result.Remark = fmt.Sprintf("%s TEE, root %.8s, config %.8s", b.device.Kind(), b.verity.RootHash, vm.HashOf(b.archive.Config))
+		result.Remark = fmt.Sprintf("%s TEE, root %.8s, config %.8s%s", b.device.Kind(), b.verity.RootHash, vm.HashOf(b.archive.Config), slow)
 	}
 	out.Finished(result)
 	return result, err
 }
 
-// silent reports the inner steps to nobody; an error carries their name.
-type silent struct{}
+// slowSteps collects the inner steps that took long enough to be mentioned. An
+// error carries its step's name anyway.
+type slowSteps string
 
-func (silent) Started(string)       {}
-func (silent) Finished(step.Result) {}
+func (*slowSteps) Started(string) {}
+
+func (s *slowSteps) Finished(r step.Result) {
+	if r.Took >= 200*time.Millisecond {
+		*s += slowSteps(fmt.Sprintf(", %s %.1fs", r.Name, r.Took.Seconds()))
+	}
+}
 
 func (b *boot) mountBase(context.Context) (string, error) { return "", b.sys.MountBase() }
 

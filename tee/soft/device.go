@@ -178,7 +178,7 @@ func interrupt(ctx context.Context, conn Conn) (release func()) {
 // because prefers the context's reason over the deadline error that it caused.
 func because(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return fmt.Errorf("no answer from the host: %w", ctx.Err())
 	}
 	return err
 }
