@@ -140,17 +140,17 @@ func newMachine(t *testing.T) *machine {
 	return m
 }
 
-// boot runs stage 1 and returns its error and what the console shows.
-func (m *machine) boot(t *testing.T) (error, string) {
+// boot runs stage 1 and returns what the console shows and its error.
+func (m *machine) boot(t *testing.T) (shown string, err error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := Boot(t.Context(), m, console.New(&out))
-	return err, out.String()
+	err = Boot(t.Context(), m, console.New(&out))
+	return out.String(), err
 }
 
 func TestBoot(t *testing.T) {
 	m := newMachine(t)
-	err, shown := m.boot(t)
+	shown, err := m.boot(t)
 	if err == nil || err.Error() != "switch root: it is broken" { // the fake's SwitchRoot always returns
 		t.Fatalf("boot ends with %v", err)
 	}
@@ -190,7 +190,7 @@ func TestBootWithoutFiles(t *testing.T) {
 	c.FilesHash = nil
 	m.archive.Config, m.archive.Files = canonical(t, c), nil
 	m.state.MRConfigID, _ = c.ConfigID()
-	if err, _ := m.boot(t); !strings.Contains(err.Error(), "switch root") {
+	if _, err := m.boot(t); !strings.Contains(err.Error(), "switch root") {
 		t.Fatal(err)
 	}
 	if slices.Contains(m.extended, vm.EventFiles) || len(m.extended) != 4 || m.extended[3] != vm.EventBootComplete {
@@ -205,7 +205,7 @@ func TestBootWithoutFiles(t *testing.T) {
 // get as far as stage 2.
 func refused(t *testing.T, m *machine, want string) {
 	t.Helper()
-	err, shown := m.boot(t)
+	shown, err := m.boot(t)
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error is %v, want one with %q", err, want)
 	}
