@@ -65,7 +65,7 @@ func Keys() (openpgp.EntityList, error) {
 // allowExpired skips the last, for mirrors that keep an old state.
 func VerifyRelease(inRelease []byte, suite string, keys openpgp.EntityList, now time.Time, allowExpired bool) (Release, error) {
 	block, rest := clearsign.Decode(inRelease)
-	if block == nil || len(bytes.TrimSpace(rest)) != 0 {
+	if block == nil || len(bytes.TrimSpace(rest)) != 0 || !bytes.HasPrefix(inRelease, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
 		return Release{}, errors.New("InRelease is not one clear-signed message")
 	}
 	config := &packet.Config{Time: func() time.Time { return now }}

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -39,14 +40,14 @@ func comparePart(a, b string) int {
 		i, j := nonDigits(a), nonDigits(b)
 		for k := 0; k < max(i, j); k++ {
 			if oa, ob := order(a[:i], k), order(b[:j], k); oa != ob {
-				return sign(oa - ob)
+				return cmp.Compare(oa, ob)
 			}
 		}
 		a, b = a[i:], b[j:]
 		i, j = digits(a), digits(b)
 		na, nb := strings.TrimLeft(a[:i], "0"), strings.TrimLeft(b[:j], "0")
 		if len(na) != len(nb) {
-			return sign(len(na) - len(nb))
+			return cmp.Compare(len(na), len(nb))
 		}
 		if c := strings.Compare(na, nb); c != 0 {
 			return c
@@ -80,14 +81,4 @@ func nonDigits(s string) int {
 
 func digits(s string) int {
 	return len(s) - len(strings.TrimLeft(s, "0123456789"))
-}
-
-func sign(n int) int {
-	switch {
-	case n < 0:
-		return -1
-	case n > 0:
-		return 1
-	}
-	return 0
 }
