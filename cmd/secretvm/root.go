@@ -81,6 +81,7 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 		// One line a command; each lives in a file of its own.
 		newImageCommand(),
 		newMeasureCommand(),
+		newOCICommand(),
 		newSoftTEECommand(),
 		newUpCommand(),
 		newVerifyCommand(),
