@@ -35,7 +35,9 @@ type Spec struct {
 	Config  vm.Config
 	Root    vm.Hash // dm-verity root hash
 	Debug   bool    // launched so that its host can debug it
-	Extra   []vm.Event
+
+	ConfigID *vm.Register                // launched for this instead of Config; nil: for Config
+	Measured func([]vm.Event) []vm.Event // changes what is extended; nil: what a boot extends
 }
 
 // Machine has booted: its registers are those of its Spec.
@@ -87,7 +89,12 @@ func (m *Machine) measure(t testing.TB) {
 	must(err)
 	m.Events, err = vm.BootEvents(m.Root, m.Config)
 	must(err)
-	m.Events = append(m.Events, m.Extra...)
+	if m.Measured != nil {
+		m.Events = m.Measured(m.Events)
+	}
+	if m.ConfigID != nil {
+		id = *m.ConfigID
+	}
 	m.PKI, err = emulator.LoadOrCreatePKI(filepath.Join(t.TempDir(), "pki"))
 	must(err)
 	m.Manifest = Manifest(m.Root)
