@@ -22,8 +22,10 @@ func page(t *testing.T) AttestationPage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return AttestationPage{TEE: vm.TDX, Host: "vm.example:29343", Config: cfg, Events: events, Workload: "running",
-		Uptime: 90 * time.Second, Boot: []BootStep{{Name: "measure", Took: 1500 * time.Millisecond}}}
+	return AttestationPage{
+		TEE: vm.TDX, Host: "vm.example:29343", Config: cfg, Events: events, Workload: "running",
+		Uptime: 90 * time.Second, Boot: []BootStep{{Name: "measure", Took: 1500 * time.Millisecond}},
+	}
 }
 
 func render(t *testing.T, p AttestationPage) string {
