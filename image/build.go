@@ -34,20 +34,19 @@ type Result struct {
 // build is the state that the steps hand on.
 type build struct {
 	Options
-	tools      *tools.Set
-	guestInit  []byte
-	guestd     []byte
-	key        vm.Hash
-	dir        string // where files are written: a temporary folder beside the final one
-	final      string
-	cached     bool
-	firmware   []byte
-	kernel     []byte
-	modules    *kernel.Set
-	root       tree.Tree
-	initramfs  []byte
-	manifest   vm.Manifest
-	rootfsSize int64
+	tools     *tools.Set
+	guestInit []byte
+	guestd    []byte
+	key       vm.Hash
+	dir       string // where files are written: a temporary folder beside the final one
+	final     string
+	cached    bool
+	firmware  []byte
+	kernel    []byte
+	modules   *kernel.Set
+	root      tree.Tree
+	initramfs []byte
+	manifest  vm.Manifest
 }
 
 // Build makes the image of o, or finds it in the cache.

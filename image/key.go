@@ -36,13 +36,16 @@ func (b *build) inputs() (vm.Hash, error) {
 	if err != nil {
 		return vm.Hash{}, fmt.Errorf("digest builder: %w", err)
 	}
-	packages, err := b.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware, lock.Tools)
-	if err != nil {
-		return vm.Hash{}, err
+	for _, name := range []string{lock.Guest, lock.Kernel, lock.Firmware, lock.Tools} {
+		group, err := b.Source.Lock.Group(name)
+		if err != nil {
+			return vm.Hash{}, err
+		}
+		locked := lock.Digest(group)
+		add(d, locked[:])
 	}
-	locked := lock.Digest(packages)
 	// The Go release is in it for its copies of compressors and formats.
-	for _, part := range [][]byte{b.Source.SpecBytes, locked[:], b.guestInit, b.guestd, []byte(runtime.Version())} {
+	for _, part := range [][]byte{b.Source.SpecBytes, b.guestInit, b.guestd, []byte(runtime.Version())} {
 		add(d, part)
 	}
 	var h vm.Hash

@@ -50,16 +50,26 @@ Types: deb
 URIs: https://b.example/security
 Suites: trixie-security
 `}, want: "debian=[https://b.example/mirror/debian] debian-security=[https://b.example/security]"},
-		{name: "disabled", files: map[string]string{"sources.list.d/a.sources": "Enabled: no\nTypes: deb\nURIs: http://c.example/debian\nSuites: trixie\n"},
-			want: "debian=[] debian-security=[]"},
-		{name: "somebody else's", files: map[string]string{"sources.list.d/x.sources": "Types: deb\nURIs: https://x.example/linux/debian\nSuites: trixie\nSigned-By: /etc/apt/keyrings/x.asc\n",
-			"sources.list.d/y.list": "deb [signed-by=/etc/apt/keyrings/y.gpg] https://y.example/debian trixie main\ndeb https://z.example/apt z main\n"},
-			want: "debian=[] debian-security=[]"},
-		{name: "extra first", files: map[string]string{"sources.list": "deb http://a.example/debian trixie main\n"}, extra: []string{"debian=http://mine.example/debian/"},
-			want: "debian=[http://mine.example/debian http://a.example/debian] debian-security=[]"},
-		{name: "environment replaces", files: map[string]string{"sources.list": "deb http://a.example/debian trixie main\n"},
+		{
+			name: "disabled", files: map[string]string{"sources.list.d/a.sources": "Enabled: no\nTypes: deb\nURIs: http://c.example/debian\nSuites: trixie\n"},
+			want: "debian=[] debian-security=[]",
+		},
+		{
+			name: "somebody else's", files: map[string]string{
+				"sources.list.d/x.sources": "Types: deb\nURIs: https://x.example/linux/debian\nSuites: trixie\nSigned-By: /etc/apt/keyrings/x.asc\n",
+				"sources.list.d/y.list":    "deb [signed-by=/etc/apt/keyrings/y.gpg] https://y.example/debian trixie main\ndeb https://z.example/apt z main\n",
+			},
+			want: "debian=[] debian-security=[]",
+		},
+		{
+			name: "extra first", files: map[string]string{"sources.list": "deb http://a.example/debian trixie main\n"}, extra: []string{"debian=http://mine.example/debian/"},
+			want: "debian=[http://mine.example/debian http://a.example/debian] debian-security=[]",
+		},
+		{
+			name: "environment replaces", files: map[string]string{"sources.list": "deb http://a.example/debian trixie main\n"},
 			env:  "debian=http://e.example/debian, debian-security=http://e.example/sec",
-			want: "debian=[http://e.example/debian] debian-security=[http://e.example/sec]"},
+			want: "debian=[http://e.example/debian] debian-security=[http://e.example/sec]",
+		},
 		{name: "not HTTP", extra: []string{"debian=ftp://a.example/debian"}, wantErr: "want debian=http"},
 		{name: "no archive", extra: []string{"ubuntu=http://a.example/"}, wantErr: "want debian=http"},
 		{name: "no URL", extra: []string{"debian"}, wantErr: "want debian=http"},

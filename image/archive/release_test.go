@@ -82,8 +82,10 @@ func TestVerifyRelease(t *testing.T) {
 		{name: "another suite", inRelease: good, suite: "trixie-security", now: soon, wantErr: "want trixie-security"},
 		{name: "expired", inRelease: good, suite: "trixie", now: released.Add(8 * 24 * time.Hour), wantErr: "expired on"},
 		{name: "expired, allowed", inRelease: good, suite: "trixie", now: released.Add(8 * 24 * time.Hour), allowExpired: true},
-		{name: "from the future", inRelease: sign(t, ours, releaseText("trixie", released.Add(72*time.Hour), time.Time{}, nil)),
-			suite: "trixie", now: soon, wantErr: "in the future"},
+		{
+			name: "from the future", inRelease: sign(t, ours, releaseText("trixie", released.Add(72*time.Hour), time.Time{}, nil)),
+			suite: "trixie", now: soon, wantErr: "in the future",
+		},
 		{name: "no expiry", inRelease: sign(t, ours, releaseText("trixie", released, time.Time{}, nil)), suite: "trixie", now: released.Add(300 * 24 * time.Hour)},
 		{name: "bad date", inRelease: sign(t, ours, "Codename: trixie\nDate: yesterday\n"), suite: "trixie", now: soon, wantErr: "date"},
 		{name: "bad digest", inRelease: sign(t, ours, "Codename: trixie\nDate: Fri, 20 Nov 2026 12:00:00 UTC\nSHA256:\n zz 1 main/x\n"), suite: "trixie", now: soon, wantErr: "main/x"},

@@ -50,8 +50,10 @@ func setUp(t *testing.T, served map[string][]byte) (*Pool, lock.Package) {
 	}))
 	t.Cleanup(server.Close)
 	b := debBytes(t, "tool")
-	p := &Pool{Dir: filepath.Join(t.TempDir(), "packages"), Client: &fetch.Client{Pause: time.Millisecond},
-		Mirrors: archive.Mirrors{archive.Debian: {server.URL + "/debian"}}}
+	p := &Pool{
+		Dir: filepath.Join(t.TempDir(), "packages"), Client: &fetch.Client{Pause: time.Millisecond},
+		Mirrors: archive.Mirrors{archive.Debian: {server.URL + "/debian"}},
+	}
 	return p, lock.Package{Name: "tool", Version: "1", Arch: "amd64", Archive: archive.Debian, Path: "pool/tool.deb", Size: int64(len(b)), SHA256: vm.HashOf(b)}
 }
 

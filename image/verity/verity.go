@@ -40,6 +40,10 @@ func Build(data io.Reader, salt vm.Hash) (Tree, error) {
 	if t.DataBlocks == 0 {
 		return t, errors.New("make verity tree: there is no data")
 	}
+	if t.DataBlocks == 1 { // no level at all: the root hash is that of the block
+		copy(t.Root[:], level)
+		return t, nil
+	}
 	var levels [][]byte // from the data up
 	for {
 		level = pad(level)
