@@ -16,7 +16,7 @@ import (
 // the flags name.
 func (f upFlags) parts(o *local.Options) {
 	locked := local.Locked{Mirrors: f.mirrors}
-	o.Image, o.QEMU = locked.Image, locked.QEMU
+	o.Image, o.QEMU, o.Containers = locked.Image, locked.QEMU, locked.Containers
 	if f.image != "" {
 		o.Image = local.ImageFolder(f.image)
 	}

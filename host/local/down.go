@@ -47,7 +47,7 @@ func (in *Installation) Down(ctx context.Context, to step.Reporter) error {
 		do("power off", func(context.Context) (string, error) { return in.powerOff(ctx) })
 	}
 	if in.registry != nil {
-		in.registry.close()
+		errs = append(errs, in.registry.Close())
 	}
 	if in.kms != nil && in.kms.node != nil {
 		do("kms", func(context.Context) (string, error) {

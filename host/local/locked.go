@@ -11,6 +11,7 @@ import (
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image"
 	"github.com/secretvm/secretvm/image/archive"
+	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/image/tools"
 	"github.com/secretvm/secretvm/step"
 )
@@ -36,10 +37,7 @@ func (l Locked) Image(ctx context.Context, note Note) (folder, remark string, er
 	if o.Source, err = image.BaseSource(); err != nil {
 		return "", "", err
 	}
-	if o.CacheDir, err = image.CacheDir(); err != nil {
-		return "", "", err
-	}
-	if o.Pool, err = image.OpenPool(o.CacheDir, aptFolder, os.Getenv(archive.MirrorsVariable), l.Mirrors, note); err != nil {
+	if o.CacheDir, o.Pool, err = l.pool(note); err != nil {
 		return "", "", err
 	}
 	built, err := image.Build(ctx, o)
@@ -59,11 +57,7 @@ func (l Locked) QEMU(ctx context.Context, note Note) (none qemu.Binary, err erro
 	if err != nil {
 		return none, err
 	}
-	cache, err := image.CacheDir()
-	if err != nil {
-		return none, err
-	}
-	packages, err := image.OpenPool(cache, aptFolder, os.Getenv(archive.MirrorsVariable), l.Mirrors, note)
+	cache, packages, err := l.pool(note)
 	if err != nil {
 		return none, err
 	}
@@ -73,6 +67,15 @@ func (l Locked) QEMU(ctx context.Context, note Note) (none qemu.Binary, err erro
 	}
 	command := set.Command(ctx, "qemu-system-x86_64")
 	return qemu.Binary{Argv: command.Args, Env: command.Env}, nil
+}
+
+// pool opens the cache folder and the packages below it.
+func (l Locked) pool(note Note) (cache string, packages *pool.Pool, err error) {
+	if cache, err = image.CacheDir(); err != nil {
+		return "", nil, err
+	}
+	packages, err = image.OpenPool(cache, aptFolder, os.Getenv(archive.MirrorsVariable), l.Mirrors, note)
+	return cache, packages, err
 }
 
 // findSource returns the source tree that the working directory, or else this

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/image/oci"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -26,6 +27,9 @@ type Options struct {
 	Image func(ctx context.Context, note Note) (folder, remark string, err error)
 	// QEMU makes or finds the emulator.
 	QEMU func(ctx context.Context, note Note) (qemu.Binary, error)
+	// Containers makes or finds the container images that the workload's folder
+	// describes; nil if it describes none.
+	Containers func(ctx context.Context, folder string, note Note) (*oci.Store, error)
 	// TrustRoot makes or finds the development PKI in dir and returns the file
 	// with its root certificate.
 	TrustRoot func(dir string) (file string, err error)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/image/oci"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -160,7 +161,8 @@ func installation(t *testing.T, state, role string) *Installation {
 	o := Options{
 		Workload: w, State: state, TEE: vm.Soft, Timeout: 20 * time.Second, Grace: 10 * time.Second, Note: quiet,
 		Ports: map[int]int{compose.AttestationPort: 0}, Kmsd: self, SecretVM: self, Command: "bin/secretvm",
-		TrustRoot: func(dir string) (string, error) { return filepath.Join(dir, "dev-root.pem"), nil },
+		Containers: func(context.Context, string, Note) (*oci.Store, error) { return nil, nil },
+		TrustRoot:  func(dir string) (string, error) { return filepath.Join(dir, "dev-root.pem"), nil },
 	}
 	if err := o.Check(); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/host/registry"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -31,7 +32,7 @@ type Installation struct {
 	emulator qemu.Binary
 	kms      *kms
 	status   kmsStatus
-	registry *registry
+	registry *registry.Server
 	folder   *machine.Folder
 	service  chainService
 	config   vm.Config
@@ -162,7 +163,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 }
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
-	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kms.port()}, Registry: in.registry.hint()}
+	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kms.port()}, Registry: in.registryHint()}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err

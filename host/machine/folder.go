@@ -15,7 +15,7 @@ import (
 // Names of the files in a machine's folder.
 const (
 	stateName       = "machine.json"
-	diskName        = "data.img"
+	diskName        = "disk.img"
 	configName      = "config.img"
 	measurementName = "measurement.json"
 	consoleLogName  = "console.log"
