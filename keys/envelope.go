@@ -78,9 +78,15 @@ func Seal(public, info, plain []byte) ([]byte, error) {
 }
 
 // PartialInfo is the info of the envelope in which a node answers: it ties the
-// answer to one grant, one node and the keys asked for, in order.
-func PartialInfo(grant []byte, index uint32, ids []ID) []byte {
-	parts := [][]byte{[]byte(labelPartial), grant, binary.BigEndian.AppendUint32(nil, index)}
+// answer to one grant, one node and the keys asked for, in order. It also holds
+// the disk generation that the node reads in its own ledger: a machine that
+// opens t envelopes with right partials knows that an honest node sees the same
+// generation, so that fewer than t nodes cannot hide a rollback.
+func PartialInfo(grant []byte, generation uint64, index uint32, ids []ID) []byte {
+	parts := [][]byte{
+		[]byte(labelPartial), grant, binary.BigEndian.AppendUint64(nil, generation),
+		binary.BigEndian.AppendUint32(nil, index),
+	}
 	for _, id := range ids {
 		parts = append(parts, id.Encode())
 	}

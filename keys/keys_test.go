@@ -388,7 +388,7 @@ func TestEnvelope(t *testing.T) {
 	if err := CheckRecipientKey(r.Public()); err != nil {
 		t.Fatal(err)
 	}
-	info := PartialInfo([]byte("grant"), 1, []ID{testID})
+	info := PartialInfo([]byte("grant"), 5, 1, []ID{testID})
 	sealed, err := Seal(r.Public(), info, []byte("secret part"))
 	if err != nil {
 		t.Fatal(err)
@@ -402,9 +402,12 @@ func TestEnvelope(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, open := range map[string]func() ([]byte, error){
-		"other node":      func() ([]byte, error) { return r.Open(PartialInfo([]byte("grant"), 2, []ID{testID}), sealed) },
-		"other grant":     func() ([]byte, error) { return r.Open(PartialInfo([]byte("grand"), 1, []ID{testID}), sealed) },
-		"other key":       func() ([]byte, error) { return r.Open(PartialInfo([]byte("grant"), 1, nil), sealed) },
+		"other node":      func() ([]byte, error) { return r.Open(PartialInfo([]byte("grant"), 5, 2, []ID{testID}), sealed) },
+		"other grant":     func() ([]byte, error) { return r.Open(PartialInfo([]byte("grand"), 5, 1, []ID{testID}), sealed) },
+		"other key":       func() ([]byte, error) { return r.Open(PartialInfo([]byte("grant"), 5, 1, nil), sealed) },
+		"other generation": func() ([]byte, error) {
+			return r.Open(PartialInfo([]byte("grant"), 4, 1, []ID{testID}), sealed)
+		},
 		"other recipient": func() ([]byte, error) { return other.Open(info, sealed) },
 		"flipped bit": func() ([]byte, error) {
 			b := bytes.Clone(sealed)

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretvm/secretvm/kms/wire"
+)
+
+func newQueryCommand(s *settings) *cobra.Command {
+	return group("query", "Read the ledger", group("kms", "Services, grants and refusals",
+		s.newQuery("services", "List all services", cobra.NoArgs, func([]string) (string, error) { return wire.PathServices, nil }),
+		s.newQuery("service SERVICE", "Show a service and its images", cobra.ExactArgs(1), s.below("")),
+		s.newQuery("log SERVICE", "Show the newest grants and refusals of a service", cobra.ExactArgs(1), s.below("/log")),
+		s.newQuery("grant ID", "Show a grant", cobra.ExactArgs(1), func(args []string) (string, error) { return wire.PathGrants + "/" + args[0], nil }),
+		s.newQuery("params", "Show whose evidence the chain accepts, and for how long", cobra.NoArgs, func([]string) (string, error) { return wire.PathParams, nil }),
+	))
+}
+
+// below is the path of something of a service.
+func (s *settings) below(suffix string) func([]string) (string, error) {
+	return func(args []string) (string, error) {
+		id, err := s.service(args[0])
+		return wire.PathServices + "/" + id + suffix, err
+	}
+}
+
+// newQuery makes a command that prints the node's answer as JSON.
+func (s *settings) newQuery(use, short string, check cobra.PositionalArgs, path func([]string) (string, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Example: "  kmsd query kms " + use + " --json", Args: usageArgs(check),
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := path(args)
+			if err != nil {
+				return err
+			}
+			var answer json.RawMessage
+			if err := s.ask(c.Context(), http.MethodGet, p, nil, &answer); err != nil {
+				return err
+			}
+			return s.print(c, answer)
+		},
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretvm/secretvm/kms/node"
+)
+
+// defaultListen is the interface's address: this machine only.
+const defaultListen = "127.0.0.1:29380"
+
+func newStartCommand(s *settings) *cobra.Command {
+	o := node.Options{Timing: node.DefaultTiming}
+	var level string
+	c := &cobra.Command{
+		Use:   "start",
+		Short: "Run the node until it is interrupted",
+		Long: `start runs the node in the foreground. One port serves machines, owners and
+readers (--listen); the URL is written to HOME/endpoint, where the other commands
+find it. The first block after start prints one line of JSON. SIGINT and SIGTERM
+stop in order; a node that is killed loses nothing.`,
+		Example: `  kmsd start
+  kmsd start --listen 127.0.0.1:0 --log-level info`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var l slog.Level
+			if err := l.UnmarshalText([]byte(level)); err != nil {
+				return usageError{fmt.Errorf("--log-level: %w", err)}
+			}
+			o.Home = s.folder()
+			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
+			o.Ready = func(r node.Running) { _ = json.NewEncoder(c.OutOrStdout()).Encode(r) }
+			return node.Run(c.Context(), o)
+		},
+	}
+	c.Flags().StringVar(&o.Listen, "listen", defaultListen, "host:port of the node's interface; port 0 is any free one")
+	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
+	c.Flags().DurationVar(&o.Timing.Commit, "commit-interval", o.Timing.Commit, "time between blocks that have transactions")
+	c.Flags().DurationVar(&o.Timing.Idle, "idle-interval", o.Timing.Idle, "time between blocks that have none")
+	return c
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/secretvm/secretvm/kms/wire"
+)
+
+func newStatusCommand(s *settings) *cobra.Command {
+	return &cobra.Command{
+		Use:     "status",
+		Short:   "Show the chain's newest block and its group key",
+		Example: "  kmsd status --json",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			var a wire.Status
+			if err := s.ask(c.Context(), http.MethodGet, wire.PathStatus, nil, &a); err != nil {
+				return err
+			}
+			return s.print(c, a, "chain id   "+a.ChainID, "group key  "+a.GroupKey.String(),
+				fmt.Sprintf("threshold  %d of %d", a.Threshold, len(a.Nodes)),
+				fmt.Sprintf("block      %d %s %s", a.Height, a.BlockHash, a.Time.Format("2006-01-02 15:04:05 MST")))
+		},
+	}
+}

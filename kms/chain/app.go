@@ -1,0 +1,123 @@
+package chain
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"cosmossdk.io/log/v2"
+	abci "github.com/cometbft/cometbft/abci/types"
+	dbm "github.com/cosmos/cosmos-db"
+
+	"github.com/cosmos/cosmos-sdk/baseapp"
+	"github.com/cosmos/cosmos-sdk/runtime"
+	pruning "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
+	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
+	sdk "github.com/cosmos/cosmos-sdk/types"
+	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+	consensuskeeper "github.com/cosmos/cosmos-sdk/x/consensus/keeper"
+	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
+
+	"github.com/secretvm/secretvm/kms/chain/x/kms"
+	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+)
+
+// appName is in CometBFT's handshake.
+const appName = "kmsd"
+
+// protocolVersion is raised with every change that makes nodes compute another
+// state from the same blocks. The Go toolchain and GODEBUG count: package
+// crypto/x509 decides what a certificate is.
+const protocolVersion = 1
+
+// App is the application. Keepers are exported for reading committed state
+// through Read; only transactions write.
+type App struct {
+	*baseapp.BaseApp
+	Encoding
+	Accounts  authkeeper.AccountKeeper
+	KMS       kms.Keeper
+	consensus consensuskeeper.Keeper
+}
+
+// Genesis is the application's state at height 0: the chain's accounts, which
+// are owners and relays, and x/kms.
+type Genesis struct {
+	Accounts []string           `json:"accounts"` // bech32 addresses
+	KMS      types.GenesisState `json:"kms"`
+}
+
+// New makes the application over db and loads its last committed state.
+func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
+	encoding, err := NewEncoding()
+	if err != nil {
+		return nil, err
+	}
+	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.Tx.TxDecoder(),
+		baseapp.SetChainID(chainID),
+		baseapp.EnableBlockGasMeter(),
+		// States older than a few blocks are of no use: nodes answer for the
+		// newest, and a block can be replayed from the one before.
+		baseapp.SetPruning(pruning.NewCustomPruningOptions(100, 10)),
+	)}
+	app.SetInterfaceRegistry(encoding.Registry)
+	app.SetTxEncoder(encoding.Tx.TxEncoder())
+	app.SetProtocolVersion(protocolVersion)
+
+	// Stores and keepers. Nobody is the authority: parameters are genesis'.
+	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, types.StoreKey)
+	app.MountKVStores(stores)
+	nobody := authtypes.NewModuleAddress(types.ModuleName).String()
+	app.consensus = consensuskeeper.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[consensustypes.StoreKey]), nobody, runtime.EventService{})
+	app.SetParamStore(app.consensus.ParamsStore)
+	app.Accounts = authkeeper.NewAccountKeeper(encoding.Codec, runtime.NewKVStoreService(stores[authtypes.StoreKey]),
+		authtypes.ProtoBaseAccount, nil, encoding.Addresses, types.Bech32Prefix, nobody)
+	app.KMS, err = kms.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[types.StoreKey]))
+	if err != nil {
+		return nil, err
+	}
+
+	// What blocks and transactions do.
+	types.RegisterMsgServer(app.MsgServiceRouter(), kms.NewMsgServer(app.KMS))
+	app.SetInitChainer(app.initChain)
+	app.SetBeginBlocker(func(ctx sdk.Context) (sdk.BeginBlock, error) {
+		return sdk.BeginBlock{}, app.KMS.BeginBlock(ctx)
+	})
+	app.SetAnteHandler(app.anteHandler())
+	if err := app.LoadLatestVersion(); err != nil {
+		return nil, fmt.Errorf("load the chain's state: %w", err)
+	}
+	return app, nil
+}
+
+// initChain writes the genesis state. The validators are those of the genesis
+// file: there is no staking.
+func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
+	var g Genesis
+	if err := json.Unmarshal(req.AppStateBytes, &g); err != nil {
+		return nil, fmt.Errorf("decode the genesis state: %w", err)
+	}
+	if err := app.Accounts.Params.Set(ctx, authtypes.DefaultParams()); err != nil {
+		return nil, fmt.Errorf("write the parameters of auth: %w", err)
+	}
+	for _, bech32 := range g.Accounts {
+		b, err := app.Addresses.StringToBytes(bech32)
+		if err != nil {
+			return nil, fmt.Errorf("genesis account %q: %w", bech32, err)
+		}
+		app.Accounts.SetAccount(ctx, app.Accounts.NewAccountWithAddress(ctx, b))
+	}
+	if err := app.KMS.InitGenesis(ctx, g.KMS); err != nil {
+		return nil, err
+	}
+	return &abci.ResponseInitChain{Validators: req.Validators}, nil
+}
+
+// Read returns a context for reading the newest committed state.
+func (app *App) Read() (sdk.Context, error) {
+	ctx, err := app.CreateQueryContext(0, false)
+	if err != nil {
+		return ctx, fmt.Errorf("open the newest state of the chain: %w", err)
+	}
+	return ctx, nil
+}

@@ -1,0 +1,87 @@
+package types
+
+import (
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// ID returns the key that k names.
+func (k KeyID) ID() keys.ID {
+	return keys.ID{Service: k.Service, Scope: k.Scope, Name: k.Name, Epoch: k.Epoch}
+}
+
+// FromIDs makes the state's form of key IDs.
+func FromIDs(ids []keys.ID) []KeyID {
+	out := make([]KeyID, len(ids))
+	for i, id := range ids {
+		out[i] = KeyID{Service: id.Service, Scope: id.Scope, Name: id.Name, Epoch: id.Epoch}
+	}
+	return out
+}
+
+// IDs returns the keys that the grant is for.
+func (g *Grant) IDs() []keys.ID {
+	out := make([]keys.ID, len(g.Keys))
+	for i, k := range g.Keys {
+		out[i] = k.ID()
+	}
+	return out
+}
+
+// Evidence returns what attest.Verify reads. The digests of the events are
+// recomputed: a message cannot carry others.
+func (m *MsgRelease) Evidence() vm.Evidence {
+	ev := vm.Evidence{TEE: vm.TDX, Quote: m.Quote, Events: m.RuntimeEvents()}
+	if c := m.Collateral; c != nil {
+		ev.Collateral = &vm.Collateral{
+			PCKCRL: c.PckCrl, PCKCRLChain: c.PckCrlChain, RootCACRL: c.RootCaCrl, TCBInfo: c.TcbInfo,
+			TCBInfoChain: c.TcbInfoChain, QEIdentity: c.QeIdentity, QEIdentityChain: c.QeIdentityChain,
+		}
+	}
+	return ev
+}
+
+// RuntimeEvents returns the message's event list.
+func (m *MsgRelease) RuntimeEvents() []vm.Event {
+	events := make([]vm.Event, len(m.Events))
+	for i, e := range m.Events {
+		events[i] = vm.RuntimeEvent(e.Name, e.Payload)
+	}
+	return events
+}
+
+// SetEvidence fills the message from evidence. Launch events, which are not
+// runtime events, cannot be carried and are an error.
+func (m *MsgRelease) SetEvidence(ev vm.Evidence) error {
+	m.Quote = ev.Quote
+	m.Events = make([]Event, len(ev.Events))
+	for i, e := range ev.Events {
+		if err := e.CheckRuntime(); err != nil {
+			return vm.Refuse(vm.CodeEvents, "read evidence: %v", err)
+		}
+		m.Events[i] = Event{Name: e.Name, Payload: e.Payload}
+	}
+	m.Collateral = nil
+	if c := ev.Collateral; c != nil {
+		m.Collateral = &Collateral{
+			PckCrl: c.PCKCRL, PckCrlChain: c.PCKCRLChain, RootCaCrl: c.RootCACRL, TcbInfo: c.TCBInfo,
+			TcbInfoChain: c.TCBInfoChain, QeIdentity: c.QEIdentity, QeIdentityChain: c.QEIdentityChain,
+		}
+	}
+	return nil
+}
+
+// Refusal returns r as package vm knows it.
+func (r *Refusal) Refusal() *vm.Refusal {
+	return &vm.Refusal{Code: vm.Code(r.Code), Field: r.Field, Found: r.Found, Wanted: r.Wanted, Reason: r.Reason, Hint: r.Hint}
+}
+
+// Config returns the template that the image was registered with, if any.
+func (i *Image) Config() (cfg vm.Config, root vm.Hash, ok bool) {
+	if len(i.Template) == 0 || len(i.RootHash) != len(root) {
+		return cfg, root, false
+	}
+	cfg, err := vm.ParseConfig(i.Template)
+	copy(root[:], i.RootHash)
+	return cfg, root, err == nil
+}

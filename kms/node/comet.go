@@ -1,0 +1,94 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	cmtconfig "github.com/cometbft/cometbft/config"
+	cmtnode "github.com/cometbft/cometbft/node"
+	"github.com/cometbft/cometbft/p2p"
+	"github.com/cometbft/cometbft/privval"
+	"github.com/cometbft/cometbft/proxy"
+	"github.com/cometbft/cometbft/rpc/client/local"
+	cmttypes "github.com/cometbft/cometbft/types"
+	dbm "github.com/cosmos/cosmos-db"
+
+	"github.com/secretvm/secretvm/kms/chain"
+)
+
+// Timing is how fast blocks follow each other.
+type Timing struct {
+	Commit time.Duration // between blocks that have transactions
+	Idle   time.Duration // between blocks that have none
+}
+
+// DefaultTiming decides a release within a few tenths of a second, and lets an
+// idle chain use next to no CPU: the guest needs it.
+var DefaultTiming = Timing{Commit: 100 * time.Millisecond, Idle: 2 * time.Second}
+
+// ledger is the chain as this process runs it.
+type ledger struct {
+	*chain.App
+	comet *cmtnode.Node
+	local *local.Local
+}
+
+// openLedger opens the application's state and starts CometBFT over it.
+func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, t Timing, log *slog.Logger) (*ledger, error) {
+	db, err := dbm.NewDB("application", dbm.GoLevelDBBackend, home.data())
+	if err != nil {
+		return nil, fmt.Errorf("open the chain's state (is another kmsd running on %s?): %w", home, err)
+	}
+	app, err := chain.New(sdkLogger{log}, db, doc.ChainID)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	config := home.cometConfig(t)
+	nodeKey, err := p2p.LoadNodeKey(config.NodeKeyFile())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the peer key: %w", err), db.Close())
+	}
+	comet, err := cmtnode.NewNodeWithContext(ctx, config,
+		privval.LoadFilePV(config.PrivValidatorKeyFile(), config.PrivValidatorStateFile()), nodeKey,
+		proxy.NewLocalClientCreator(app.ABCI()), func() (*cmttypes.GenesisDoc, error) { return doc, nil },
+		cmtconfig.DefaultDBProvider, cmtnode.DefaultMetricsProvider(config.Instrumentation), cometLogger{log})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the chain: %w", err), db.Close())
+	}
+	if err := comet.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the chain: %w", err), db.Close())
+	}
+	return &ledger{App: app, comet: comet, local: local.New(comet)}, nil
+}
+
+// firstBlock waits for the next block and returns its height.
+func (l *ledger) firstBlock(ctx context.Context) (int64, error) {
+	sub, err := l.comet.EventBus().Subscribe(ctx, "kmsd-ready", cmttypes.EventQueryNewBlock)
+	if err != nil {
+		return 0, fmt.Errorf("wait for a block: %w", err)
+	}
+	defer func() {
+		_ = l.comet.EventBus().Unsubscribe(context.WithoutCancel(ctx), "kmsd-ready", cmttypes.EventQueryNewBlock)
+	}()
+	select {
+	case m := <-sub.Out():
+		if block, ok := m.Data().(cmttypes.EventDataNewBlock); ok {
+			return block.Block.Height, nil
+		}
+		return 0, errors.New("wait for a block: another event came")
+	case <-sub.Canceled():
+		return 0, fmt.Errorf("wait for a block: %w", sub.Err())
+	case <-ctx.Done():
+		return 0, fmt.Errorf("wait for a block: %w", ctx.Err())
+	}
+}
+
+// close stops CometBFT, then closes the state below it.
+func (l *ledger) close() error {
+	err := l.comet.Stop()
+	l.comet.Wait()
+	return errors.Join(err, l.App.Close())
+}

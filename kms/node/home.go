@@ -1,0 +1,127 @@
+package node
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	cmtconfig "github.com/cometbft/cometbft/config"
+	cmttypes "github.com/cometbft/cometbft/types"
+
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/chain"
+	"github.com/secretvm/secretvm/kms/signer"
+)
+
+// Home is a node's folder. Everything in it is the node's own; share, keys and
+// validator key are secrets.
+type Home string
+
+// The files of a home beyond CometBFT's.
+func (h Home) genesis() string  { return filepath.Join(string(h), "config", "genesis.json") }
+func (h Home) share() string    { return filepath.Join(string(h), "share.json") }
+func (h Home) owner() string    { return filepath.Join(string(h), "keys", "owner.json") }
+func (h Home) relay() string    { return filepath.Join(string(h), "keys", "relay.json") }
+func (h Home) endpoint() string { return filepath.Join(string(h), "endpoint") }
+func (h Home) data() string     { return filepath.Join(string(h), "data") }
+
+// Exists reports whether the folder holds a chain. The genesis file is the last
+// that Init writes, so that an interrupted Init is no chain and can be repeated.
+func (h Home) Exists() bool {
+	_, err := os.Stat(h.genesis())
+	return err == nil
+}
+
+// Owner returns the local development account.
+func (h Home) Owner() (signer.Account, error) { return signer.Load(h.owner()) }
+
+// Endpoint returns the URL of the node that runs, or ran last, in this home.
+func (h Home) Endpoint() (string, error) {
+	b, err := os.ReadFile(h.endpoint())
+	if err != nil {
+		return "", fmt.Errorf("find the running node: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// readGenesis reads the genesis file and the application's state in it.
+func (h Home) readGenesis() (*cmttypes.GenesisDoc, chain.Genesis, error) {
+	var state chain.Genesis
+	doc, err := cmttypes.GenesisDocFromFile(h.genesis())
+	if err != nil {
+		return nil, state, fmt.Errorf("read genesis (make a home with kmsd init): %w", err)
+	}
+	if err := json.Unmarshal(doc.AppState, &state); err != nil {
+		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
+	}
+	if err := state.KMS.Validate(); err != nil {
+		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
+	}
+	return doc, state, nil
+}
+
+// shareFile is the format of share.json.
+type shareFile struct {
+	Index    uint32 `json:"index"`
+	Scalar   string `json:"scalar"`    // hex, 32 bytes, secret
+	GroupKey string `json:"group_key"` // whose share it is
+}
+
+func (h Home) writeShare(s keys.Share, group keys.PublicKey) error {
+	b, err := json.Marshal(shareFile{s.Index, hex.EncodeToString(s.Bytes()), group.String()})
+	if err != nil {
+		return fmt.Errorf("encode share: %w", err)
+	}
+	return signer.WriteFile(h.share(), append(b, '\n'))
+}
+
+// readShare reads the share and holds it to the commitments of genesis, so that
+// a node with a wrong share says so at start, not in answers that do not verify.
+func (h Home) readShare(c keys.Commitments) (keys.Share, error) {
+	b, err := signer.ReadPrivate(h.share())
+	if err != nil {
+		return keys.Share{}, err
+	}
+	var f shareFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return keys.Share{}, fmt.Errorf("%s is not what init writes", h.share())
+	}
+	scalar, err := hex.DecodeString(f.Scalar)
+	if err != nil {
+		return keys.Share{}, fmt.Errorf("%s holds no share", h.share())
+	}
+	s, err := keys.ParseShare(f.Index, scalar)
+	clear(scalar)
+	if err != nil {
+		return keys.Share{}, fmt.Errorf("read %s: %w", h.share(), err)
+	}
+	if err := c.Verify(s); err != nil {
+		return keys.Share{}, fmt.Errorf("read %s: %w", h.share(), err)
+	}
+	return s, nil
+}
+
+// cometConfig is CometBFT's configuration. Its RPC is off: the interface of
+// package wire is all that listens, beside the peers' port.
+func (h Home) cometConfig(t Timing) *cmtconfig.Config {
+	c := cmtconfig.DefaultConfig()
+	c.SetRoot(string(h))
+	c.Moniker = "kmsd"
+	c.RPC.ListenAddress = ""
+	c.P2P.ListenAddress = "tcp://127.0.0.1:0"
+	c.P2P.PexReactor = false
+	c.P2P.AllowDuplicateIP = true
+	c.TxIndex.Indexer = "null"
+	c.Storage.DiscardABCIResponses = true
+	c.Mempool.Size = 256
+	c.Mempool.MaxTxBytes = 1 << 20
+	c.Mempool.MaxTxsBytes = 32 << 20
+	c.Consensus.TimeoutCommit = t.Commit
+	c.Consensus.CreateEmptyBlocks = true
+	c.Consensus.CreateEmptyBlocksInterval = t.Idle
+	c.Consensus.DoubleSignCheckHeight = 0
+	return c
+}

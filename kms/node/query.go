@@ -1,0 +1,168 @@
+package node
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"cosmossdk.io/collections"
+	errorsmod "cosmossdk.io/errors"
+
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/kms/wire"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Bounds of answers.
+const (
+	maxListed = 1000 // services
+	maxLog    = 100  // grants of a service
+)
+
+// freshness is how old the newest anchor may be by this node's clock before it
+// says that it has none. After a restart the first block takes a moment.
+const freshness = 60 * time.Second
+
+// abciInfo takes an SDK error apart, and its code's words off the text.
+func abciInfo(err error) (codespace string, number uint32, text string) {
+	codespace, number, text = errorsmod.ABCIInfo(err, false)
+	if code, ok := types.CodeOf(codespace, number); ok {
+		text = strings.TrimSuffix(text, ": "+string(code))
+	}
+	return codespace, number, text
+}
+
+func (l *ledger) status(now time.Time) (wire.Status, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return wire.Status{}, vm.Refuse(vm.CodeUnavailable, "the chain has no block yet")
+	}
+	group, err := l.KMS.Group(ctx)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	commitments, err := group.Parse()
+	if err != nil {
+		return wire.Status{}, err
+	}
+	newest, err := l.KMS.Newest(ctx)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	if newest.Height == 0 || now.Sub(at(newest.Time)) > freshness {
+		return wire.Status{}, vm.Refuse(vm.CodeUnavailable, "the chain has no fresh block yet").Try("try again in a few seconds")
+	}
+	s := wire.Status{
+		ChainID: l.ChainID(), GroupKey: commitments.GroupKey(), Threshold: commitments.Threshold(), Commitments: commitments,
+		Height: newest.Height, Time: at(newest.Time),
+	}
+	copy(s.BlockHash[:], newest.Hash)
+	for _, n := range group.Nodes {
+		k, err := keys.ParsePublicKey(n.PublicKey)
+		if err != nil {
+			return wire.Status{}, err
+		}
+		s.Nodes = append(s.Nodes, wire.Node{Index: n.Index, PublicKey: k})
+	}
+	return s, nil
+}
+
+func (l *ledger) service(id string) (wire.Service, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return wire.Service{}, err
+	}
+	s, err := l.KMS.Service(ctx, id)
+	if err != nil {
+		return wire.Service{}, basic(err)
+	}
+	images, err := l.KMS.Images(ctx, id)
+	return viewService(s, images), err
+}
+
+func (l *ledger) services() ([]wire.Service, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return nil, err
+	}
+	found, err := l.KMS.Services(ctx, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	out := []wire.Service{}
+	for _, s := range found {
+		images, err := l.KMS.Images(ctx, s.Id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, viewService(s, images))
+	}
+	return out, nil
+}
+
+func (l *ledger) log(service string) (wire.Log, error) {
+	out := wire.Log{Service: service, Grants: []wire.Grant{}, Refusals: []wire.Refused{}}
+	ctx, err := l.Read()
+	if err != nil {
+		return out, err
+	}
+	if _, err := l.KMS.Service(ctx, service); err != nil {
+		return out, basic(err)
+	}
+	grants, refusals, err := l.KMS.Log(ctx, service, maxLog)
+	if err != nil {
+		return out, err
+	}
+	for _, g := range grants {
+		out.Grants = append(out.Grants, viewGrant(g))
+	}
+	for _, r := range refusals {
+		out.Refusals = append(out.Refusals, viewRefusal(r))
+	}
+	return out, nil
+}
+
+// grant reads a committed grant.
+func (l *ledger) grant(id vm.Hash) (types.Grant, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return types.Grant{}, err
+	}
+	g, err := l.KMS.Grant(ctx, id[:])
+	if errors.Is(err, collections.ErrNotFound) {
+		return g, vm.Refuse(vm.CodePermission, "there is no grant %s on the ledger of this node", id)
+	}
+	return g, err
+}
+
+func (l *ledger) params() (types.Params, wire.Params, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return types.Params{}, wire.Params{}, err
+	}
+	p, err := l.KMS.Params(ctx)
+	if err != nil {
+		return p, wire.Params{}, err
+	}
+	roots, err := p.Roots()
+	return p, wire.Params{
+		TrustRoots: anchors(roots), MaxBlockAge: p.MaxBlockAge, MaxBlockSeconds: p.MaxBlockAgeSeconds, GrantLifetime: p.GrantLifetimeSeconds,
+	}, err
+}
+
+func (l *ledger) account(address string) (wire.Account, error) {
+	b, err := l.Addresses.StringToBytes(address)
+	if err != nil {
+		return wire.Account{}, vm.Refuse(vm.CodeInvalid, "%.100q is no account of this chain", address)
+	}
+	ctx, err := l.Read()
+	if err != nil {
+		return wire.Account{}, err
+	}
+	a := l.Accounts.GetAccount(ctx, b)
+	if a == nil {
+		return wire.Account{}, vm.Refuse(vm.CodePermission, "account %s is not admitted to this chain", address)
+	}
+	return wire.Account{ChainID: l.ChainID(), Address: address, Number: a.GetAccountNumber(), Sequence: a.GetSequence()}, nil
+}

@@ -1,0 +1,117 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/signer"
+)
+
+// Options say how a node runs.
+type Options struct {
+	Home   Home
+	Listen string // host:port of the HTTP interface; port 0 is any free one
+	Timing Timing
+	Log    *slog.Logger
+	Ready  func(Running) // called once, at the first block after start
+}
+
+// Running describes a node that serves.
+type Running struct {
+	Ready   bool   `json:"ready"`
+	API     string `json:"api"`
+	ChainID string `json:"chain_id"`
+	Height  int64  `json:"height"`
+}
+
+// Node serves one home.
+type Node struct {
+	ledger *ledger
+	relay  *relay
+	share  keys.Share
+	now    func() time.Time
+	log    *slog.Logger
+}
+
+// stopTimeout is how long requests that are under way may take at the end.
+const stopTimeout = 5 * time.Second
+
+// Run serves a home until ctx ends, then stops in order. The state survives
+// being killed at any moment as well.
+func Run(ctx context.Context, o Options) (err error) {
+	// Genesis names the chain, the group and what this node's share must be.
+	doc, state, err := o.Home.readGenesis()
+	if err != nil {
+		return err
+	}
+	commitments, err := state.KMS.Group.Parse()
+	if err != nil {
+		return err
+	}
+	share, err := o.Home.readShare(commitments)
+	if err != nil {
+		return err
+	}
+	account, err := signer.Load(o.Home.relay())
+	if err != nil {
+		return err
+	}
+
+	// The port comes before the chain: a port that is taken is the common error.
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", o.Listen, err)
+	}
+	defer func() { _ = listener.Close() }()
+
+	// The chain: application state, consensus, and this process between them.
+	ledger, err := openLedger(ctx, o.Home, doc, o.Timing, o.Log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.close()) }()
+
+	// The interface.
+	n := &Node{ledger: ledger, relay: &relay{account: account, ledger: ledger}, share: share, now: time.Now, log: o.Log}
+	server := newServer(n.handler(), o.Log)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	url := "http://" + listener.Addr().String()
+	if err := signer.WriteFile(o.Home.endpoint(), []byte(url+"\n")); err != nil {
+		return errors.Join(err, server.Close())
+	}
+
+	// Tell who waits, once blocks are made.
+	go n.announce(ctx, url, o.Ready)
+
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		err = server.Shutdown(stop)
+		<-served
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return err
+}
+
+// announce calls ready after the first block since start.
+func (n *Node) announce(ctx context.Context, url string, ready func(Running)) {
+	height, err := n.ledger.firstBlock(ctx)
+	if err != nil {
+		return // the node is stopping
+	}
+	n.log.Info("serving", "api", url, "chain_id", n.ledger.ChainID(), "height", height)
+	if ready != nil {
+		ready(Running{Ready: true, API: url, ChainID: n.ledger.ChainID(), Height: height})
+	}
+}

@@ -1,0 +1,154 @@
+package wire
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Status is what a machine must know of the chain before it asks: the newest
+// block that a release may name, and how the group's secret is shared.
+type Status struct {
+	ChainID     string           `json:"chain_id"`
+	GroupKey    keys.PublicKey   `json:"group_key"`
+	Threshold   int              `json:"threshold"`
+	Commitments keys.Commitments `json:"commitments"` // the first is the group key
+	Nodes       []Node           `json:"nodes"`
+	Height      int64            `json:"height"`
+	BlockHash   vm.Hash          `json:"block_hash"`
+	Time        time.Time        `json:"time"`
+}
+
+// Node is one holder of a share.
+type Node struct {
+	Index     uint32         `json:"index"`
+	PublicKey keys.PublicKey `json:"public_key"`
+}
+
+// Release is a machine's request for keys.
+type Release struct {
+	Service    string      `json:"service"`
+	InstanceID string      `json:"instance_id"`
+	HPKEKey    []byte      `json:"hpke_key"`    // keys.Recipient.Public
+	SessionKey []byte      `json:"session_key"` // Ed25519, 32 bytes
+	Height     int64       `json:"height"`
+	BlockHash  vm.Hash     `json:"block_hash"`
+	Config     []byte      `json:"config"` // canonical vm.Config
+	Evidence   vm.Evidence `json:"evidence"`
+	Keys       []keys.ID   `json:"keys"`
+}
+
+// Grant is the chain's decision that a machine may have keys.
+type Grant struct {
+	ID         vm.Hash   `json:"id"`
+	Service    string    `json:"service"`
+	InstanceID string    `json:"instance_id"`
+	Image      uint64    `json:"image"`
+	Keys       []keys.ID `json:"keys"`
+	HPKEKey    []byte    `json:"hpke_key"`
+	SessionKey []byte    `json:"session_key"`
+	Generation uint64    `json:"generation"` // of the machine's disk; 0: never used
+	Height     int64     `json:"height"`
+	Time       time.Time `json:"time"`
+	TCBStatus  string    `json:"tcb_status"`
+	Anchor     vm.Anchor `json:"anchor"`
+}
+
+// PartialsRequest asks one node for its parts of keys that were granted.
+type PartialsRequest struct {
+	Grant vm.Hash   `json:"grant"`
+	Keys  []keys.ID `json:"keys"`
+}
+
+// Partials is the answer: the 48-byte points in the order of the request,
+// sealed to the grant's HPKE key with info keys.PartialInfo.
+type Partials struct {
+	Grant  vm.Hash `json:"grant"`
+	Node   uint32  `json:"node"`
+	Sealed []byte  `json:"sealed"`
+}
+
+// Advance says that a machine's disk now carries a generation.
+type Advance struct {
+	Grant      vm.Hash `json:"grant"`
+	Generation uint64  `json:"generation"`
+	Signature  []byte  `json:"signature"` // by the session key over keys.AdvanceMessage
+}
+
+// Advanced is the generation that the chain now knows.
+type Advanced struct {
+	Generation uint64 `json:"generation"`
+}
+
+// Service is what an owner registered.
+type Service struct {
+	ID     string    `json:"id"`
+	Owner  string    `json:"owner"`
+	Name   string    `json:"name"`
+	Height int64     `json:"created_height"`
+	Time   time.Time `json:"created_at"`
+	Grants uint64    `json:"grants"` // how many were ever made
+	Images []Image   `json:"images"`
+}
+
+// Image is a set of registers that may have a service's keys.
+type Image struct {
+	Index       uint64          `json:"index"`
+	MRTD        vm.Register     `json:"mrtd"`
+	RTMR0       vm.Register     `json:"rtmr0"`
+	RTMR1       vm.Register     `json:"rtmr1"`
+	RTMR2       vm.Register     `json:"rtmr2"`
+	RTMR3       vm.Register     `json:"rtmr3"` // of the template
+	Description string          `json:"description"`
+	RootHash    *vm.Hash        `json:"root_hash,omitempty"`
+	Template    json.RawMessage `json:"template,omitempty"` // canonical vm.Config.Template
+	Height      int64           `json:"height"`
+	Time        time.Time       `json:"added_at"`
+}
+
+// Log is what became of a service's requests, newest first.
+type Log struct {
+	Service  string    `json:"service"`
+	Grants   []Grant   `json:"grants"`
+	Refusals []Refused `json:"refusals"`
+}
+
+// Refused is one refusal on the ledger. The same one again raises Count.
+type Refused struct {
+	Seq        uint64    `json:"seq"`
+	Height     int64     `json:"height"`
+	Time       time.Time `json:"time"`
+	Count      uint64    `json:"count"`
+	InstanceID string    `json:"instance_id"`
+	vm.Refusal
+}
+
+// Params are the chain's settings, from genesis.
+type Params struct {
+	TrustRoots      []vm.Anchor `json:"trust_roots"`
+	MaxBlockAge     uint64      `json:"max_block_age"`         // blocks
+	MaxBlockSeconds uint64      `json:"max_block_age_seconds"` // of block time
+	GrantLifetime   uint64      `json:"grant_lifetime_seconds"`
+}
+
+// Account is what the signer of a transaction must know.
+type Account struct {
+	ChainID  string `json:"chain_id"`
+	Address  string `json:"address"`
+	Number   uint64 `json:"number"`
+	Sequence uint64 `json:"sequence"`
+}
+
+// Tx is a signed transaction.
+type Tx struct {
+	Tx []byte `json:"tx"`
+}
+
+// TxResult is what became of a transaction that is in a block.
+type TxResult struct {
+	Hash   string `json:"hash"` // hex
+	Height int64  `json:"height"`
+	Data   []byte `json:"data"` // the SDK's TxMsgData: the messages' responses
+}
