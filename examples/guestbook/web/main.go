@@ -39,7 +39,6 @@ func serve(ctx context.Context, listen string) error {
 		return errors.New("the variable DATABASE does not name the database, as host:port")
 	}
 	book := openBook(address)
-	defer book.Close()
 	server := &http.Server{
 		Addr: listen, Handler: newHandler(book),
 		ReadTimeout: 10 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
@@ -54,7 +53,7 @@ func serve(ctx context.Context, listen string) error {
 	}
 	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	return server.Shutdown(last)
+	return errors.Join(server.Shutdown(last), book.Close())
 }
 
 // checkHealth is what the container's health check runs: the image has no shell
