@@ -69,7 +69,10 @@ func (p *Printer) Finished(r step.Result) {
 	}
 	mark, colour, remark := "✓", "32", r.Remark
 	if r.Error != "" {
-		mark, colour, remark = "✗", "31", "failed"
+		mark, colour = "✗", "31"
+		if remark == "" {
+			remark = "failed"
+		}
 	}
 	if p.colour {
 		mark = "\x1b[" + colour + "m" + mark + "\x1b[0m"

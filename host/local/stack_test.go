@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/oci"
 	"github.com/secretvm/secretvm/step"
@@ -122,6 +123,11 @@ func playKmsd(args []string) {
 			s.Images = append(s.Images, i)
 		}
 		answer(s)
+	case "query kms log":
+		answer(map[string]any{"service": args[3], "refusals": []any{
+			map[string]any{"height": 8, "instance_id": "another machine", "code": "stale", "reason": "not ours"},
+			map[string]any{"height": 7, "instance_id": os.Getenv("PLAY_INSTANCE"), "code": "image-not-allowed", "field": "rtmr1", "found": "aa", "wanted": "bb", "reason": "no active image\x1b[2J", "hint": "add the image"},
+		}})
 	case "tx kms create-service":
 		write("service", nil)
 		answer(map[string]string{"service": "svm1owner/" + args[3]})
@@ -230,10 +236,27 @@ func TestUpAndDownTwice(t *testing.T) {
 }
 
 func TestRefusedKeysNameTheRecord(t *testing.T) {
-	in := installation(t, t.TempDir(), "refused")
-	err := in.start(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "image-not-allowed") || !strings.Contains(err.Error(), "query kms log svm1owner/guestbook --home") {
-		t.Errorf("error is %v", err)
+	state := t.TempDir()
+	folder, err := machine.Open(filepath.Join(state, "machines", "guestbook"), compose.DefaultDiskSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PLAY_INSTANCE", folder.Instance())
+	in := installation(t, state, "refused")
+	err = in.start(t.Context())
+	if err == nil {
+		t.Fatal("a machine that was refused its keys is up")
+	}
+	for _, want := range []string{
+		"keys: the guest halted at keys: image-not-allowed", "on the chain, height 7: no active image: rtmr1 is aa, want bb [image-not-allowed]\n",
+		"try: add the image", "query kms log svm1owner/guestbook --home",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %q in it", err, want)
+		}
+	}
+	if r := in.reports.results(); r[len(r)-1].Remark != "image-not-allowed: registers match no active image" {
+		t.Errorf("the step's line says %q", r[len(r)-1].Remark)
 	}
 	if err := in.Down(t.Context(), &names{}); err != nil {
 		t.Errorf("down: %v", err)

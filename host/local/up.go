@@ -183,8 +183,8 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	}
 	in.guest = watch(in.run, in.o.Note)
 	for _, name := range []string{"measure", "network"} {
-		if _, err := in.guestStep(name)(ctx); err != nil {
-			return "", err
+		if remark, err := in.guestStep(name)(ctx); err != nil {
+			return remark, err
 		}
 	}
 	return in.guest.timeline(), nil
@@ -197,7 +197,7 @@ func (in *Installation) guestStep(name string) func(context.Context) (string, er
 		defer cancel()
 		p, err := in.guest.wait(ctx, name)
 		if err != nil {
-			return "", in.explain(err)
+			return firstLine(err), in.explain(err)
 		}
 		return p.Remark, nil
 	}
