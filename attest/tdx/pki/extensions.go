@@ -22,6 +22,10 @@ type Extensions struct {
 	PCEID   [2]byte         // .3
 	FMSPC   [6]byte         // .4: family, model, stepping, platform type, custom SKU
 	SGXType int             // .5: 0 standard, 1 scalable, 2 scalable with integrity
+
+	// Multi-package platforms only, which the Platform CA certifies.
+	PlatformInstance [16]byte // .6: zero where the certificate has none
+	Configuration    [3]bool  // .7: dynamic platform, cached keys, SMT
 }
 
 var (
@@ -39,8 +43,7 @@ func oid(suffix ...int) asn1.ObjectIdentifier {
 	return append(append(asn1.ObjectIdentifier{}, oidSGX...), suffix...)
 }
 
-// ParseExtensions reads the SGX extensions of a PCK certificate. Optional
-// fields that no verdict needs (platform instance, configuration) are skipped.
+// ParseExtensions reads the SGX extensions of a PCK certificate.
 func ParseExtensions(cert *x509.Certificate) (e Extensions, err error) {
 	for _, ext := range cert.Extensions {
 		if !ext.Id.Equal(oidSGX) {
@@ -70,11 +73,40 @@ func (e *Extensions) read(fields map[string]asn1.RawValue) error {
 		return vm.Refuse(vm.CodeMalformed, "SGX extension %v (SGX type) is missing or not a short ENUMERATED", oid(5))
 	}
 	e.SGXType = int(kind.Bytes[0])
+	if err := e.readPlatform(fields); err != nil {
+		return err
+	}
 	tcb, ok := fields[oid(2).String()]
 	if !ok {
 		return vm.Refuse(vm.CodeMalformed, "SGX extension %v (TCB) is missing", oid(2))
 	}
 	return e.readTCB(tcb.FullBytes)
+}
+
+// readPlatform reads the optional fields.
+func (e *Extensions) readPlatform(fields map[string]asn1.RawValue) error {
+	if _, ok := fields[oid(6).String()]; ok {
+		if err := octets(fields, oid(6), e.PlatformInstance[:]); err != nil {
+			return err
+		}
+	}
+	configuration, ok := fields[oid(7).String()]
+	if !ok {
+		return nil
+	}
+	flags, err := attributes("configuration of the SGX extension", configuration.FullBytes)
+	if err != nil {
+		return err
+	}
+	for i := range e.Configuration {
+		if flag, ok := flags[oid(7, i+1).String()]; ok {
+			rest, err := asn1.Unmarshal(flag.FullBytes, &e.Configuration[i])
+			if err != nil || len(rest) > 0 {
+				return vm.Refuse(vm.CodeMalformed, "SGX extension %v is not a BOOLEAN", oid(7, i+1))
+			}
+		}
+	}
+	return nil
 }
 
 func (e *Extensions) readTCB(der []byte) error {
@@ -143,20 +175,31 @@ func (e Extensions) Marshal() (pkix.Extension, error) {
 		tcb = append(tcb, attribute{oid(2, i+1), raw(svn)})
 	}
 	tcb = append(tcb, attribute{oid(2, 17), raw(e.PCESVN)}, attribute{oid(2, 18), raw(e.CPUSVN[:])})
-	der, err := asn1.Marshal([]attribute{
+	fields := []attribute{
 		{oid(1), raw(e.PPID[:])},
 		{oid(2), raw(tcb)},
 		{oid(3), raw(e.PCEID[:])},
 		{oid(4), raw(e.FMSPC[:])},
 		{oid(5), raw(asn1.Enumerated(e.SGXType))},
-	})
+	}
+	if e.PlatformInstance != [16]byte{} {
+		fields = append(fields, attribute{oid(6), raw(e.PlatformInstance[:])}, attribute{oid(7), raw(e.flags())})
+	}
+	der, err := asn1.Marshal(fields)
 	if err != nil {
 		return pkix.Extension{}, fmt.Errorf("encode SGX extensions: %w", err)
 	}
 	return pkix.Extension{Id: oidSGX, Value: der}, nil
 }
 
-// raw encodes v, which is an integer, bytes or a list of attributes: types
+func (e Extensions) flags() (flags []attribute) {
+	for i, on := range e.Configuration {
+		flags = append(flags, attribute{oid(7, i+1), raw(on)})
+	}
+	return flags
+}
+
+// raw encodes v, which is an integer, a flag, bytes or a list of attributes: types
 // that asn1 always encodes.
 func raw(v any) asn1.RawValue {
 	der, err := asn1.Marshal(v)

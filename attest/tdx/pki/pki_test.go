@@ -25,6 +25,7 @@ var now = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 
 var sample = pki.Extensions{
 	PPID: [16]byte{1, 2}, SVN: [16]int{1, 2, 3, 255, 4: 200}, PCESVN: 300, CPUSVN: [16]byte{9}, PCEID: [2]byte{0, 1}, FMSPC: [6]byte{0xb0, 0xc0}, SGXType: 1,
+	PlatformInstance: [16]byte{7}, Configuration: [3]bool{true, false, true},
 }
 
 func certWith(t testing.TB, value []byte) *x509.Certificate {
@@ -40,6 +41,14 @@ func TestExtensionsRoundTrip(t *testing.T) {
 	got, err := pki.ParseExtensions(certWith(t, ext.Value))
 	if err != nil || got != sample {
 		t.Errorf("ParseExtensions = %+v, %v, want %+v", got, err, sample)
+	}
+	single := sample // a platform that the Processor CA certifies
+	single.PlatformInstance, single.Configuration = [16]byte{}, [3]bool{}
+	if ext, err = single.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := pki.ParseExtensions(certWith(t, ext.Value)); err != nil || got != single {
+		t.Errorf("ParseExtensions = %+v, %v, want %+v", got, err, single)
 	}
 }
 
@@ -64,6 +73,7 @@ func TestExtensionsOfIntel(t *testing.T) {
 		PPID:   [16]byte(unhex(t, "811dca2a26b952e85bb6448b097ba4fd")),
 		SVN:    [16]int{3, 3, 2, 2, 4, 1, 0, 5},
 		PCESVN: 11, CPUSVN: [16]byte{3, 3, 2, 2, 4, 1, 0, 5}, FMSPC: [6]byte{0xb0, 0xc0, 0x6f}, SGXType: 1,
+		PlatformInstance: [16]byte(unhex(t, "07828474603e7019dc930775ffe8cdd2")), Configuration: [3]bool{true, true, true},
 	}
 	if err != nil || got != want {
 		t.Errorf("ParseExtensions = %+v, %v, want %+v", got, err, want)
@@ -97,6 +107,7 @@ func TestExtensionsErrors(t *testing.T) {
 		{"component twice", replace(id(2, 5), id(2, 6)), "twice"},
 		{"negative", replace(append(id(2, 4), 2, 2, 0, 0xff), append(id(2, 4), 2, 2, 0xff, 0)), "2.4 is missing or not"},
 		{"FMSPC is no string", replace(append(id(4), 4, 6), append(id(4), 12, 6)), "13.1.4 is missing or not"},
+		{"flag is no boolean", replace(append(id(7, 2), 1, 1), append(id(7, 2), 2, 1)), "7.2 is not a BOOLEAN"},
 		{"type is no enumeration", replace(append(id(5), 10), append(id(5), 2)), "SGX type"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -256,8 +267,8 @@ func FuzzParseExtensions(f *testing.F) {
 	f.Add(ext.Value)
 	f.Fuzz(func(t *testing.T, value []byte) {
 		got, err := pki.ParseExtensions(certWith(t, value))
-		if err != nil {
-			return
+		if err != nil || got.PlatformInstance == [16]byte{} {
+			return // flags without a platform instance are not written
 		}
 		again, err := got.Marshal()
 		if err != nil {
