@@ -149,3 +149,38 @@ func TestIntelSampleUnderItsRoot(t *testing.T) {
 }
 
 func day(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, time.UTC) }
+
+// TestGenuineSignatures follows the signatures of genuine quotes that come
+// without collateral, from Intel's root to the quoted bytes, and then breaks
+// each with one bit.
+func TestGenuineSignatures(t *testing.T) {
+	for name, at := range map[string]time.Time{
+		trustee + "az-tdx-vtpm/td-quote.bin":    day(2026, 2, 20),
+		trustee + "tdx_quote_5.dat":             day(2026, 2, 20),
+		google + "ccel/cos-113-tdx-quote.dat":   day(2025, 7, 1),
+		google + "tdx_prod_quote_SPR_E4.dat":    day(2023, 7, 1),
+		"dstack/dstack/ra-tls/assets/tdx_quote": day(2026, 2, 20),
+		azure + "td_quote_v4.dat":               day(2026, 2, 20),
+		azure + "td_quote_v5.dat":               day(2026, 2, 20),
+		dcap + "tdx_quote_outdated":             day(2026, 2, 20),
+		trustee + "tdx_quote_4.dat":             day(2023, 7, 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, err := tdx.Decode(bytes.TrimSuffix(read(t, name), extra))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := checkPCK(pki.NewChecker([]*x509.Certificate{IntelRoot()}, at), q.Signature.PCKChain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := checkSignatures(q, p.pck); err != nil {
+				t.Fatal(err)
+			}
+			q.Body.ReportData[63] ^= 0x80
+			if err := checkSignatures(q, p.pck); vm.CodeOf(err) != vm.CodeSignature {
+				t.Errorf("one bit changed: %v", err)
+			}
+		})
+	}
+}

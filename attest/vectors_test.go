@@ -23,6 +23,7 @@ const (
 	verify  = "secretvm-verify/test-data/"
 	trustee = "trustee/deps/verifier/test_data/"
 	google  = "go-tdx-guest/testing/testdata/"
+	azure   = "azure-cvm-attestation-tools/cvm-attestation/tests/reports/"
 	intel   = "intel-qvl/Src/AttestationApp/sampleData/tdx/"
 )
 

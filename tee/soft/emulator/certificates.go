@@ -37,9 +37,10 @@ var platformTemplate = pki.Extensions{
 	CPUSVN:  [16]byte{3, 3, 2, 2, 4, 1, 0, 5},
 }
 
-// NewPKI makes a PKI in memory, with collateral, valid from now on.
+// NewPKI makes a PKI in memory, with collateral, valid from now on. Its
+// collateral stays that of now, however long the process runs.
 func NewPKI(now time.Time) (*PKI, error) {
-	p := &PKI{Platform: platformTemplate}
+	p := &PKI{Platform: platformTemplate, clock: func() time.Time { return now }}
 	rand.Read(p.Platform.PPID[:])
 	rand.Read(p.Platform.PlatformInstance[:])
 	sgx, err := p.Platform.Marshal()

@@ -119,17 +119,25 @@ func (c Credential) crl(plan Plan) ([]byte, error) {
 	return der, nil
 }
 
-// renew issues collateral again when it is missing, unreadable or near its end.
-func (p *PKI) renew(dir string, now time.Time) error {
+// current returns collateral that is valid for days to come: a machine may run
+// for longer than one set lasts.
+func (p *PKI) current() (*vm.Collateral, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := p.renew(p.clock())
+	c := p.Collateral
+	return &c, err
+}
+
+// renew issues collateral again when it is missing, unreadable or near its end,
+// and says whether it did.
+func (p *PKI) renew(now time.Time) (renewed bool, err error) {
 	if inner, _, err := collateral.Open(collateral.KeyTCBInfo, p.Collateral.TCBInfo); err == nil {
 		info, err := collateral.ParseTCBInfo(inner)
 		if err == nil && now.After(info.IssueDate) && now.Add(renewBefore).Before(info.NextUpdate) {
-			return nil
+			return false, nil
 		}
 	}
-	var err error
-	if p.Collateral, err = p.Issue(DefaultPlan(now)); err != nil {
-		return err
-	}
-	return p.saveCollateral(dir)
+	p.Collateral, err = p.Issue(DefaultPlan(now))
+	return true, err
 }

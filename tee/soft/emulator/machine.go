@@ -78,8 +78,11 @@ func (m *Machine) Quote(reportData [64]byte) (vm.Evidence, error) {
 	if err := m.pki.SignQuote(&q, m.key); err != nil {
 		return vm.Evidence{}, err
 	}
-	collateral := m.pki.Collateral
-	return vm.Evidence{TEE: vm.Soft, Quote: tdx.Encode(q), Collateral: &collateral}, nil
+	collateral, err := m.pki.current()
+	if err != nil {
+		return vm.Evidence{}, err
+	}
+	return vm.Evidence{TEE: vm.Soft, Quote: tdx.Encode(q), Collateral: collateral}, nil
 }
 
 func (m *Machine) body(reportData [64]byte) (b tdx.Body) {

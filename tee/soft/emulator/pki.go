@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx/pki"
@@ -29,7 +30,10 @@ const collateralFile = "collateral.json"
 type PKI struct {
 	Root, PlatformCA, PCK, TCBSigner Credential
 	Platform                         pki.Extensions // what the PCK certificate says
-	Collateral                       vm.Collateral
+	Collateral                       vm.Collateral  // as of the start; Machine.Quote keeps it current
+
+	clock func() time.Time // the real one, but for a PKI in memory: always the moment it was made for
+	mu    sync.Mutex       // guards Collateral once quotes are made
 }
 
 // Credential is a certificate with its key. The key prints as redacted.
@@ -64,14 +68,18 @@ func LoadOrCreatePKI(dir string) (*PKI, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, p.renew(dir, now)
+	renewed, err := p.renew(now)
+	if err == nil && renewed {
+		err = p.saveCollateral(dir)
+	}
+	return p, err
 }
 
 // RootPEM returns the development root as PEM.
 func (p *PKI) RootPEM() []byte { return bundle(p.Root.Cert) }
 
 func load(dir string) (*PKI, error) {
-	p := &PKI{}
+	p := &PKI{clock: time.Now}
 	for name, credential := range p.files() {
 		cert, err := os.ReadFile(filepath.Join(dir, name+".pem"))
 		if err != nil {
