@@ -1,0 +1,552 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/wire"
+	"github.com/secretvm/secretvm/vm"
+)
+
+const (
+	chainID = "secretvm-test-1"
+	uid     = "00112233445566778899aabbccddeeff"
+)
+
+// manager is a group of nodes that share a secret 2 of 3, with one ledger. It
+// decides nothing (package kms/chain does, and is tested there): what is tested
+// here is what the client makes of answers, right ones and every kind of wrong.
+type manager struct {
+	t           *testing.T
+	commitments keys.Commitments
+	shares      []keys.Share
+	nodes       []*server
+	blockHash   vm.Hash
+
+	mu         sync.Mutex
+	grants     map[vm.Hash]wire.Grant
+	generation uint64
+}
+
+// server is one node and the lie that it tells, if any.
+type server struct {
+	*manager
+	url   string
+	share keys.Share
+	lie   func(path string, answer any) (any, error) // nil: honest
+}
+
+func newManager(t *testing.T) *manager {
+	t.Helper()
+	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), blockHash: vm.HashOf([]byte("block")), generation: 5}
+	var err error
+	m.commitments, m.shares, err = keys.Split(rand.Reader, 2, 3)
+	must(t, err)
+	for _, share := range m.shares {
+		n := &server{manager: m, share: share}
+		mux := http.NewServeMux()
+		n.serve(mux, "GET "+wire.PathStatus, n.status)
+		n.serve(mux, "POST "+wire.PathRelease, n.release)
+		n.serve(mux, "POST "+wire.PathPartials, n.partials)
+		n.serve(mux, "POST "+wire.PathAdvance, n.advance)
+		n.serve(mux, "GET "+wire.PathGrants+"/{id}", n.grant)
+		s := httptest.NewServer(mux)
+		t.Cleanup(s.Close)
+		n.url = s.URL
+		m.nodes = append(m.nodes, n)
+	}
+	return m
+}
+
+func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
+	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		answer, err := f(r)
+		if n.lie != nil && err == nil {
+			answer, err = n.lie(r.URL.Path, answer)
+		}
+		if err != nil {
+			wire.WriteRefusal(w, err)
+			return
+		}
+		wire.WriteJSON(w, http.StatusOK, answer)
+	})
+}
+
+func (n *server) status(*http.Request) (any, error) {
+	s := wire.Status{
+		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: 2, Commitments: n.commitments,
+		Height: 12, BlockHash: n.blockHash, Time: time.Now(),
+	}
+	return s, nil
+}
+
+func (n *server) release(r *http.Request) (any, error) {
+	var q wire.Release
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	if q.BlockHash != n.blockHash {
+		return nil, vm.Refuse(vm.CodeStale, "no such block")
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	about := vm.Release{ChainID: chainID, BlockHash: q.BlockHash, InstanceID: q.InstanceID, HPKEKey: q.HPKEKey, SessionKey: q.SessionKey}
+	want := about.ReportData()
+	if !bytes.Equal(q.Evidence.Quote, want[:]) { // the test's quote is its report data
+		return nil, vm.Refuse(vm.CodeReportData, "the quote is about something else")
+	}
+	g := wire.Grant{
+		ID: keys.GrantID(chainID, want), Service: q.Service, InstanceID: q.InstanceID, Keys: q.Keys,
+		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation,
+	}
+	if _, there := n.grants[g.ID]; there {
+		return nil, vm.Refuse(vm.CodeReplayed, "granted before")
+	}
+	n.grants[g.ID] = g
+	return g, nil
+}
+
+func (n *server) grant(r *http.Request) (any, error) {
+	id, err := vm.ParseHash(r.PathValue("id"))
+	if err != nil {
+		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g, ok := n.grants[id]
+	if !ok {
+		return nil, vm.Refuse(vm.CodePermission, "no such grant")
+	}
+	return g, nil
+}
+
+func (n *server) partials(r *http.Request) (any, error) {
+	var q wire.PartialsRequest
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	n.mu.Lock()
+	g := n.grants[q.Grant]
+	n.mu.Unlock()
+	return n.seal(g, n.share.Index, n.share, q.Keys), nil
+}
+
+// seal makes the envelope of a node; liars say other things in it.
+func (n *server) seal(g wire.Grant, index uint32, share keys.Share, ids []keys.ID) wire.Partials {
+	var points []byte
+	for _, id := range ids {
+		p, err := share.Partial(id)
+		if err != nil {
+			n.t.Error(err)
+		}
+		points = append(points, p.Bytes()...)
+	}
+	sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, index, ids), points)
+	if err != nil {
+		n.t.Error(err)
+	}
+	return wire.Partials{Grant: g.ID, Node: index, Sealed: sealed}
+}
+
+func (n *server) advance(r *http.Request) (any, error) {
+	var q wire.Advance
+	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
+		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	g := n.grants[q.Grant]
+	if !ed25519.Verify(g.SessionKey, keys.AdvanceMessage(chainID, q.Grant, q.Generation), q.Signature) {
+		return nil, vm.Refuse(vm.CodeSignature, "not the session key")
+	}
+	if q.Generation != n.generation && q.Generation != n.generation+1 {
+		return nil, vm.Refuse(vm.CodeInvalid, "generations rise by one")
+	}
+	n.generation = q.Generation
+	return wire.Advanced{Generation: n.generation}, nil
+}
+
+// echo is a TEE whose quote is the report data.
+type echo struct{}
+
+func (echo) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, error) {
+	return vm.Evidence{TEE: vm.Soft, Quote: reportData[:]}, nil
+}
+
+func (m *manager) kms() vm.KMS {
+	return vm.KMS{ChainID: chainID, GroupKey: m.commitments.GroupKey().String()}
+}
+
+func (m *manager) request() Request {
+	cfg := vm.Config{
+		Version: 1, ComposeHash: vm.Hash{1}, Service: "svm1owner/web", KMS: m.kms(), InstanceID: uid, TLS: "self", Images: "digest", GPU: "none",
+	}
+	return Request{Config: cfg, Keys: []keys.ID{keys.Disk(cfg.Service, uid), {Service: cfg.Service, Scope: keys.ScopeService, Name: "env"}}}
+}
+
+// ask releases through all nodes.
+func (m *manager) ask() (*Session, error) {
+	m.t.Helper()
+	var endpoints []string
+	for _, n := range m.nodes {
+		endpoints = append(endpoints, n.url)
+	}
+	c, err := New(endpoints, m.kms())
+	must(m.t, err)
+	return c.Release(m.t.Context(), echo{}, m.request())
+}
+
+// want is the key that the shares make.
+func (m *manager) want(id keys.ID) keys.Secret {
+	m.t.Helper()
+	var parts []keys.Partial
+	for _, s := range m.shares[1:] {
+		p, err := s.Partial(id)
+		must(m.t, err)
+		parts = append(parts, p)
+	}
+	sigma, err := keys.Combine(2, parts)
+	must(m.t, err)
+	k, err := keys.Derive(m.commitments.GroupKey(), id, sigma)
+	must(m.t, err)
+	return k
+}
+
+func (m *manager) check(s *Session) {
+	m.t.Helper()
+	for _, id := range m.request().Keys {
+		if got, err := s.Key(id); err != nil || got != m.want(id) {
+			m.t.Errorf("key %s is wrong (%v)", id, err)
+		}
+	}
+}
+
+func TestHonestNodes(t *testing.T) {
+	m := newManager(t)
+	s, err := m.ask()
+	must(t, err)
+	m.check(s)
+	if len(s.Suspects()) != 0 || s.Grant().Generation != 5 {
+		t.Errorf("suspects %v, generation %d", s.Suspects(), s.Grant().Generation)
+	}
+	if _, err := s.Key(keys.ID{Service: "svm1owner/web", Scope: "service", Name: "tls"}); vm.CodeOf(err) != vm.CodePermission {
+		t.Errorf("a key that was not asked for: %v", err)
+	}
+	must(t, s.Advance(t.Context(), 6))
+	must(t, s.Advance(t.Context(), 6))
+	if err := s.Advance(t.Context(), 9); vm.CodeOf(err) != vm.CodeInvalid {
+		t.Errorf("skipped generation: %v", err)
+	}
+}
+
+// onPartials lies in the answer with partial keys.
+func onPartials(f func(wire.Partials) any) func(string, any) (any, error) {
+	return func(path string, answer any) (any, error) {
+		if path == wire.PathPartials {
+			return f(answer.(wire.Partials)), nil
+		}
+		return answer, nil
+	}
+}
+
+// TestK3_LyingNodeIsFoundAndNamed: whatever one node of three says, the machine
+// has its key, and the log says which node lied.
+func TestK3_LyingNodeIsFoundAndNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		lie  func(*server) func(string, any) (any, error)
+	}{
+		{"forged share", func(n *server) func(string, any) (any, error) {
+			_, others, err := keys.Split(rand.Reader, 2, 3)
+			must(t, err)
+			return onPartials(func(p wire.Partials) any { return n.seal(n.grants[p.Grant], 2, others[1], n.request().Keys) })
+		}},
+		{"swapped keys", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				ids := n.request().Keys
+				mixed := n.seal(n.grants[p.Grant], 2, n.share, []keys.ID{ids[1], ids[0]})
+				return mixed // sealed for the other order
+			})
+		}},
+		{"right envelope, swapped points", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				g, ids := n.grants[p.Grant], n.request().Keys
+				a, err := n.share.Partial(ids[1])
+				must(t, err)
+				b, err := n.share.Partial(ids[0])
+				must(t, err)
+				sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, 2, ids), append(a.Bytes(), b.Bytes()...))
+				must(t, err)
+				return wire.Partials{Grant: g.ID, Node: 2, Sealed: sealed}
+			})
+		}},
+		{"another node's index", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any { return n.seal(n.grants[p.Grant], 3, n.share, n.request().Keys) })
+		}},
+		{"index that does not exist", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any { return n.seal(n.grants[p.Grant], 0, n.share, n.request().Keys) })
+		}},
+		{"stale: another grant's answer", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				old := n.grants[p.Grant]
+				old.ID = vm.Hash{1}
+				stale := n.seal(old, 2, n.share, n.request().Keys)
+				stale.Grant = p.Grant
+				return stale
+			})
+		}},
+		{"D4_another generation", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				g := n.grants[p.Grant]
+				g.Generation = 0
+				return n.seal(g, 2, n.share, n.request().Keys)
+			})
+		}},
+		{"one point too few", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				g, ids := n.grants[p.Grant], n.request().Keys
+				sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, 2, ids), make([]byte, keys.PointSize))
+				must(t, err)
+				return wire.Partials{Grant: g.ID, Node: 2, Sealed: sealed}
+			})
+		}},
+		{"bytes that are no points", func(n *server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any {
+				g, ids := n.grants[p.Grant], n.request().Keys
+				sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, 2, ids), make([]byte, 2*keys.PointSize))
+				must(t, err)
+				return wire.Partials{Grant: g.ID, Node: 2, Sealed: sealed}
+			})
+		}},
+		{"answers for another grant", func(*server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any { p.Grant = vm.Hash{9}; return p })
+		}},
+		{"empty envelope", func(*server) func(string, any) (any, error) {
+			return onPartials(func(p wire.Partials) any { p.Sealed = nil; return p })
+		}},
+		{"not JSON of the shape", func(*server) func(string, any) (any, error) {
+			return onPartials(func(wire.Partials) any { return []int{1, 2} })
+		}},
+		{"refuses", func(*server) func(string, any) (any, error) {
+			return func(path string, answer any) (any, error) {
+				if path == wire.PathPartials {
+					return nil, vm.Refuse(vm.CodePermission, "no")
+				}
+				return answer, nil
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newManager(t)
+			liar := m.nodes[1]
+			liar.lie = tt.lie(liar)
+			s, err := m.ask()
+			must(t, err)
+			m.check(s)
+			if suspects := s.Suspects(); len(suspects) != 1 || !strings.Contains(suspects[0], liar.url) {
+				t.Errorf("suspects are %q, want %s alone", suspects, liar.url)
+			}
+		})
+	}
+}
+
+// TestK3_TooManyLiarsAreNamed: with two of three lying there is no key, and the
+// error names both.
+func TestK3_TooManyLiarsAreNamed(t *testing.T) {
+	m := newManager(t)
+	for _, n := range m.nodes[1:] {
+		_, others, err := keys.Split(rand.Reader, 2, 3)
+		must(t, err)
+		n.lie = onPartials(func(p wire.Partials) any { return n.seal(n.grants[p.Grant], n.share.Index, others[0], n.request().Keys) })
+	}
+	_, err := m.ask()
+	if vm.CodeOf(err) != vm.CodeSignature {
+		t.Fatalf("error is %v, want %s", err, vm.CodeSignature)
+	}
+	for _, n := range m.nodes[1:] {
+		if !strings.Contains(err.Error(), n.url) {
+			t.Errorf("error %q does not name %s", err, n.url)
+		}
+	}
+	if strings.Contains(err.Error(), m.nodes[0].url) {
+		t.Errorf("error %q names the honest node", err)
+	}
+}
+
+// TestK3_LiesAboutTheChain: statuses and grants that are not true.
+func TestK3_LiesAboutTheChain(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		suspect string // part of the reason; empty where the lie goes unnoticed because it does nothing
+		lie     func(m *manager, path string, answer any) (any, error)
+	}{
+		{"another group key", "group key", func(m *manager, path string, answer any) (any, error) {
+			if s, ok := answer.(wire.Status); ok {
+				s.GroupKey, s.Commitments = m.commitments[1], keys.Commitments{m.commitments[1]}
+				return s, nil
+			}
+			return answer, nil
+		}},
+		{"another chain", "chain", func(_ *manager, _ string, answer any) (any, error) {
+			if s, ok := answer.(wire.Status); ok {
+				s.ChainID = "other"
+				return s, nil
+			}
+			return answer, nil
+		}},
+		{"made-up commitments", "", func(m *manager, _ string, answer any) (any, error) {
+			if s, ok := answer.(wire.Status); ok {
+				s.Commitments = keys.Commitments{m.commitments[0], m.commitments[0]}
+				return s, nil
+			}
+			return answer, nil
+		}},
+		{"a threshold of one", "", func(m *manager, _ string, answer any) (any, error) {
+			if s, ok := answer.(wire.Status); ok {
+				s.Commitments = m.commitments[:1]
+				return s, nil
+			}
+			return answer, nil
+		}},
+		{"a block of the future", "", func(_ *manager, _ string, answer any) (any, error) {
+			if s, ok := answer.(wire.Status); ok {
+				s.Height, s.BlockHash = 1_000_000, vm.Hash{6}
+				return s, nil
+			}
+			return answer, nil
+		}},
+		{"refuses the release", "", func(_ *manager, path string, answer any) (any, error) {
+			if path == wire.PathRelease {
+				return nil, vm.Refuse(vm.CodeImage, "I do not like it")
+			}
+			return answer, nil
+		}},
+		{"grants somebody else's release", "grant", func(_ *manager, path string, answer any) (any, error) {
+			if g, ok := answer.(wire.Grant); ok {
+				g.ID = vm.Hash{4}
+				return g, nil
+			}
+			return answer, nil
+		}},
+		{"silent", "", func(*manager, string, any) (any, error) {
+			return nil, vm.Refuse(vm.CodeUnavailable, "down")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newManager(t)
+			liar := m.nodes[0] // the first that is asked
+			liar.lie = func(path string, answer any) (any, error) { return tt.lie(m, path, answer) }
+			s, err := m.ask()
+			must(t, err)
+			m.check(s)
+			named := slices.ContainsFunc(s.Suspects(), func(x string) bool {
+				return strings.Contains(x, liar.url) && strings.Contains(x, tt.suspect)
+			})
+			if tt.suspect != "" && !named {
+				t.Errorf("suspects are %q, want %s because of its %s", s.Suspects(), liar.url, tt.suspect)
+			}
+		})
+	}
+}
+
+// TestK9_NodeIsDown: a node that does not answer at all changes nothing.
+func TestK9_NodeIsDown(t *testing.T) {
+	m := newManager(t)
+	m.nodes[0].url = "http://127.0.0.1:1"
+	s, err := m.ask()
+	must(t, err)
+	m.check(s)
+	must(t, s.Advance(t.Context(), 6))
+}
+
+// TestD4_PretendedAdvance: a node that only says that it passed the generation
+// on is not enough.
+func TestD4_PretendedAdvance(t *testing.T) {
+	m := newManager(t)
+	s, err := m.ask()
+	must(t, err)
+	n := m.nodes[0]
+	before := n.generation
+	n.lie = func(path string, answer any) (any, error) {
+		if path == wire.PathAdvance {
+			n.mu.Lock()
+			n.generation = before
+			n.mu.Unlock()
+			return wire.Advanced{Generation: before + 1}, nil
+		}
+		return answer, nil
+	}
+	must(t, s.Advance(t.Context(), before+1))
+	if n.generation != before+1 {
+		t.Errorf("the chain knows generation %d, want %d", n.generation, before+1)
+	}
+}
+
+// TestLostAnswer: the grant was made, but the answer did not arrive.
+func TestLostAnswer(t *testing.T) {
+	m := newManager(t)
+	for _, n := range m.nodes {
+		n.lie = func(path string, answer any) (any, error) {
+			if path == wire.PathRelease {
+				return nil, vm.Refuse(vm.CodeUnavailable, "timed out")
+			}
+			return answer, nil
+		}
+	}
+	s, err := m.ask()
+	must(t, err)
+	m.check(s)
+}
+
+func TestNew(t *testing.T) {
+	m := newManager(t)
+	for name, tt := range map[string]struct {
+		endpoints []string
+		kms       vm.KMS
+	}{
+		"no endpoints": {nil, m.kms()}, "too many": {manyEndpoints(MaxEndpoints + 1), m.kms()},
+		"no group key": {[]string{"http://a"}, vm.KMS{ChainID: chainID}},
+		"infinity":     {[]string{"http://a"}, vm.KMS{ChainID: chainID, GroupKey: "c0" + strings.Repeat("00", 95)}},
+	} {
+		if _, err := New(tt.endpoints, tt.kms); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func manyEndpoints(n int) (out []string) {
+	for i := range n {
+		out = append(out, fmt.Sprintf("http://127.0.0.1:%d", i+1))
+	}
+	return out
+}
+
+func TestUnreachable(t *testing.T) {
+	m := newManager(t)
+	c, err := New([]string{"http://127.0.0.1:1"}, m.kms())
+	must(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.Release(ctx, echo{}, m.request()); vm.CodeOf(err) != vm.CodeUnavailable {
+		t.Errorf("error is %v, want %s", err, vm.CodeUnavailable)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
