@@ -78,6 +78,7 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 4 could not be reached.`,
   kmsd tx kms add-image web --image image.json
   kmsd query kms log web`,
 		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.ArbitraryArgs, RunE: helpOnly,
 	}
 	root.PersistentFlags().StringVar(&s.home, "home", defaultHome(), "the node's folder")
 	root.PersistentFlags().StringVar(&s.node, "node", "", "URL of the node to ask (default: the one that runs in --home)")
@@ -133,12 +134,15 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // group makes a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, RunE: func(c *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usageError{fmt.Errorf("unknown command %q (see %s --help)", args[0], c.CommandPath())}
-		}
-		return c.Help()
-	}}
+	c := &cobra.Command{Use: use, Short: short, RunE: helpOnly}
 	c.AddCommand(commands...)
 	return c
+}
+
+// helpOnly shows a group's help, and calls an unknown command a usage error.
+func helpOnly(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q (see %s --help)", args[0], c.CommandPath())}
+	}
+	return c.Help()
 }
