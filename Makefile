@@ -37,7 +37,7 @@ build: toolchain bin/secretvm bin/kmsd ## build the commands into bin/
 
 .PHONY: toolchain
 toolchain:
-	$(call timed,toolchain,test -x "$(GO)",$$($(GO) env GOVERSION))
+	$(call timed,toolchain,test -x "$(GO)",$(shell $(GO) env GOVERSION))
 
 # Go decides itself what is stale, and quickly.
 .PHONY: bin/secretvm bin/kmsd
