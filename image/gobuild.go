@@ -23,7 +23,11 @@ var goSettings = []string{
 // depends on the sources and go.mod only: the toolchain is the one that go.mod
 // names, and no setting of the user or the machine goes into it.
 func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
-	env, err := guestEnvironment(ctx, source)
+	compiler, err := goCommand(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	env, err := guestEnvironment(ctx, source, compiler)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +37,7 @@ func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	output := filepath.Join(dir, filepath.Base(command))
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", output, command)
+	c := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", output, command)
 	c.Dir, c.Env = source, env
 	var messages bytes.Buffer
 	c.Stdout, c.Stderr = &messages, &messages
@@ -43,7 +47,32 @@ func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
 	return os.ReadFile(output)
 }
 
-func guestEnvironment(ctx context.Context, source string) ([]string, error) {
+// toolchainScript prints the path of the Go command that go.mod names. It stands
+// in the source tree, because make needs it before there is any program of ours.
+const toolchainScript = "scripts/go-toolchain"
+
+// goCommand returns the Go command to build with: that of the source tree's own
+// script, else the one on PATH.
+func goCommand(ctx context.Context, source string) (string, error) {
+	script, err := filepath.Abs(filepath.Join(source, toolchainScript))
+	if err != nil {
+		return "", fmt.Errorf("find the source tree: %w", err)
+	}
+	if _, err := os.Stat(script); err != nil {
+		return "go", nil
+	}
+	c := exec.CommandContext(ctx, script)
+	var messages bytes.Buffer
+	c.Stderr = &messages
+	out, err := c.Output()
+	if err != nil {
+		return "", fmt.Errorf("find the Go toolchain: %w: %s", err, strings.TrimSpace(messages.String()))
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// guestEnvironment is what the compiler sees of this machine.
+func guestEnvironment(ctx context.Context, source, compiler string) ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(source, "go.mod"))
 	if err != nil {
 		return nil, fmt.Errorf("find the source tree: %w (run in it, or name it with --source)", err)
@@ -52,7 +81,7 @@ func guestEnvironment(ctx context.Context, source string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read go.mod: %w", err)
 	}
-	c := exec.CommandContext(ctx, "go", append([]string{"env", "-json"}, goSettings...)...)
+	c := exec.CommandContext(ctx, compiler, append([]string{"env", "-json"}, goSettings...)...)
 	c.Dir = source
 	b, err := c.Output()
 	if err != nil {
