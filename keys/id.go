@@ -85,8 +85,10 @@ func ParseID(b []byte) (ID, error) {
 	if string(parts[0]) != labelKey || len(parts[4]) != 8 {
 		return ID{}, fmt.Errorf("decode key id: want the label %s and an epoch of 8 bytes", labelKey)
 	}
-	id := ID{Service: string(parts[1]), Scope: string(parts[2]), Name: string(parts[3]),
-		Epoch: binary.BigEndian.Uint64(parts[4])}
+	id := ID{
+		Service: string(parts[1]), Scope: string(parts[2]), Name: string(parts[3]),
+		Epoch: binary.BigEndian.Uint64(parts[4]),
+	}
 	return id, id.Validate()
 }
 

@@ -87,9 +87,14 @@ func TestParsePublicKey(t *testing.T) {
 		input []byte
 		ok    bool
 	}{
-		{"good", good, true}, {"infinity", infinity, false}, {"uncompressed", raw[:], false}, {"empty", nil, false},
-		{"trailing", append(bytes.Clone(good), 0), false}, {"outside the subgroup", outside, false},
-		{"zero", make([]byte, PublicKeySize), false}, {"ones", bytes.Repeat([]byte{0xff}, PublicKeySize), false},
+		{"good", good, true},
+		{"infinity", infinity, false},
+		{"uncompressed", raw[:], false},
+		{"empty", nil, false},
+		{"trailing", append(bytes.Clone(good), 0), false},
+		{"outside the subgroup", outside, false},
+		{"zero", make([]byte, PublicKeySize), false},
+		{"ones", bytes.Repeat([]byte{0xff}, PublicKeySize), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k, err := ParsePublicKey(tt.input)

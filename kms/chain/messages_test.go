@@ -82,6 +82,22 @@ func TestK5_NamesAreTheirOwners(t *testing.T) {
 	}
 }
 
+// TestK1_WildcardsCannotBeExpressed: every register is named in full.
+func TestK1_WildcardsCannotBeExpressed(t *testing.T) {
+	w := softWorld(t)
+	cfg := w.service()
+	for i, name := range []string{"mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"} {
+		for kind, value := range map[string][]byte{"missing": nil, "short": make([]byte, 47), "zero": make([]byte, 48), "long": make([]byte, 49)} {
+			msg := w.image(cfg)
+			msg.RootHash, msg.Template = nil, nil
+			*[]*[]byte{&msg.Mrtd, &msg.Rtmr0, &msg.Rtmr1, &msg.Rtmr2, &msg.Rtmr3}[i] = value
+			if code, text := w.send(w.owner, msg, nil); code != vm.CodeInvalid || !strings.Contains(text, name) {
+				t.Errorf("%s %s: code is %q (%s), want %s", kind, name, code, text, vm.CodeInvalid)
+			}
+		}
+	}
+}
+
 func TestAddImage(t *testing.T) {
 	w := softWorld(t)
 	cfg := w.service()
@@ -92,9 +108,6 @@ func TestAddImage(t *testing.T) {
 		change  func(*types.MsgAddImage)
 		wantErr vm.Code
 	}{
-		{"K1_missing register", func(m *types.MsgAddImage) { m.Rtmr1 = nil }, vm.CodeInvalid},
-		{"K1_short register", func(m *types.MsgAddImage) { m.Mrtd = m.Mrtd[:47] }, vm.CodeInvalid},
-		{"K1_zero register", func(m *types.MsgAddImage) { m.Rtmr2 = make([]byte, 48) }, vm.CodeInvalid},
 		{"no such service", func(m *types.MsgAddImage) { m.Service = w.owner.Address + "/nothing" }, vm.CodeNoService},
 		{"long description", func(m *types.MsgAddImage) { m.Description = strings.Repeat("a", 257) }, vm.CodeTooLarge},
 		{"long template", func(m *types.MsgAddImage) { m.Template = make([]byte, vm.MaxConfigSize+1) }, vm.CodeTooLarge},
@@ -143,20 +156,30 @@ func setTemplate(t *testing.T, m *types.MsgAddImage, cfg vm.Config, blank bool) 
 	m.Rtmr3 = rtmr3[:]
 }
 
-// TestReleaseMessage: what is not even looked at leaves nothing on the ledger.
+// malformed is a release that is not even looked at.
+type malformed struct {
+	name    string
+	change  func(*types.MsgRelease)
+	wantErr vm.Code
+}
+
+func TestK8_OversizedReleases(t *testing.T) {
+	checkMalformed(t, []malformed{
+		{"quote", func(m *types.MsgRelease) { m.Quote = make([]byte, vm.MaxQuoteSize+1) }, vm.CodeTooLarge},
+		{"config", func(m *types.MsgRelease) { m.Config = make([]byte, vm.MaxConfigSize+1) }, vm.CodeTooLarge},
+		{"collateral", func(m *types.MsgRelease) { m.Collateral.TcbInfo = make([]byte, vm.MaxCollateralSize) }, vm.CodeTooLarge},
+		{"events", func(m *types.MsgRelease) { m.Events[0].Payload = make([]byte, vm.MaxEventsSize) }, vm.CodeTooLarge},
+		{"number of events", func(m *types.MsgRelease) { m.Events = make([]types.Event, vm.MaxEvents+1) }, vm.CodeTooLarge},
+	})
+}
+
 func TestReleaseMessage(t *testing.T) {
-	w := softWorld(t)
-	cfg := w.service()
-	for _, tt := range []struct {
-		name    string
-		change  func(*types.MsgRelease)
-		wantErr vm.Code
-	}{
+	checkMalformed(t, []malformed{
 		{"unknown service", func(m *types.MsgRelease) {
-			m.Service = w.other.Address + "/web"
+			m.Service += "x"
 			m.Keys[0].Service = m.Service
 		}, vm.CodeNoService},
-		{"relay is no node", func(m *types.MsgRelease) { m.Relay = w.owner.Address }, vm.CodePermission},
+		{"relay is no node", func(m *types.MsgRelease) { m.Relay, _, _ = strings.Cut(m.Service, "/") }, vm.CodePermission},
 		{"instance id", func(m *types.MsgRelease) { m.VmUid = "x" }, vm.CodeMalformed},
 		{"session key", func(m *types.MsgRelease) { m.SessionKey = nil }, vm.CodeMalformed},
 		{"HPKE key", func(m *types.MsgRelease) { m.HpkeKey = m.HpkeKey[:32] }, vm.CodeMalformed},
@@ -165,14 +188,18 @@ func TestReleaseMessage(t *testing.T) {
 		{"key twice", func(m *types.MsgRelease) { m.Keys = append(m.Keys, m.Keys[0]) }, vm.CodeMalformed},
 		{"key name", func(m *types.MsgRelease) { m.Keys[0].Name = "root" }, vm.CodeMalformed},
 		{"key epoch", func(m *types.MsgRelease) { m.Keys[0].Epoch = 1 }, vm.CodeInvalid},
-		{"key of another service", func(m *types.MsgRelease) { m.Keys[0].Service = w.other.Address + "/web" }, vm.CodePermission},
+		{"key of another service", func(m *types.MsgRelease) { m.Keys[0].Service += "x" }, vm.CodePermission},
 		{"key of another machine", func(m *types.MsgRelease) { m.Keys[0].Scope = keys.InstanceScope(strings.Repeat("8", 32)) }, vm.CodePermission},
-		{"K8_quote", func(m *types.MsgRelease) { m.Quote = make([]byte, vm.MaxQuoteSize+1) }, vm.CodeTooLarge},
-		{"K8_config", func(m *types.MsgRelease) { m.Config = make([]byte, vm.MaxConfigSize+1) }, vm.CodeTooLarge},
-		{"K8_collateral", func(m *types.MsgRelease) { m.Collateral.TcbInfo = make([]byte, vm.MaxCollateralSize) }, vm.CodeTooLarge},
-		{"K8_events", func(m *types.MsgRelease) { m.Events[0].Payload = make([]byte, vm.MaxEventsSize) }, vm.CodeTooLarge},
-		{"K8_number of events", func(m *types.MsgRelease) { m.Events = make([]types.Event, vm.MaxEvents+1) }, vm.CodeTooLarge},
-	} {
+	})
+}
+
+// checkMalformed relays such releases: each fails with its code, in the mempool
+// as in a block, and leaves nothing on the ledger.
+func checkMalformed(t *testing.T, table []malformed) {
+	t.Helper()
+	w := softWorld(t)
+	cfg := w.service()
+	for _, tt := range table {
 		t.Run(tt.name, func(t *testing.T) {
 			msg := w.release(boot(t, root, cfg))
 			tt.change(msg)

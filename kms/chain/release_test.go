@@ -107,7 +107,9 @@ func TestB4_ChangedConfigIsRefusedWithReason(t *testing.T) {
 	})
 }
 
-func TestOtherImagesAreRefused(t *testing.T) {
+// TestK1_AnotherRegisterIsRefused: one bit of one register is another image, and
+// the refusal names the register.
+func TestK1_AnotherRegisterIsRefused(t *testing.T) {
 	w := softWorld(t)
 	cfg := w.service()
 	p, err := pki()
@@ -117,7 +119,7 @@ func TestOtherImagesAreRefused(t *testing.T) {
 	id, err := cfg.ConfigID()
 	must(t, err)
 	for i, name := range []string{"mrtd", "rtmr0", "rtmr1", "rtmr2"} {
-		t.Run("K1_"+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			at := launch
 			at.MRConfigID = id
 			if i == 0 {
@@ -131,7 +133,7 @@ func TestOtherImagesAreRefused(t *testing.T) {
 			}
 		})
 	}
-	t.Run("B1_root file system", func(t *testing.T) {
+	t.Run("root file system", func(t *testing.T) {
 		refusal := w.refused(w.release(boot(t, vm.HashOf([]byte("other rootfs")), cfg)), vm.CodeImage)
 		if refusal.Field != vm.EventImage {
 			t.Errorf("refusal is %+v, want it to name %s", refusal, vm.EventImage)

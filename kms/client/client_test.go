@@ -1,17 +1,11 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,219 +13,6 @@ import (
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
-
-const (
-	chainID = "secretvm-test-1"
-	uid     = "00112233445566778899aabbccddeeff"
-)
-
-// manager is a group of nodes that share a secret 2 of 3, with one ledger. It
-// decides nothing (package kms/chain does, and is tested there): what is tested
-// here is what the client makes of answers, right ones and every kind of wrong.
-type manager struct {
-	t           *testing.T
-	commitments keys.Commitments
-	shares      []keys.Share
-	nodes       []*server
-	blockHash   vm.Hash
-
-	mu         sync.Mutex
-	grants     map[vm.Hash]wire.Grant
-	generation uint64
-}
-
-// server is one node and the lie that it tells, if any.
-type server struct {
-	*manager
-	url   string
-	share keys.Share
-	lie   func(path string, answer any) (any, error) // nil: honest
-}
-
-func newManager(t *testing.T) *manager {
-	t.Helper()
-	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), blockHash: vm.HashOf([]byte("block")), generation: 5}
-	var err error
-	m.commitments, m.shares, err = keys.Split(rand.Reader, 2, 3)
-	must(t, err)
-	for _, share := range m.shares {
-		n := &server{manager: m, share: share}
-		mux := http.NewServeMux()
-		n.serve(mux, "GET "+wire.PathStatus, n.status)
-		n.serve(mux, "POST "+wire.PathRelease, n.release)
-		n.serve(mux, "POST "+wire.PathPartials, n.partials)
-		n.serve(mux, "POST "+wire.PathAdvance, n.advance)
-		n.serve(mux, "GET "+wire.PathGrants+"/{id}", n.grant)
-		s := httptest.NewServer(mux)
-		t.Cleanup(s.Close)
-		n.url = s.URL
-		m.nodes = append(m.nodes, n)
-	}
-	return m
-}
-
-func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
-	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		answer, err := f(r)
-		if n.lie != nil && err == nil {
-			answer, err = n.lie(r.URL.Path, answer)
-		}
-		if err != nil {
-			wire.WriteRefusal(w, err)
-			return
-		}
-		wire.WriteJSON(w, http.StatusOK, answer)
-	})
-}
-
-func (n *server) status(*http.Request) (any, error) {
-	s := wire.Status{
-		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: 2, Commitments: n.commitments,
-		Height: 12, BlockHash: n.blockHash, Time: time.Now(),
-	}
-	return s, nil
-}
-
-func (n *server) release(r *http.Request) (any, error) {
-	var q wire.Release
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
-	}
-	if q.BlockHash != n.blockHash {
-		return nil, vm.Refuse(vm.CodeStale, "no such block")
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	about := vm.Release{ChainID: chainID, BlockHash: q.BlockHash, InstanceID: q.InstanceID, HPKEKey: q.HPKEKey, SessionKey: q.SessionKey}
-	want := about.ReportData()
-	if !bytes.Equal(q.Evidence.Quote, want[:]) { // the test's quote is its report data
-		return nil, vm.Refuse(vm.CodeReportData, "the quote is about something else")
-	}
-	g := wire.Grant{
-		ID: keys.GrantID(chainID, want), Service: q.Service, InstanceID: q.InstanceID, Keys: q.Keys,
-		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation,
-	}
-	if _, there := n.grants[g.ID]; there {
-		return nil, vm.Refuse(vm.CodeReplayed, "granted before")
-	}
-	n.grants[g.ID] = g
-	return g, nil
-}
-
-func (n *server) grant(r *http.Request) (any, error) {
-	id, err := vm.ParseHash(r.PathValue("id"))
-	if err != nil {
-		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	g, ok := n.grants[id]
-	if !ok {
-		return nil, vm.Refuse(vm.CodePermission, "no such grant")
-	}
-	return g, nil
-}
-
-func (n *server) partials(r *http.Request) (any, error) {
-	var q wire.PartialsRequest
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
-	}
-	n.mu.Lock()
-	g := n.grants[q.Grant]
-	n.mu.Unlock()
-	return n.seal(g, n.share.Index, n.share, q.Keys), nil
-}
-
-// seal makes the envelope of a node; liars say other things in it.
-func (n *server) seal(g wire.Grant, index uint32, share keys.Share, ids []keys.ID) wire.Partials {
-	var points []byte
-	for _, id := range ids {
-		p, err := share.Partial(id)
-		if err != nil {
-			n.t.Error(err)
-		}
-		points = append(points, p.Bytes()...)
-	}
-	sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, index, ids), points)
-	if err != nil {
-		n.t.Error(err)
-	}
-	return wire.Partials{Grant: g.ID, Node: index, Sealed: sealed}
-}
-
-func (n *server) advance(r *http.Request) (any, error) {
-	var q wire.Advance
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	g := n.grants[q.Grant]
-	if !ed25519.Verify(g.SessionKey, keys.AdvanceMessage(chainID, q.Grant, q.Generation), q.Signature) {
-		return nil, vm.Refuse(vm.CodeSignature, "not the session key")
-	}
-	if q.Generation != n.generation && q.Generation != n.generation+1 {
-		return nil, vm.Refuse(vm.CodeInvalid, "generations rise by one")
-	}
-	n.generation = q.Generation
-	return wire.Advanced{Generation: n.generation}, nil
-}
-
-// echo is a TEE whose quote is the report data.
-type echo struct{}
-
-func (echo) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, error) {
-	return vm.Evidence{TEE: vm.Soft, Quote: reportData[:]}, nil
-}
-
-func (m *manager) kms() vm.KMS {
-	return vm.KMS{ChainID: chainID, GroupKey: m.commitments.GroupKey().String()}
-}
-
-func (m *manager) request() Request {
-	cfg := vm.Config{
-		Version: 1, ComposeHash: vm.Hash{1}, Service: "svm1owner/web", KMS: m.kms(), InstanceID: uid, TLS: "self", Images: "digest", GPU: "none",
-	}
-	return Request{Config: cfg, Keys: []keys.ID{keys.Disk(cfg.Service, uid), {Service: cfg.Service, Scope: keys.ScopeService, Name: "env"}}}
-}
-
-// ask releases through all nodes.
-func (m *manager) ask() (*Session, error) {
-	m.t.Helper()
-	var endpoints []string
-	for _, n := range m.nodes {
-		endpoints = append(endpoints, n.url)
-	}
-	c, err := New(endpoints, m.kms())
-	must(m.t, err)
-	return c.Release(m.t.Context(), echo{}, m.request())
-}
-
-// want is the key that the shares make.
-func (m *manager) want(id keys.ID) keys.Secret {
-	m.t.Helper()
-	var parts []keys.Partial
-	for _, s := range m.shares[1:] {
-		p, err := s.Partial(id)
-		must(m.t, err)
-		parts = append(parts, p)
-	}
-	sigma, err := keys.Combine(2, parts)
-	must(m.t, err)
-	k, err := keys.Derive(m.commitments.GroupKey(), id, sigma)
-	must(m.t, err)
-	return k
-}
-
-func (m *manager) check(s *Session) {
-	m.t.Helper()
-	for _, id := range m.request().Keys {
-		if got, err := s.Key(id); err != nil || got != m.want(id) {
-			m.t.Errorf("key %s is wrong (%v)", id, err)
-		}
-	}
-}
 
 func TestHonestNodes(t *testing.T) {
 	m := newManager(t)
@@ -369,7 +150,9 @@ func TestK3_TooManyLiarsAreNamed(t *testing.T) {
 	for _, n := range m.nodes[1:] {
 		_, others, err := keys.Split(rand.Reader, 2, 3)
 		must(t, err)
-		n.lie = onPartials(func(p wire.Partials) any { return n.seal(n.grants[p.Grant], n.share.Index, others[0], n.request().Keys) })
+		n.lie = onPartials(func(p wire.Partials) any {
+			return n.seal(n.grants[p.Grant], n.share.Index, others[0], n.request().Keys)
+		})
 	}
 	_, err := m.ask()
 	if vm.CodeOf(err) != vm.CodeSignature {
@@ -541,12 +324,5 @@ func TestUnreachable(t *testing.T) {
 	defer cancel()
 	if _, err := c.Release(ctx, echo{}, m.request()); vm.CodeOf(err) != vm.CodeUnavailable {
 		t.Errorf("error is %v, want %s", err, vm.CodeUnavailable)
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -265,9 +266,9 @@ func TestPartialsOnlyForTheGrant(t *testing.T) {
 		{"another service's", wire.PartialsRequest{Grant: grant.ID, Keys: []keys.ID{keys.Disk(s.made.Owner+"/other", uid)}}, vm.CodePermission},
 		{"no keys", wire.PartialsRequest{Grant: grant.ID}, vm.CodeMalformed},
 		{"too many keys", wire.PartialsRequest{Grant: grant.ID, Keys: make([]keys.ID, 17)}, vm.CodeMalformed},
-		{"K8_unknown field", map[string]any{"grant": grant.ID, "keyz": 1}, vm.CodeMalformed},
-		{"K8_not an object", "x", vm.CodeMalformed},
-		{"K8_too large", map[string]any{"grant": strings.Repeat("a", wire.MaxRequest)}, vm.CodeTooLarge},
+		{"unknown field", map[string]any{"grant": grant.ID, "keyz": 1}, vm.CodeMalformed},
+		{"not an object", "x", vm.CodeMalformed},
+		{"too large", map[string]any{"grant": strings.Repeat("a", wire.MaxRequest)}, vm.CodeTooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var answer wire.Partials
@@ -287,6 +288,30 @@ func TestPartialsOnlyForTheGrant(t *testing.T) {
 			t.Errorf("error is %v, want %s", err, vm.CodeExpired)
 		}
 	})
+}
+
+// TestManyMachinesAtOnce: releases that arrive together all get into blocks,
+// although one relay account signs for all of them.
+func TestManyMachinesAtOnce(t *testing.T) {
+	s := newStation(t)
+	cfg := s.service(t)
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			machine := cfg
+			machine.InstanceID = fmt.Sprintf("%032x", i+1)
+			c, err := client.New([]string{s.url}, cfg.KMS)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			q, request := s.boot(t, machine)
+			if _, err := c.Release(t.Context(), q, request); err != nil {
+				t.Errorf("machine %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestInitKeepsWhatIsThere(t *testing.T) {
