@@ -1,0 +1,133 @@
+// Package runtime is stage 2 of the guest: the first process of the verified
+// root file system. It gets keys, opens the disk, runs the workload and shows
+// strangers what it runs, until it is told to stop.
+//
+// Nothing here decides what is trusted. Stage 1 has measured the config and
+// the compose file, the key manager has judged the measurement, and the disk
+// opens with the key or not at all. What fails ends the machine, with the disk
+// closed.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/secretvm/secretvm/guest/console"
+	"github.com/secretvm/secretvm/guest/process"
+	"github.com/secretvm/secretvm/guest/workload"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/tee"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// machine is what the steps of a boot learn and start on the way.
+type machine struct {
+	out      *console.Console
+	journal  *journal
+	commands *process.Table
+	handover handOver
+	device   tee.Device
+	now      vm.Measurement // the registers after boot-complete
+	booted   time.Time
+
+	modules *task   // loading drivers
+	session session // what the key manager granted
+	engine  *workload.Engine
+	project *workload.Project
+	checked *task // compose's reading of the file
+	state   workload.State
+
+	stops stops // what a shutdown undoes, last first
+}
+
+// Run boots the machine, keeps it running, and stops it in order when ctx
+// ends or the boot fails. It returns what to say before the power goes off:
+// nil after a stop that was asked for, else the step that failed and why.
+func Run(ctx context.Context, out *console.Console) (failed string, err error) {
+	m := &machine{out: out, journal: &journal{console: out}, commands: new(process.Table), booted: time.Now()}
+	ctx, cancel := m.listen(ctx)
+	defer cancel()
+	err = m.boot(ctx)
+	if err == nil {
+		m.supervise(ctx)
+		out.Note("stopping")
+	}
+	stopped := ctx.Err() != nil
+	cancel()
+	m.state.Set(workload.Stopped)
+	m.stops.run(out.Note)
+	if stopped {
+		return "", nil
+	}
+	return m.journal.current(), err
+}
+
+// boot is the whole of stage 2, in order. Three things go on beside it:
+// drivers load while the network comes up, compose reads its file while the
+// engine starts, and the attestation service answers as soon as there is a
+// network.
+func (m *machine) boot(ctx context.Context) error {
+	return step.Run(ctx, m.journal,
+		// Writable places, kernel settings, what stage 1 measured, the TEE.
+		step.Step{Name: "prepare", Run: m.prepare},
+		// An address by DHCP.
+		step.Step{Name: "network", Run: m.startNetwork},
+		// From here on strangers can ask what this machine is.
+		step.Step{Name: "attestation", Run: m.startAttestation},
+		// Quote, and be granted keys. Nothing has touched the data disk before.
+		step.Step{Name: "keys", Run: m.getKeys},
+		// Open the encrypted disk, or format it where that is safe.
+		step.Step{Name: "disk", Run: m.openDisk},
+		// containerd and dockerd, with all they store on that disk.
+		step.Step{Name: "engine", Run: m.startEngine},
+		// docker compose up of the measured file.
+		step.Step{Name: "workload", Run: m.startWorkload},
+	)
+}
+
+// supervise keeps the workload up until ctx ends.
+func (m *machine) supervise(ctx context.Context) {
+	m.state.Set(workload.Running)
+	m.project.Watch(ctx, &m.state)
+}
+
+// task is work that goes on beside the steps, until somebody needs its result.
+type task struct {
+	done chan struct{}
+	err  error
+}
+
+func start(run func() error) *task {
+	t := &task{done: make(chan struct{})}
+	go func() {
+		defer close(t.done)
+		t.err = run()
+	}()
+	return t
+}
+
+// wait returns the task's error once it is done.
+func (t *task) wait(ctx context.Context) error {
+	select {
+	case <-t.done:
+		return t.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errStopped ends a wait that a shutdown interrupted.
+var errStopped = errors.New("the machine is being stopped")
+
+// within bounds a step; the error says so, since a bare deadline says little.
+func within(ctx context.Context, patience time.Duration, run func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := run(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within %v: %w", patience, err)
+	}
+	return err
+}

@@ -1,0 +1,89 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/secretvm/secretvm/guest/initramfs"
+	"github.com/secretvm/secretvm/guest/workload"
+)
+
+const (
+	enginePatience = 3 * time.Minute
+	upPatience     = 30 * time.Minute // pulling large images over slow lines
+	upAttempts     = 3
+	containerGrace = 10 * time.Second // from SIGTERM to SIGKILL, Docker's own default
+)
+
+// startEngine starts containerd and dockerd. Meanwhile compose reads the file.
+func (m *machine) startEngine(ctx context.Context) (string, error) {
+	m.engine = workload.NewEngine(workload.Folders{Data: dataFolder, Run: "/run"}, m.commands, m.out.Note)
+	var err error
+	m.project, err = m.engine.Project(m.handover.name(), filepath.Join(initramfs.HandOverDir, "workload"),
+		m.handover.archive.Compose, m.handover.archive.Files, m.handover.config.Images == "digest")
+	if err != nil {
+		return "", err
+	}
+	laps := newLaps()
+	m.checked = start(func() error { return m.project.Check(ctx) })
+	if err := m.modules.wait(ctx); err != nil {
+		m.out.Note(err.Error()) // whether that matters, Docker will say
+	}
+	lockModules()
+	laps.lap("drivers")
+	m.stops.add("stop the container engine", 40*time.Second, m.engine.Stop)
+	err = within(ctx, enginePatience, m.engine.Start)
+	laps.lap("daemons")
+	return strings.TrimPrefix(laps.text, ", "), err
+}
+
+// startWorkload brings the compose file up.
+func (m *machine) startWorkload(ctx context.Context) (remark string, err error) {
+	if err := m.checked.wait(ctx); err != nil {
+		return "", err
+	}
+	if err := m.forwardRegistry(ctx); err != nil {
+		return "", err
+	}
+	m.stops.add("stop the workload", containerGrace+20*time.Second, func(ctx context.Context) error {
+		return m.project.Down(ctx, containerGrace)
+	})
+	err = within(ctx, upPatience, func(ctx context.Context) (err error) {
+		// A registry may be away for a moment; a file that is wrong stays wrong,
+		// and fails as fast the third time.
+		for attempt := 1; ; attempt++ {
+			remark, err = m.project.Up(ctx)
+			if err == nil || ctx.Err() != nil || attempt == upAttempts {
+				return err
+			}
+			m.out.Note(fmt.Sprintf("attempt %d of %d: %v", attempt, upAttempts, err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(attempt) * 3 * time.Second):
+			}
+		}
+	})
+	return remark, err
+}
+
+// forwardRegistry carries localhost:5000 to the registry that the host hints
+// at, if it does.
+func (m *machine) forwardRegistry(ctx context.Context) error {
+	address := m.handover.archive.Hints.Registry
+	if address == "" {
+		return nil
+	}
+	l, err := workload.ListenRegistry(ctx)
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := workload.Forward(ctx, l, address); err != nil {
+			m.out.Note(err.Error())
+		}
+	}()
+	return nil
+}

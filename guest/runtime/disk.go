@@ -1,0 +1,183 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/secretvm/secretvm/disk/volume"
+	"github.com/secretvm/secretvm/guest/blockdev"
+	"github.com/secretvm/secretvm/guest/process"
+)
+
+const (
+	dataFolder   = "/data"
+	diskPatience = 3 * time.Minute
+	// advanceEvery bounds how much a host can roll back unseen (threat D4).
+	advanceEvery = time.Hour
+)
+
+// openDisk opens the data disk with the granted key and tells the chain.
+func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
+	cfg := m.handover.config.Disk
+	if cfg.Integrity {
+		return "", errors.New("the config asks for disk integrity, which this image does not have: set integrity: false")
+	}
+	laps := newLaps()
+	if err := m.diskDrivers(ctx); err != nil {
+		return "", err
+	}
+	laps.lap("drivers")
+	device, err := blockdev.Find(ctx, blockdev.Data)
+	if err != nil {
+		return "", err
+	}
+	var v *volume.Volume
+	err = within(ctx, diskPatience, func(ctx context.Context) (err error) {
+		v, err = m.openVolume(ctx, device, laps)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	m.stops.add("close the disk", 30*time.Second, func(context.Context) error {
+		return errors.Join(unmountBelow(dataFolder), v.Close())
+	})
+	m.stops.add("end all processes", 10*time.Second, endProcesses)
+	if cfg.Ephemeral {
+		return "ephemeral, formatted", nil
+	}
+	g := &generations{volume: v, session: m.session}
+	if err := g.first(ctx, m.out.Note); err != nil {
+		return "", err
+	}
+	laps.lap("generation")
+	go g.hourly(ctx, m.out.Note)
+	m.stops.add("advance the disk's generation", 5*time.Second, g.last)
+	what := "opened"
+	if v.Formatted {
+		what = "formatted"
+	}
+	return fmt.Sprintf("%s, generation %d%s", what, v.Generation, laps.text), nil
+}
+
+func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*volume.Volume, error) {
+	o := volume.Options{
+		Device: device, MountPoint: dataFolder, Generation: m.session.Generation(),
+		System: timedDisk{volume.Linux{Run: m.commands, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"}, laps},
+	}
+	if m.handover.config.Disk.Ephemeral {
+		return volume.OpenEphemeral(ctx, o)
+	}
+	var err error
+	if o.Key, err = m.session.DiskKey(); err != nil {
+		return nil, err
+	}
+	defer clear(o.Key[:])
+	return volume.Open(ctx, o)
+}
+
+// diskDrivers waits until dm-crypt and ext4 are there, which are loaded long
+// before the drivers that only containers need.
+func (m *machine) diskDrivers(ctx context.Context) error {
+	for {
+		if loaded("dm_crypt") && loaded("ext4") {
+			return nil
+		}
+		select {
+		case <-m.modules.done:
+			return nil // built in, or missing, which opening the disk will say
+		case <-ctx.Done():
+			return errStopped
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func loaded(module string) bool {
+	state, err := os.ReadFile("/sys/module/" + module + "/initstate")
+	return err == nil && strings.TrimSpace(string(state)) == "live"
+}
+
+// generations keeps disk and chain in step. The disk is never more than one
+// ahead of what the chain has confirmed: two steps ahead, it would be refused
+// at the next boot.
+type generations struct {
+	volume  interface{ SetGeneration(n uint64) error }
+	session session
+
+	mu        sync.Mutex
+	written   uint64
+	confirmed uint64
+}
+
+// first writes G+1 and waits until the chain has it: only then may a workload
+// write to the disk (see package volume).
+func (g *generations) first(ctx context.Context, note func(string)) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.confirmed = g.session.Generation()
+	return whileUnavailable(ctx, note, "disk", g.advance)
+}
+
+// advance moves on by one, or repeats the last step that was not confirmed.
+func (g *generations) advance(ctx context.Context) error {
+	if g.written <= g.confirmed {
+		if err := g.volume.SetGeneration(g.confirmed + 1); err != nil {
+			return err
+		}
+		g.written = g.confirmed + 1
+	}
+	if err := g.session.Advance(ctx, g.written); err != nil {
+		return err
+	}
+	g.confirmed = g.written
+	return nil
+}
+
+// hourly advances until ctx ends. A failure only delays it.
+func (g *generations) hourly(ctx context.Context, note func(string)) {
+	ticker := time.NewTicker(advanceEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		attempt, cancel := context.WithTimeout(ctx, askPatience)
+		if err := g.last(attempt); err != nil {
+			note(fmt.Sprintf("advance the disk's generation: %v", err))
+		}
+		cancel()
+	}
+}
+
+// last advances once.
+func (g *generations) last(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.advance(ctx)
+}
+
+// endProcesses ends whatever is left beside PID 1, so that nothing holds the
+// disk: asked first, then killed.
+func endProcesses(ctx context.Context) error {
+	if err := process.KillAll(termSignal); err != nil {
+		return err
+	}
+	for range 20 {
+		if !othersRun() {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return process.KillAll(killSignal)
+}

@@ -1,0 +1,159 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Project is the measured compose file, ready to be brought up.
+type Project struct {
+	Name   string
+	Folder string // tmpfs: the compose file and the files of the archive
+	Pinned bool   // every image must be named by its digest
+
+	engine *Engine
+	note   func(string)
+}
+
+// fileName is the compose file's name in the project's folder.
+const fileName = "docker-compose.yaml"
+
+// Project writes the compose file, byte for byte, into folder, which must be
+// on a tmpfs, and unpacks files (a tar, or nil) beside it.
+func (e *Engine) Project(name, folder string, composeFile, files []byte, pinnedImages bool) (*Project, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("prepare the workload's folder: %w", err)
+	}
+	if files != nil {
+		if err := unpack(folder, files); err != nil {
+			return nil, err
+		}
+	}
+	// Last, so that no entry of the archive can be in its place.
+	path := filepath.Join(folder, fileName)
+	err := os.Remove(path)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		err = os.WriteFile(path, composeFile, 0o444)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write the compose file: %w", err)
+	}
+	return &Project{Name: name, Folder: folder, Pinned: pinnedImages, engine: e, note: e.note}, nil
+}
+
+// command is docker compose with args. It sees no variable of this process:
+// what the compose file interpolates is measured, or empty.
+func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
+	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
+	cmd := exec.CommandContext(ctx, compose, append(base, args...)...)
+	cmd.Dir = p.Folder
+	cmd.Env = []string{searchPath, "HOME=/root", "DOCKER_HOST=unix://" + p.engine.folders.Socket(), "DOCKER_CONFIG=" + filepath.Join(p.engine.folders.Run, "docker-config")}
+	return cmd
+}
+
+// Check has compose read the file and applies the rule about images. It needs
+// no engine, so that it can run while that starts.
+func (p *Project) Check(ctx context.Context) error {
+	var stderr tailLog
+	cmd := p.command(ctx, "config", "--format", "json")
+	cmd.Stderr = &stderr
+	model, err := p.engine.commands.Run(ctx, cmd)
+	if err != nil {
+		return fmt.Errorf("read the compose file: docker compose: %w: %s", err, stderr.last())
+	}
+	if !p.Pinned {
+		return nil
+	}
+	return checkPinned(model)
+}
+
+// Up creates and starts the containers, pulling images as needed, and waits
+// until each is running, healthy where it has a health check, or has finished
+// its work. It returns a summary for people.
+func (p *Project) Up(ctx context.Context) (string, error) {
+	lines := &lineWriter{each: func(s string) {
+		if strings.HasPrefix(s, "Container ") || strings.Contains(s, "Pull") {
+			p.note(s)
+		}
+	}}
+	var log tailLog
+	cmd := p.command(ctx, "up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull")
+	cmd.Stdout = io.MultiWriter(lines, &log)
+	cmd.Stderr = cmd.Stdout
+	if _, err := p.engine.commands.Run(ctx, cmd); err != nil {
+		return "", fmt.Errorf("docker compose up: %w: %s", err, log.last())
+	}
+	return p.wait(ctx)
+}
+
+// wait watches the containers until they are good, or one has failed for good.
+func (p *Project) wait(ctx context.Context) (string, error) {
+	// A container that failed may have a restart policy, and one that is
+	// unhealthy may recover: give both a few looks.
+	const patience = 10 * time.Second
+	var failedSince time.Time
+	for {
+		list, err := p.engine.docker.containers(ctx, p.Name)
+		if err != nil {
+			return "", err
+		}
+		text, worst := summary(list)
+		switch {
+		case worst == good:
+			return text, nil
+		case worst != failed:
+			failedSince = time.Time{}
+		case failedSince.IsZero():
+			failedSince = time.Now()
+		case time.Since(failedSince) > patience:
+			return "", errors.New(text)
+		}
+		select {
+		case <-ctx.Done():
+			return "", fmt.Errorf("%s: %w", text, ctx.Err())
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// Down stops and removes the containers and networks; volumes stay. Each
+// container has grace to end before it is killed.
+func (p *Project) Down(ctx context.Context, grace time.Duration) error {
+	cmd := p.command(ctx, "down", "--remove-orphans", "--timeout", fmt.Sprint(int(grace.Seconds())))
+	if out, err := p.engine.commands.Run(ctx, cmd); err != nil {
+		return fmt.Errorf("docker compose down: %w: %s", err, lastLine(out))
+	}
+	return nil
+}
+
+// lineWriter calls each for every line written to it, trimmed.
+type lineWriter struct {
+	each    func(string)
+	partial []byte
+}
+
+// Write implements io.Writer.
+func (w *lineWriter) Write(p []byte) (int, error) {
+	w.partial = append(w.partial, p...)
+	for {
+		line, rest, found := strings.Cut(string(w.partial), "\n")
+		if !found {
+			break
+		}
+		w.partial = []byte(rest)
+		if line = strings.TrimSpace(line); line != "" {
+			w.each(line)
+		}
+	}
+	if len(w.partial) > 64<<10 { // no line is that long
+		w.partial = nil
+	}
+	return len(p), nil
+}

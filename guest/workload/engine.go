@@ -1,0 +1,151 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// containerdConfig is where the image keeps containerd's configuration: the
+// plugins that Docker does not use are off.
+const containerdConfig = "/etc/containerd/config.toml"
+
+// Engine is the container engine of a machine.
+type Engine struct {
+	folders    Folders
+	commands   Commands
+	note       func(string)
+	restarted  chan struct{}
+	containerd *daemon
+	dockerd    *daemon
+	docker     *docker
+}
+
+// NewEngine makes an engine that is not started. note tells a person what
+// happens to the daemons.
+func NewEngine(folders Folders, commands Commands, note func(string)) *Engine {
+	e := &Engine{folders: folders, commands: commands, note: note, restarted: make(chan struct{}, 1), docker: newDocker(folders.Socket())}
+	e.containerd = &daemon{name: "containerd", commands: commands, note: note, command: func() *exec.Cmd {
+		return command(containerd, containerdArguments(folders)...)
+	}}
+	e.dockerd = &daemon{name: "dockerd", commands: commands, note: note, command: func() *exec.Cmd {
+		return command(dockerd, dockerdArguments(folders)...)
+	}, lost: e.workloadLost}
+	return e
+}
+
+func command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(name, args...)
+	// DOCKER_RAMDISK: runc must not pivot_root, which a root file system that
+	// came by switch-root from an initramfs may not allow.
+	cmd.Env = []string{searchPath, "DOCKER_RAMDISK=1", "TMPDIR=/tmp"}
+	return cmd
+}
+
+func containerdArguments(f Folders) []string {
+	return []string{
+		"--config", containerdConfig,
+		"--root", filepath.Join(f.Data, "containerd"),
+		"--state", filepath.Join(f.Run, "containerd"),
+		"--address", f.containerdSocket(),
+		"--log-level", "warn",
+	}
+}
+
+// dockerdArguments lists where this engine differs from Docker's defaults.
+func dockerdArguments(f Folders) []string {
+	return []string{
+		"--config-file", f.dockerdConfig(), // empty: nothing but these arguments counts
+		"--data-root", filepath.Join(f.Data, "docker"),
+		"--exec-root", filepath.Join(f.Run, "docker"),
+		"--pidfile", filepath.Join(f.Run, "docker.pid"),
+		"--host", "unix://" + f.Socket(), // no TCP: only guestd talks to it
+		// An own containerd starts beside dockerd instead of after it, and
+		// survives it.
+		"--containerd", f.containerdSocket(),
+		"--storage-driver", "overlay2",
+		// There is no systemd in the guest.
+		"--exec-opt", "native.cgroupdriver=cgroupfs",
+		// Bounded logs, on the encrypted disk.
+		"--log-driver", "local", "--log-opt", "max-size=10m", "--log-opt", "max-file=3",
+		"--log-level", "warn",
+		// Containers of an earlier boot start when the compose file of this boot
+		// says so, not before: it may be another one.
+		"--restart=false",
+	}
+}
+
+// Start starts both daemons and returns when dockerd answers.
+func (e *Engine) Start(ctx context.Context) error {
+	for _, dir := range []string{filepath.Join(e.folders.Run, "containerd"), filepath.Join(e.folders.Run, "docker"),
+		filepath.Join(e.folders.Data, "containerd"), filepath.Join(e.folders.Data, "docker")} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fmt.Errorf("prepare the container engine: %w", err)
+		}
+	}
+	if err := os.WriteFile(e.folders.dockerdConfig(), []byte("{}\n"), 0o444); err != nil {
+		return fmt.Errorf("prepare the container engine: %w", err)
+	}
+	if err := e.containerd.start(); err != nil {
+		return err
+	}
+	if err := e.dockerd.start(); err != nil {
+		return err
+	}
+	return e.Ready(ctx)
+}
+
+// maxDeaths is how often a daemon may die before the first answer until the
+// engine is given up.
+const maxDeaths = 3
+
+// Ready waits until dockerd answers, or one of the daemons keeps dying.
+func (e *Engine) Ready(ctx context.Context) error {
+	for {
+		err := e.docker.ping(ctx)
+		if err == nil {
+			return nil
+		}
+		for _, d := range []*daemon{e.containerd, e.dockerd} {
+			if d.deaths() >= maxDeaths {
+				return fmt.Errorf("%s does not start: %s", d.name, d.log.last())
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the container engine does not answer: %w; dockerd: %s; containerd: %s", err, e.dockerd.log.last(), e.containerd.log.last())
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+}
+
+// Restarted delivers a value after dockerd was started again: its containers
+// were lost, and the workload must be brought up anew.
+func (e *Engine) Restarted() <-chan struct{} { return e.restarted }
+
+func (e *Engine) workloadLost() {
+	select {
+	case e.restarted <- struct{}{}:
+	default:
+	}
+}
+
+// Stop stops dockerd, which stops what containers are left, then containerd.
+// Each gets half of the time that ctx leaves.
+func (e *Engine) Stop(ctx context.Context) error {
+	half, cancel := context.WithTimeout(ctx, remaining(ctx)/2)
+	defer cancel()
+	return errors.Join(e.dockerd.end(half), e.containerd.end(ctx))
+}
+
+func remaining(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return time.Hour
+	}
+	return time.Until(deadline)
+}
