@@ -98,8 +98,22 @@ func (k *kms) start(ctx context.Context) error {
 	}
 }
 
+// status asks until the node has a block that is fresh enough to be named in a
+// release: after a pause that takes one more than the ready line promises.
 func (k *kms) status(ctx context.Context) (s kmsStatus, err error) {
-	return s, k.run(ctx, &s, "status")
+	ctx, cancel := context.WithTimeout(ctx, kmsStartTimeout)
+	defer cancel()
+	for {
+		err = k.run(ctx, &s, "status")
+		if vm.CodeOf(err) != vm.CodeUnavailable || !k.node.Running() {
+			return s, err
+		}
+		select {
+		case <-ctx.Done():
+			return s, err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // run runs one command of the KMS and decodes its answer into result unless that
