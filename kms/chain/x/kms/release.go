@@ -3,14 +3,15 @@ package kms
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"cosmossdk.io/collections"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/attest"
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/kms/decision"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -31,11 +32,12 @@ func (s server) Release(ctx context.Context, m *types.MsgRelease) (*types.MsgRel
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.gather(block, m)
+	request := m.Request()
+	known, err := s.gather(block, m, request)
 	if err != nil {
 		return nil, err
 	}
-	out, refusal := d.decide()
+	out, refusal := decision.Decide(request, known)
 	if refusal != nil {
 		recorded, err := s.refuse(block, service, m.VmUid, refusal)
 		return &types.MsgReleaseResponse{Refusal: recorded}, err
@@ -72,52 +74,59 @@ func (k Keeper) Precheck(ctx context.Context, msg sdk.Msg) error {
 }
 
 // gather reads what the decision needs.
-func (k Keeper) gather(block sdk.Context, m *types.MsgRelease) (*decision, error) {
-	d := &decision{release: m, chainID: block.ChainID(), now: block.BlockTime().Unix(), height: block.BlockHeight()}
-	var err error
-	if d.params, err = k.params.Get(block); err != nil {
-		return nil, err
-	}
-	if d.group, err = k.group.Get(block); err != nil {
-		return nil, err
-	}
-	roots, err := d.params.Roots()
+func (k Keeper) gather(block sdk.Context, m *types.MsgRelease, request decision.Request) (decision.Chain, error) {
+	c := decision.Chain{ID: block.ChainID(), Height: block.BlockHeight(), Now: block.BlockTime().Unix()}
+	params, err := k.params.Get(block)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	d.options = attest.Options{Roots: roots, Time: block.BlockTime()}
+	c.MaxBlockAge, c.MaxBlockSeconds = params.MaxBlockAge, params.MaxBlockAgeSeconds
+	roots, err := params.Roots()
+	if err != nil {
+		return c, err
+	}
+	c.Verify = attest.Options{Roots: roots, Time: block.BlockTime()}
+	group, err := k.group.Get(block)
+	if err != nil {
+		return c, err
+	}
+	c.GroupKey = fmt.Sprintf("%x", group.Commitments[0])
 	anchor, err := k.anchors.Get(block, m.Height)
 	if err == nil {
-		d.anchor = &anchor
+		c.Anchor = &decision.Anchor{Time: anchor.Time}
+		copy(c.Anchor.Hash[:], anchor.Hash)
 	} else if !errors.Is(err, collections.ErrNotFound) {
-		return nil, err
+		return c, err
 	}
-	id := d.grantID()
-	if d.granted, err = k.grants.Has(block, id[:]); err != nil {
-		return nil, err
+	id := request.GrantID(c.ID)
+	if c.Granted, err = k.grants.Has(block, id[:]); err != nil {
+		return c, err
 	}
-	d.images, err = k.Images(block, m.Service)
-	return d, err
-}
-
-// grantID follows from the report data that the request asks for.
-func (d *decision) grantID() [32]byte {
-	r := vm.Release{ChainID: d.chainID, InstanceID: d.release.VmUid, HPKEKey: d.release.HpkeKey, SessionKey: d.release.SessionKey}
-	copy(r.BlockHash[:], d.release.BlockHash)
-	return keys.GrantID(d.chainID, r.ReportData())
+	images, err := k.Images(block, m.Service)
+	if err != nil {
+		return c, err
+	}
+	for _, i := range images {
+		image, err := i.Decision()
+		if err != nil {
+			return c, err
+		}
+		c.Images = append(c.Images, image)
+	}
+	return c, nil
 }
 
 // grant writes who may have what to the ledger.
-func (k Keeper) grant(block sdk.Context, service types.Service, m *types.MsgRelease, out outcome) (*types.Grant, error) {
+func (k Keeper) grant(block sdk.Context, service types.Service, m *types.MsgRelease, out decision.Outcome) (*types.Grant, error) {
 	instance, err := k.Instance(block, service.Id, m.VmUid)
 	if err != nil {
 		return nil, err
 	}
-	id := (&decision{release: m, chainID: block.ChainID()}).grantID()
+	id := m.Request().GrantID(block.ChainID())
 	grant := types.Grant{
-		Id: id[:], Service: service.Id, VmUid: m.VmUid, Image: out.image, Keys: m.Keys, HpkeKey: m.HpkeKey, SessionKey: m.SessionKey,
-		Generation: instance.Generation, Height: block.BlockHeight(), Time: block.BlockTime().Unix(), TcbStatus: out.verdict.TCBStatus,
-		Anchor: types.TrustAnchor{Subject: out.verdict.Anchor.Subject, Sha256: out.verdict.Anchor.SHA256[:], Intel: out.verdict.Anchor.Intel},
+		Id: id[:], Service: service.Id, VmUid: m.VmUid, Image: out.Image, Keys: m.Keys, HpkeKey: m.HpkeKey, SessionKey: m.SessionKey,
+		Generation: instance.Generation, Height: block.BlockHeight(), Time: block.BlockTime().Unix(), TcbStatus: out.Verdict.TCBStatus,
+		Anchor: types.TrustAnchor{Subject: out.Verdict.Anchor.Subject, Sha256: out.Verdict.Anchor.SHA256[:], Intel: out.Verdict.Anchor.Intel},
 	}
 	instance.Grant = grant.Id
 	number := service.Grants

@@ -2,14 +2,13 @@ package kms
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"cosmossdk.io/collections"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/kms/decision"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -53,7 +52,11 @@ func (s server) AddImage(ctx context.Context, m *types.MsgAddImage) (*types.MsgA
 		Description: m.Description, RootHash: m.RootHash, Template: m.Template,
 		Height: block.BlockHeight(), Time: block.BlockTime().Unix(),
 	}
-	if err := checkTemplate(image, m.Service, block.ChainID()); err != nil {
+	registers, err := image.Decision()
+	if err != nil {
+		return nil, types.Fail(vm.Refuse(vm.CodeInvalid, "add image: %v", err))
+	}
+	if err := checkTemplate(registers, m.Service, block.ChainID()); err != nil {
 		return nil, err
 	}
 	images, err := s.Images(ctx, m.Service)
@@ -61,7 +64,9 @@ func (s server) AddImage(ctx context.Context, m *types.MsgAddImage) (*types.MsgA
 		return nil, err
 	}
 	for _, old := range images {
-		if registersOf(old) == registersOf(image) {
+		if known, err := old.Decision(); err != nil {
+			return nil, err
+		} else if known.Identity == registers.Identity {
 			return nil, types.Fail(vm.Refuse(vm.CodeExists, "image %d of %s has the same registers", old.Index, m.Service))
 		}
 	}
@@ -80,14 +85,11 @@ func (s server) AddImage(ctx context.Context, m *types.MsgAddImage) (*types.MsgA
 
 // checkTemplate holds what explains RTMR3, where the owner gave it, to RTMR3
 // itself: an explanation that does not explain would mislead later.
-func checkTemplate(image types.Image, service, chainID string) error {
-	if len(image.Template) == 0 {
+func checkTemplate(image decision.Image, service, chainID string) error {
+	if image.Template == nil {
 		return nil
 	}
-	cfg, root, ok := image.Config()
-	if !ok {
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: the template is not a canonical VM config"))
-	}
+	cfg := *image.Template
 	switch {
 	case cfg.InstanceID != vm.NoInstance:
 		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: a template has no instance").On("instance_id", cfg.InstanceID, vm.NoInstance))
@@ -96,46 +98,12 @@ func checkTemplate(image types.Image, service, chainID string) error {
 	case cfg.KMS.ChainID != chainID:
 		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: the template names another chain").On("kms.chain_id", cfg.KMS.ChainID, chainID))
 	}
-	want, err := templateRegister(root, cfg)
+	want, err := decision.TemplateRegister(image.RootHash, cfg)
 	if err != nil {
 		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: %v", err))
 	}
-	if got := registersOf(image).rtmr3; got != want {
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: rtmr3 does not follow from root_hash and template").On("rtmr3", got.String(), want.String()))
-	}
-	return nil
-}
-
-// templateRegister is RTMR3 of a machine that boots root under cfg's template.
-func templateRegister(root vm.Hash, cfg vm.Config) (vm.Register, error) {
-	events, err := vm.BootEvents(root, cfg.Template())
-	if err != nil {
-		return vm.Register{}, fmt.Errorf("events of the template: %w", err)
-	}
-	registers, err := vm.Replay(events)
-	if err != nil {
-		return vm.Register{}, fmt.Errorf("replay the template: %w", err)
-	}
-	return registers[vm.RuntimeRegister], nil
-}
-
-// identity is the set of registers that an image names, all of them.
-type identity struct{ mrtd, rtmr0, rtmr1, rtmr2, rtmr3 vm.Register }
-
-func registersOf(i types.Image) (id identity) {
-	copy(id.mrtd[:], i.Mrtd)
-	copy(id.rtmr0[:], i.Rtmr0)
-	copy(id.rtmr1[:], i.Rtmr1)
-	copy(id.rtmr2[:], i.Rtmr2)
-	copy(id.rtmr3[:], i.Rtmr3)
-	return id
-}
-
-// asRefusal returns the refusal in err's chain, or nil for other errors.
-func asRefusal(err error) *vm.Refusal {
-	var r *vm.Refusal
-	if errors.As(err, &r) {
-		return r
+	if image.RTMR3 != want {
+		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: rtmr3 does not follow from root_hash and template").On("rtmr3", image.RTMR3.String(), want.String()))
 	}
 	return nil
 }

@@ -1,7 +1,10 @@
 package types
 
 import (
+	"fmt"
+
 	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/decision"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -76,12 +79,32 @@ func (r *Refusal) Refusal() *vm.Refusal {
 	return &vm.Refusal{Code: vm.Code(r.Code), Field: r.Field, Found: r.Found, Wanted: r.Wanted, Reason: r.Reason, Hint: r.Hint}
 }
 
-// Config returns the template that the image was registered with, if any.
-func (i *Image) Config() (cfg vm.Config, root vm.Hash, ok bool) {
-	if len(i.Template) == 0 || len(i.RootHash) != len(root) {
-		return cfg, root, false
+// Decision returns the image as package decision compares it.
+func (i *Image) Decision() (decision.Image, error) {
+	out := decision.Image{Index: i.Index}
+	copy(out.MRTD[:], i.Mrtd)
+	copy(out.RTMR0[:], i.Rtmr0)
+	copy(out.RTMR1[:], i.Rtmr1)
+	copy(out.RTMR2[:], i.Rtmr2)
+	copy(out.RTMR3[:], i.Rtmr3)
+	if len(i.Template) == 0 {
+		return out, nil
 	}
 	cfg, err := vm.ParseConfig(i.Template)
-	copy(root[:], i.RootHash)
-	return cfg, root, err == nil
+	if err != nil {
+		return out, fmt.Errorf("template of image %d: %w", i.Index, err)
+	}
+	copy(out.RootHash[:], i.RootHash)
+	out.Template = &cfg
+	return out, nil
+}
+
+// Request returns the release as package decision reads it.
+func (m *MsgRelease) Request() decision.Request {
+	r := decision.Request{
+		Service: m.Service, InstanceID: m.VmUid, HPKEKey: m.HpkeKey, SessionKey: m.SessionKey,
+		Height: m.Height, Config: m.Config, Evidence: m.Evidence(),
+	}
+	copy(r.BlockHash[:], m.BlockHash)
+	return r
 }

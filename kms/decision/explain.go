@@ -1,4 +1,4 @@
-package kms
+package decision
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -52,14 +51,14 @@ func checkEvents(events []vm.Event, verdict vm.Verdict, cfg vm.Config) (root vm.
 
 // matchImage finds the image whose launch registers are the measured ones and
 // whose RTMR3 is that of the machine's template.
-func matchImage(images []types.Image, measured vm.Measurement, root vm.Hash, cfg vm.Config) (uint64, *vm.Refusal) {
-	template, err := templateRegister(root, cfg)
+func matchImage(images []Image, measured vm.Measurement, root vm.Hash, cfg vm.Config) (uint64, *vm.Refusal) {
+	template, err := TemplateRegister(root, cfg)
 	if err != nil {
 		return 0, vm.Refuse(vm.CodeMalformed, "%v", err)
 	}
-	found := identity{measured.MRTD, measured.RTMR[0], measured.RTMR[1], measured.RTMR[2], template}
+	found := Identity{measured.MRTD, measured.RTMR[0], measured.RTMR[1], measured.RTMR[2], template}
 	for _, image := range images {
-		if registersOf(image) == found {
+		if image.Identity == found {
 			return image.Index, nil
 		}
 	}
@@ -67,18 +66,18 @@ func matchImage(images []types.Image, measured vm.Measurement, root vm.Hash, cfg
 }
 
 // explain says why no image matches, by way of the image that comes closest.
-func explain(images []types.Image, found identity, root vm.Hash, cfg vm.Config) *vm.Refusal {
+func explain(images []Image, found Identity, root vm.Hash, cfg vm.Config) *vm.Refusal {
 	const hint = "if this is the machine you want, register it: kmsd tx kms add-image"
 	if len(images) == 0 {
 		return vm.Refuse(vm.CodeImage, "service %s has no images yet", cfg.Service).Try(hint)
 	}
 	closest, best := images[0], -1
 	for _, image := range images {
-		if n := len(allRegisters) - len(differing(registersOf(image), found)); n >= best { // of equals, the newest
+		if n := len(allRegisters) - len(differing(image.Identity, found)); n >= best { // of equals, the newest
 			closest, best = image, n
 		}
 	}
-	wanted := registersOf(closest)
+	wanted := closest.Identity
 	names := differing(wanted, found)
 	if len(names) != 1 || names[0] != "rtmr3" {
 		first := names[0]
@@ -89,15 +88,15 @@ func explain(images []types.Image, found identity, root vm.Hash, cfg vm.Config) 
 		return refusal.Try(hint)
 	}
 	return vm.Refuse(vm.CodeImage, "the machine boots as image %d of service %s, but with another os-image-hash, compose-hash or config (the image was registered without them)",
-		closest.Index, cfg.Service).On("rtmr3 of the template", found.rtmr3.String(), wanted.rtmr3.String()).Try(hint)
+		closest.Index, cfg.Service).On("rtmr3 of the template", found.RTMR3.String(), wanted.RTMR3.String()).Try(hint)
 }
 
 // explainTemplate compares what RTMR3 was made of, where the image says it.
-func explainTemplate(image types.Image, root vm.Hash, cfg vm.Config) *vm.Refusal {
-	want, wantRoot, ok := image.Config()
-	if !ok {
+func explainTemplate(image Image, root vm.Hash, cfg vm.Config) *vm.Refusal {
+	if image.Template == nil {
 		return nil
 	}
+	want, wantRoot := *image.Template, image.RootHash
 	if root != wantRoot {
 		return vm.Refuse(vm.CodeImage, "root file system sha256:%s is not that of image %d", root, image.Index).
 			On(vm.EventImage, root.String(), wantRoot.String())
@@ -147,21 +146,4 @@ func orAbsent(b json.RawMessage) string {
 		return "absent"
 	}
 	return string(b)
-}
-
-var allRegisters = []string{"mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3"}
-
-// register returns a register by name.
-func (i identity) register(name string) vm.Register {
-	return map[string]vm.Register{"mrtd": i.mrtd, "rtmr0": i.rtmr0, "rtmr1": i.rtmr1, "rtmr2": i.rtmr2, "rtmr3": i.rtmr3}[name]
-}
-
-// differing names the registers that are not equal, in order.
-func differing(a, b identity) (names []string) {
-	for _, name := range allRegisters {
-		if a.register(name) != b.register(name) {
-			names = append(names, name)
-		}
-	}
-	return names
 }
