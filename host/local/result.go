@@ -85,7 +85,8 @@ func CommandLine(argv []string) string {
 }
 
 func unsafeInShell(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:=@%+,", r))
+	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,"
+	return !strings.ContainsRune(safe, r)
 }
 
 // shorten writes a service id with the middle of its owner's address left out.

@@ -98,7 +98,7 @@ func TestLock(t *testing.T) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer child.Wait() //nolint:errcheck // it is killed
+	defer child.Wait()
 	defer child.Process.Kill()
 	lock.Release()
 	again, err := LockFolder(dir, "another")

@@ -149,7 +149,7 @@ func (r *Running) Kill() {
 func (r *Running) Close() {
 	r.close.Do(func() {
 		if r.qmp != nil {
-			r.qmp.Close()
+			_ = r.qmp.Close() // QEMU is ended by other means
 		}
 		if r.qemu != nil {
 			r.Kill()
@@ -157,7 +157,7 @@ func (r *Running) Close() {
 		if r.tee != nil {
 			_ = r.tee.Stop(2 * time.Second) // it holds nothing that must be saved
 		}
-		r.lock.Release()
+		_ = r.lock.Release() // the kernel does it at the latest when this process ends
 	})
 }
 

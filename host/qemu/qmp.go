@@ -81,7 +81,7 @@ func NewQMP(ctx context.Context, conn net.Conn) (*QMP, error) {
 	}
 	go q.read(lines)
 	if err := q.Execute(ctx, "qmp_capabilities", nil, nil); err != nil {
-		q.Close()
+		_ = conn.Close()
 		return nil, err
 	}
 	return q, nil
