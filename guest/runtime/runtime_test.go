@@ -1,0 +1,281 @@
+package runtime
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/disk/luks"
+	"github.com/secretvm/secretvm/guest/initramfs"
+	"github.com/secretvm/secretvm/step"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// TestShutdownOrder: everything is undone, last first, whatever fails or
+// hangs on the way.
+func TestShutdownOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order, said []string
+		var s stops
+		for _, tt := range []struct {
+			name string
+			run  func(ctx context.Context) error
+		}{
+			{"close the disk", func(context.Context) error { return nil }},
+			{"engine", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+			{"hangs", func(context.Context) error { time.Sleep(time.Hour); return nil }},
+			{"workload", func(context.Context) error { return errors.New("it is gone") }},
+		} {
+			s.add(tt.name, 10*time.Second, func(ctx context.Context) error {
+				order = append(order, tt.name)
+				return tt.run(ctx)
+			})
+		}
+		start := time.Now()
+		s.run(func(text string) { said = append(said, text) })
+		if got := strings.Join(order, ", "); got != "workload, hangs, engine, close the disk" {
+			t.Errorf("order: %s", got)
+		}
+		if got := strings.Join(said, " | "); got != "workload: it is gone | hangs: still not done after 10s, going on without it | engine: context deadline exceeded" {
+			t.Errorf("said: %s", got)
+		}
+		if took := time.Since(start); took != 23*time.Second {
+			t.Errorf("took %v, want the two time-outs", took)
+		}
+		s.run(func(string) { t.Error("undone twice") })
+		time.Sleep(2 * time.Hour) // let the hanging one end
+	})
+}
+
+func TestAskUntilThereIsAnAnswer(t *testing.T) {
+	away := vm.Refuse(vm.CodeUnavailable, "connection refused")
+	no := vm.Refuse(vm.CodeImage, "registers match no image")
+	for _, tt := range []struct {
+		name     string
+		answers  []error
+		wantErr  string
+		wantSaid string
+		wantTook time.Duration
+	}{
+		{"at once", []error{nil}, "", "", 0},
+		{"after a while", []error{away, fmt.Errorf("ask: %w", away), away, nil}, "", "keys: waiting for the key manager: connection refused [unavailable]|keys: waiting for the key manager: ask: connection refused [unavailable]|keys: waiting for the key manager: connection refused [unavailable]", 3500 * time.Millisecond},
+		{"refused", []error{no}, "image-not-allowed: registers match no image [image-not-allowed]", "", 0},
+		{"refused later", []error{away, no}, "image-not-allowed:", "keys: waiting for the key manager: connection refused [unavailable]", 500 * time.Millisecond},
+		{"no answer in time", []error{context.DeadlineExceeded, nil}, "", "keys: waiting for the key manager: context deadline exceeded", 500 * time.Millisecond},
+		{"another error", []error{errors.New("no quote")}, "no quote", "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var said []string
+				asked, start := 0, time.Now()
+				err := whileUnavailable(t.Context(), func(s string) { said = append(said, s) }, "keys", func(context.Context) error {
+					asked++
+					return tt.answers[asked-1]
+				})
+				if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.wantErr)) {
+					t.Errorf("got %v, want %q", err, tt.wantErr)
+				}
+				if asked != len(tt.answers) || strings.Join(said, "|") != tt.wantSaid || time.Since(start) != tt.wantTook {
+					t.Errorf("asked %d times in %v, said %q", asked, time.Since(start), said)
+				}
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		said := 0
+		err := whileUnavailable(ctx, func(string) { said++ }, "keys", func(context.Context) error { return away })
+		if !errors.Is(err, errStopped) || said != 1 {
+			t.Errorf("stopped while waiting: %v, said %d times", err, said)
+		}
+	})
+}
+
+// ledger is a chain and a disk that count generations.
+type ledger struct {
+	chain, disk uint64
+	deaf        bool
+	deafUntil   time.Time
+	lost        bool // the chain hears, its answer does not arrive
+	written     []uint64
+}
+
+func (l *ledger) Generation() uint64 { return l.chain }
+
+func (l *ledger) DiskKey() (luks.Key, error) { return luks.Key{}, nil }
+
+func (l *ledger) Advance(_ context.Context, n uint64) error {
+	if l.deaf || time.Now().Before(l.deafUntil) {
+		return vm.Refuse(vm.CodeUnavailable, "nobody there")
+	}
+	if n != l.chain && n != l.chain+1 {
+		return vm.Refuse(vm.CodeInvalid, "generation %d after %d", n, l.chain)
+	}
+	l.chain = n
+	if l.lost {
+		return vm.Refuse(vm.CodeUnavailable, "no answer")
+	}
+	return nil
+}
+
+func (l *ledger) SetGeneration(n uint64) error {
+	l.disk = n
+	l.written = append(l.written, n)
+	return nil
+}
+
+// TestD4_DiskIsNeverTwoAhead: whatever the chain hears or not, the next boot
+// accepts the disk.
+func TestD4_DiskIsNeverTwoAhead(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		hears, knows []bool // per attempt: is the chain reached, does its answer arrive
+		want         uint64
+	}{
+		{"all well", []bool{true, true, true}, []bool{true, true, true}, 8},
+		{"deaf in the middle", []bool{true, false, false, true}, []bool{true, true, true, true}, 7},
+		{"answers lost", []bool{true, true, true, true}, []bool{true, false, false, true}, 7},
+		{"deaf to the end", []bool{true, false, false}, []bool{true, true, true}, 7},
+	} {
+		l := &ledger{chain: 5, disk: 5}
+		g := &generations{volume: l, session: l}
+		for i := range tt.hears {
+			l.deaf, l.lost = !tt.hears[i], !tt.knows[i]
+			var err error
+			if i == 0 {
+				err = g.first(t.Context(), func(string) {})
+			} else {
+				err = g.last(t.Context())
+			}
+			if (err == nil) != (tt.hears[i] && tt.knows[i]) {
+				t.Errorf("%s, attempt %d: %v", tt.name, i, err)
+			}
+			if l.disk != l.chain && l.disk != l.chain+1 {
+				t.Errorf("%s, attempt %d: disk says %d, chain %d", tt.name, i, l.disk, l.chain)
+			}
+		}
+		if l.disk != tt.want {
+			t.Errorf("%s: disk says %d, want %d", tt.name, l.disk, tt.want)
+		}
+	}
+}
+
+func TestFirstGenerationWaitsForTheChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{deafUntil: time.Now().Add(time.Minute)}
+		g := &generations{volume: l, session: l}
+		start := time.Now()
+		if err := g.first(t.Context(), func(string) {}); err != nil || l.chain != 1 || len(l.written) != 1 {
+			t.Errorf("%v, chain %d, written %v", err, l.chain, l.written)
+		}
+		if time.Since(start) < time.Minute {
+			t.Error("did not wait")
+		}
+	})
+}
+
+func TestReadHandOver(t *testing.T) {
+	composeFile := []byte("services: {web: {image: x}}\n")
+	cfg := vm.Config{
+		Version: 1, ComposeHash: vm.HashOf(composeFile), Service: "svm1owner/guestbook",
+		KMS: vm.KMS{ChainID: "c-1", GroupKey: strings.Repeat("00", 96)}, InstanceID: strings.Repeat("1", 32),
+		TLS: "self", Images: "digest", GPU: "none",
+	}
+	canonical, err := cfg.Canonical()
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, _ := json.Marshal([]vm.Event{vm.RuntimeEvent(vm.EventBootComplete, nil)})
+	steps, _ := json.Marshal([]step.Result{{Name: "measure", Took: time.Second}})
+	good := map[string]string{
+		compose.ConfigName: string(canonical), compose.ComposeName: string(composeFile), compose.HintsName: `{"kms":["http://10.0.2.2:1"]}`,
+		initramfs.EventsName: string(events), initramfs.StepsName: string(steps),
+	}
+	for _, tt := range []struct{ name, file, content, wantErr string }{
+		{"good", "", "", ""},
+		{"another compose file", compose.ComposeName, "services: {evil: {image: x}}\n", "compose"},
+		{"files nobody measured", compose.FilesName, "tar", "files"},
+		{"broken config", compose.ConfigName, "{}", "config"},
+		{"broken events", initramfs.EventsName, "{", "decode events.json"},
+		{"broken hints", compose.HintsName, "[", "decode hints.json"},
+		{"missing steps", initramfs.StepsName, "-", "no such file"},
+	} {
+		dir := t.TempDir()
+		for name, content := range good {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch {
+		case tt.content == "-":
+			_ = os.Remove(filepath.Join(dir, tt.file))
+		case tt.file != "":
+			_ = os.WriteFile(filepath.Join(dir, tt.file), []byte(tt.content), 0o600)
+		}
+		h, err := readHandOver(dir)
+		if tt.wantErr != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.wantErr)
+			}
+			continue
+		}
+		if err != nil || h.name() != "guestbook" || len(h.events) != 1 || len(h.steps) != 1 || h.archive.Hints.KMS[0] != "http://10.0.2.2:1" {
+			t.Errorf("%s: %+v, %v", tt.name, h, err)
+		}
+	}
+}
+
+func TestPowerKey(t *testing.T) {
+	event := func(kind, code uint16, value uint32) []byte {
+		b := make([]byte, eventSize)
+		ne := binary.NativeEndian
+		ne.PutUint16(b[16:], kind)
+		ne.PutUint16(b[18:], code)
+		ne.PutUint32(b[20:], value)
+		return b
+	}
+	for _, tt := range []struct {
+		name  string
+		event []byte
+		want  bool
+	}{
+		{"press", event(1, 116, 1), true}, {"release", event(1, 116, 0), false}, {"another key", event(1, 142, 1), false}, {"synchronisation", event(0, 0, 0), false},
+	} {
+		if pressed(tt.event) != tt.want {
+			t.Errorf("%s: %t", tt.name, !tt.want)
+		}
+	}
+}
+
+func TestMountsBelow(t *testing.T) {
+	const info = `22 1 254:0 / / ro - erofs /dev/dm-0 ro
+40 22 254:1 / /data rw,nodev - ext4 /dev/dm-1 rw
+41 40 0:50 / /data/docker/overlay2/a/merged rw - overlay overlay rw
+42 22 254:1 / /database rw - ext4 /dev/dm-1 rw
+43 40 0:51 / /data/with\040space\134 rw - tmpfs tmpfs rw
+short line
+`
+	got := mountsBelow(info, "/data")
+	if want := []string{"/data/docker/overlay2/a/merged", `/data/with space\`}; strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWithinSaysHowLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		err := within(t.Context(), 5*time.Second, func(ctx context.Context) error { <-ctx.Done(); return errors.New("still pulling") })
+		if err == nil || err.Error() != "not done within 5s: still pulling" {
+			t.Errorf("got %v", err)
+		}
+	})
+}
