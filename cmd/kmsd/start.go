@@ -21,8 +21,8 @@ func newStartCommand(s *settings) *cobra.Command {
 		Short: "Run the node until it is interrupted",
 		Long: `start runs the node in the foreground. One port serves machines, owners and
 readers (--listen); the URL is written to HOME/endpoint, where the other commands
-find it. The first block after start prints one line of JSON. SIGINT and SIGTERM
-stop in order; a node that is killed loses nothing.`,
+find it. Once releases can be decided, one line of JSON is printed. SIGINT and
+SIGTERM stop in order; a node that is killed loses nothing.`,
 		Example: `  kmsd start
   kmsd start --listen 127.0.0.1:0 --log-level info`,
 		Args: usageArgs(cobra.NoArgs),

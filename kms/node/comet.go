@@ -27,7 +27,7 @@ type Timing struct {
 
 // DefaultTiming decides a release within a few tenths of a second, and lets an
 // idle chain use next to no CPU: the guest needs it.
-var DefaultTiming = Timing{Commit: 100 * time.Millisecond, Idle: 2 * time.Second}
+var DefaultTiming = Timing{Commit: 100 * time.Millisecond, Idle: time.Second}
 
 // ledger is the chain as this process runs it.
 type ledger struct {
@@ -64,8 +64,8 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, t Timi
 	return &ledger{App: app, comet: comet, local: local.New(comet)}, nil
 }
 
-// firstBlock waits for the next block and returns its height.
-func (l *ledger) firstBlock(ctx context.Context) (int64, error) {
+// nextBlock waits for the next block and returns its height.
+func (l *ledger) nextBlock(ctx context.Context) (int64, error) {
 	sub, err := l.comet.EventBus().Subscribe(ctx, "kmsd-ready", cmttypes.EventQueryNewBlock)
 	if err != nil {
 		return 0, fmt.Errorf("wait for a block: %w", err)

@@ -19,7 +19,7 @@ type Options struct {
 	Listen string // host:port of the HTTP interface; port 0 is any free one
 	Timing Timing
 	Log    *slog.Logger
-	Ready  func(Running) // called once, at the first block after start
+	Ready  func(Running) // called once, when releases can be decided
 }
 
 // Running describes a node that serves.
@@ -104,14 +104,22 @@ func Run(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// announce calls ready after the first block since start.
+// announce calls ready once the chain makes blocks and has one that a release
+// may name. After a pause the first block is not: its time is that of the votes
+// for the block before, so it takes the second.
 func (n *Node) announce(ctx context.Context, url string, ready func(Running)) {
-	height, err := n.ledger.firstBlock(ctx)
-	if err != nil {
-		return // the node is stopping
-	}
-	n.log.Info("serving", "api", url, "chain_id", n.ledger.ChainID(), "height", height)
-	if ready != nil {
-		ready(Running{Ready: true, API: url, ChainID: n.ledger.ChainID(), Height: height})
+	for {
+		height, err := n.ledger.nextBlock(ctx)
+		if err != nil {
+			return // the node is stopping
+		}
+		if _, err := n.ledger.status(n.now()); err != nil {
+			continue
+		}
+		n.log.Info("serving", "api", url, "chain_id", n.ledger.ChainID(), "height", height)
+		if ready != nil {
+			ready(Running{Ready: true, API: url, ChainID: n.ledger.ChainID(), Height: height})
+		}
+		return
 	}
 }
