@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ import (
 // hangs on the way.
 func TestShutdownOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // the one that hangs is never waited for
 		var order, said []string
 		var s stops
 		for _, tt := range []struct {
@@ -36,7 +38,9 @@ func TestShutdownOrder(t *testing.T) {
 			{"workload", func(context.Context) error { return errors.New("it is gone") }},
 		} {
 			s.add(tt.name, 10*time.Second, func(ctx context.Context) error {
+				mu.Lock()
 				order = append(order, tt.name)
+				mu.Unlock()
 				return tt.run(ctx)
 			})
 		}
