@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestImageCommandsRefuseWithAHint(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "base.yaml")
+	if err := os.WriteFile(bad, []byte("colour: green\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		args    []string
+		code    int
+		wantErr string
+	}{
+		{"argument", []string{"image", "build", "now"}, exitUsage, "image build --help"},
+		{"no-cache into the cache", []string{"image", "build", "--no-cache"}, exitUsage, "--no-cache needs --output"},
+		{"mirror without archive", []string{"image", "build", "--mirror", "http://a.example"}, exitUsage, "want debian=http"},
+		{"source without sources", []string{"image", "build", "--source", t.TempDir()}, exitRefused, "--source"},
+		{"lock away from the tree", []string{"image", "lock", "--spec", filepath.Join(t.TempDir(), "none.yaml")}, exitUsage, "name --spec"},
+		{"lock of nonsense", []string{"image", "lock", "--spec", bad}, exitRefused, "colour"},
+		{"lock without a mirror's name", []string{"image", "lock", "--spec", specPath, "--lock", filepath.Join(t.TempDir(), "l"), "--mirror", "debian"}, exitUsage, "want debian=http"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			var out, errs bytes.Buffer
+			code := run(t.Context(), c.args, strings.NewReader(""), &out, &errs)
+			if code != c.code || !strings.Contains(errs.String(), c.wantErr) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, errs.String(), c.code, c.wantErr)
+			}
+		})
+	}
+}
+
+const specPath = "../../image/specs/base.yaml"
+
+// A mirror that answers with something else than a signed Release file changes
+// nothing.
+func TestImageLockKeepsTheLockWhenNoMirrorCanBeTrusted(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "base.lock.json")
+	before := []byte("{\"version\":1,\"suites\":null,\"groups\":null}\n")
+	if err := os.WriteFile(lock, before, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SECRETVM_MIRRORS", "debian=http://127.0.0.1:1/debian debian-security=http://127.0.0.1:1/debian-security")
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"image", "lock", "--spec", specPath, "--lock", lock}, strings.NewReader(""), &out, &errs)
+	if code != exitRefused || !strings.Contains(errs.String(), "read suite trixie") {
+		t.Errorf("exit code %d and %q", code, errs.String())
+	}
+	after, err := os.ReadFile(lock)
+	if err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the lock was changed to %q (%v)", after, err)
+	}
+}
