@@ -67,7 +67,8 @@ func (c *Console) Finished(r step.Result) {
 // Halt says in one readable line why the machine stops at a step, and waits
 // until the line has left the serial port: the caller powers off next.
 func (c *Console) Halt(name string, reason error) {
-	c.print("HALT " + name + ": " + oneLine(reason.Error()))
+	why := strings.TrimPrefix(oneLine(reason.Error()), name+": ") // package step has named it too
+	c.print("HALT " + name + ": " + why)
 	if f, ok := c.w.(*os.File); ok {
 		_ = unix.IoctlSetInt(int(f.Fd()), unix.TCSBRK, 1) // tcdrain; nothing to do about a failure
 	}

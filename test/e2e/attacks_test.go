@@ -257,12 +257,12 @@ func TestB4_ChangedConfigGetsNoKey(t *testing.T) {
 
 // getsNoKey boots a workload that nobody registered, and looks for the reason
 // where the host sees it and where the owner does.
-func (h *host) getsNoKey(t *testing.T, cfg vm.Config, composeFile []byte, code vm.Code) {
+func (h *host) getsNoKey(t *testing.T, cfg vm.Config, composeFile []byte, refusal vm.Code) {
 	t.Helper()
 	b := h.boot(t)
 	b.Archive, b.Measurement = h.archive(t, cfg, composeFile), h.measured(t, cfg)
 	before := digest(t, h.folder.Disk())
-	want(t, h.halts(t, b), "keys", string(code))
+	want(t, h.halts(t, b), "keys", string(refusal))
 	if digest(t, h.folder.Disk()) != before {
 		t.Error("the disk was touched without a key")
 	}
@@ -277,8 +277,8 @@ func (h *host) getsNoKey(t *testing.T, cfg vm.Config, composeFile []byte, code v
 	if err := json.Unmarshal([]byte(out), &log); err != nil {
 		t.Fatalf("kmsd query kms log: exit %d, %v: %s", code, err, errOut)
 	}
-	if len(log.Refusals) == 0 || log.Refusals[0].Code != code || log.Refusals[0].Instance != cfg.InstanceID {
-		t.Fatalf("the chain's newest refusal is %+v, want %s for instance %s", log.Refusals, code, cfg.InstanceID)
+	if len(log.Refusals) == 0 || log.Refusals[0].Code != refusal || log.Refusals[0].Instance != cfg.InstanceID {
+		t.Fatalf("the chain's newest refusal is %+v, want %s for instance %s", log.Refusals, refusal, cfg.InstanceID)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
-		"os"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
