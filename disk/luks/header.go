@@ -47,15 +47,13 @@ type Header struct {
 // Blank reports whether the whole header area of a disk is zero, so that
 // nothing of anybody's can be lost by formatting it.
 func Blank(disk io.ReaderAt) (bool, error) {
-	buf := make([]byte, 1<<20)
+	buf, zeros := make([]byte, 64<<10), make([]byte, 64<<10)
 	for off := int64(0); off < PayloadOffset; off += int64(len(buf)) {
 		if _, err := disk.ReadAt(buf, off); err != nil {
 			return false, fmt.Errorf("read disk at byte %d: %w", off, noEOF(err))
 		}
-		for _, b := range buf {
-			if b != 0 {
-				return false, nil
-			}
+		if !bytes.Equal(buf, zeros) {
+			return false, nil
 		}
 	}
 	return true, nil
