@@ -119,8 +119,10 @@ func TestUnlock(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	for _, s := range []string{fmt.Sprintf("%v %s %x %#v %+v", Key{0xab}, Key{0xab}, Key{0xab}, Key{0xab}, struct{ K Key }{Key{0xab}}),
-		fmt.Sprintf("%v %s %x %#v", VolumeKey{0xab}, VolumeKey{0xab}, &VolumeKey{0xab}, VolumeKey{0xab})} {
+	for _, s := range []string{
+		fmt.Sprintf("%v %s %x %#v %+v", Key{0xab}, Key{0xab}, Key{0xab}, Key{0xab}, struct{ K Key }{Key{0xab}}),
+		fmt.Sprintf("%v %s %x %#v", VolumeKey{0xab}, VolumeKey{0xab}, &VolumeKey{0xab}, VolumeKey{0xab}),
+	} {
 		if strings.Contains(s, "171") || strings.Contains(s, "ab") || strings.Contains(s, "0xab") {
 			t.Errorf("a key printed as %q", s)
 		}

@@ -33,15 +33,21 @@ func TestReadLease(t *testing.T) {
 		want    string
 		wantErr string
 	}{
-		{"QEMU's", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(10, 0, 2, 2)), dhcpv4.WithDNS(ip4(10, 0, 2, 3)), dhcpv4.WithLeaseTime(86400)),
-			"10.0.2.15/24 via 10.0.2.2 dns [10.0.2.3] renew 12h0m0s", ""},
-		{"router elsewhere", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(192, 168, 0, 1), ip4(10, 0, 2, 15), ip4(10, 0, 2, 9))),
-			"10.0.2.15/24 via 10.0.2.9 dns [] renew 30m0s", ""},
+		{
+			"QEMU's", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(10, 0, 2, 2)), dhcpv4.WithDNS(ip4(10, 0, 2, 3)), dhcpv4.WithLeaseTime(86400)),
+			"10.0.2.15/24 via 10.0.2.2 dns [10.0.2.3] renew 12h0m0s", "",
+		},
+		{
+			"router elsewhere", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(192, 168, 0, 1), ip4(10, 0, 2, 15), ip4(10, 0, 2, 9))),
+			"10.0.2.15/24 via 10.0.2.9 dns [] renew 30m0s", "",
+		},
 		{"lease of no time", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithLeaseTime(0)), "10.0.2.15/24 via invalid IP dns [] renew 1m0s", ""},
 		{"lease of all time", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithLeaseTime(0xffffffff)), "10.0.2.15/24 via invalid IP dns [] renew 12h0m0s", ""},
-		{"many and odd name servers", ack(t, ip4(10, 0, 2, 15), mask,
-			dhcpv4.WithDNS(ip4(127, 0, 0, 1), ip4(255, 255, 255, 255), ip4(1, 1, 1, 1), ip4(2, 2, 2, 2), ip4(3, 3, 3, 3), ip4(4, 4, 4, 4))),
-			"10.0.2.15/24 via invalid IP dns [1.1.1.1 2.2.2.2 3.3.3.3] renew 30m0s", ""},
+		{
+			"many and odd name servers", ack(t, ip4(10, 0, 2, 15), mask,
+				dhcpv4.WithDNS(ip4(127, 0, 0, 1), ip4(255, 255, 255, 255), ip4(1, 1, 1, 1), ip4(2, 2, 2, 2), ip4(3, 3, 3, 3), ip4(4, 4, 4, 4))),
+			"10.0.2.15/24 via invalid IP dns [1.1.1.1 2.2.2.2 3.3.3.3] renew 30m0s", "",
+		},
 		{"no address", ack(t, ip4(0, 0, 0, 0), mask), "", "want a unicast"},
 		{"loopback", ack(t, ip4(127, 0, 0, 2), mask), "", "want a unicast"},
 		{"multicast", ack(t, ip4(224, 0, 0, 1), mask), "", "want a unicast"},

@@ -95,8 +95,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		err = server.Shutdown(stop)
-		<-served
+		err = errors.Join(server.Shutdown(stop), <-served)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil

@@ -88,7 +88,7 @@ func load(dir string) (*PKI, error) {
 		key, err := os.ReadFile(filepath.Join(dir, name+"-key.pem"))
 		if err != nil {
 			// Not fs.ErrNotExist any more: half a PKI must not be replaced.
-			return nil, fmt.Errorf("load development PKI: key of %s is missing (remove %s to make a new one): %v", name, dir, err)
+			return nil, fmt.Errorf("load development PKI: key of %s is missing (remove %s to make a new one): %w", name, dir, err)
 		}
 		if err := credential.parse(cert, key); err != nil {
 			return nil, fmt.Errorf("load development PKI: %s in %s: %w", name, dir, err)
@@ -200,7 +200,7 @@ func (p *PKI) saveCollateral(dir string) error {
 func bundle(certs ...*x509.Certificate) []byte {
 	var b bytes.Buffer
 	for _, c := range certs {
-		pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}) // a Buffer never fails
+		b.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
 	}
 	return b.Bytes()
 }
