@@ -95,7 +95,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		err = errors.Join(server.Shutdown(stop), <-served)
+		err = server.Shutdown(stop)
+		if ended := <-served; err == nil {
+			err = ended
+		}
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
