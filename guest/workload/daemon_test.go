@@ -39,8 +39,10 @@ func TestDaemonIsStartedAgain(t *testing.T) {
 	runs := filepath.Join(t.TempDir(), "runs")
 	var said notes
 	lost := make(chan struct{}, 9)
-	d := &daemon{name: "engined", commands: new(process.Table), note: said.add, lost: func() { lost <- struct{}{} },
-		command: shell("echo run >>" + runs + "; [ $(wc -l <" + runs + ") -gt 1 ] && exec sleep 60; echo out of luck >&2; exit 4")}
+	d := &daemon{
+		name: "engined", commands: new(process.Table), note: said.add, lost: func() { lost <- struct{}{} },
+		command: shell("echo run >>" + runs + "; [ $(wc -l <" + runs + ") -gt 1 ] && exec sleep 60; echo out of luck >&2; exit 4"),
+	}
 	if err := d.start(); err != nil {
 		t.Fatal(err)
 	}

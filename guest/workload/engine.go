@@ -81,8 +81,10 @@ func dockerdArguments(f Folders) []string {
 
 // Start starts both daemons and returns when dockerd answers.
 func (e *Engine) Start(ctx context.Context) error {
-	for _, dir := range []string{filepath.Join(e.folders.Run, "containerd"), filepath.Join(e.folders.Run, "docker"),
-		filepath.Join(e.folders.Data, "containerd"), filepath.Join(e.folders.Data, "docker")} {
+	for _, dir := range []string{
+		filepath.Join(e.folders.Run, "containerd"), filepath.Join(e.folders.Run, "docker"),
+		filepath.Join(e.folders.Data, "containerd"), filepath.Join(e.folders.Data, "docker"),
+	} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return fmt.Errorf("prepare the container engine: %w", err)
 		}
