@@ -189,12 +189,12 @@ func installation(t *testing.T, state, role string) *Installation {
 	return in
 }
 
-// start runs Up's steps but the first, which needs a real firmware.
-func (in *Installation) start(ctx context.Context) error {
+// startWithoutImage runs Up's steps but the first, which needs a real firmware.
+func (in *Installation) startWithoutImage(ctx context.Context) error {
 	if err := in.prepare(); err != nil {
 		return err
 	}
-	return step.Run(ctx, in.reports, in.steps()[1:]...)
+	return in.start(ctx, in.surroundings()[1:])
 }
 
 func TestUpAndDownTwice(t *testing.T) {
@@ -202,18 +202,18 @@ func TestUpAndDownTwice(t *testing.T) {
 	var first Result
 	for round := range 2 {
 		in := installation(t, state, "good")
-		if err := in.start(t.Context()); err != nil {
+		if err := in.startWithoutImage(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		second := installation(t, state, "good")
-		if err := second.start(t.Context()); err == nil || !strings.Contains(err.Error(), "in use by process") {
+		if err := second.startWithoutImage(t.Context()); err == nil || !strings.Contains(err.Error(), "in use by process") {
 			t.Errorf("a second up of one state folder: %v", err)
 		}
 		r := in.Result()
 		if round == 0 {
 			first = r
 		}
-		if r.Service != "svm1owner/guestbook" || r.Instance != first.Instance || len(r.Steps) != len(in.steps())-1 {
+		if r.Service != "svm1owner/guestbook" || r.Instance != first.Instance || len(r.Steps) != len(in.surroundings())+len(in.life())-1 {
 			t.Errorf("round %d: result is %+v", round, r)
 		}
 		var text strings.Builder
@@ -243,7 +243,7 @@ func TestRefusedKeysNameTheRecord(t *testing.T) {
 	}
 	t.Setenv("PLAY_INSTANCE", folder.Instance())
 	in := installation(t, state, "refused")
-	err = in.start(t.Context())
+	err = in.startWithoutImage(t.Context())
 	if err == nil {
 		t.Fatal("a machine that was refused its keys is up")
 	}
@@ -271,7 +271,7 @@ func TestBrokenKMSShowsItsLog(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(in.kms.home, "broken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err := in.start(t.Context())
+	err := in.startWithoutImage(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "the database is damaged") {
 		t.Errorf("error is %v", err)
 	}
@@ -282,7 +282,7 @@ func TestBrokenKMSShowsItsLog(t *testing.T) {
 
 func TestWaitEndsWhenAPartDies(t *testing.T) {
 	in := installation(t, t.TempDir(), "good")
-	if err := in.start(t.Context()); err != nil {
+	if err := in.startWithoutImage(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := syscall.Kill(in.run.SoftTEE().PID(), syscall.SIGKILL); err != nil {
@@ -300,7 +300,7 @@ func TestInterruptedBootIsStopped(t *testing.T) {
 	in := installation(t, t.TempDir(), "good")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := in.start(ctx); !errors.Is(err, context.Canceled) {
+	if err := in.startWithoutImage(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
 	if err := in.Down(t.Context(), &names{}); err != nil {

@@ -54,11 +54,25 @@ func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error)
 	if err := in.prepare(); err != nil {
 		return in, err
 	}
-	return in, step.Run(ctx, in.reports, in.steps()...)
+	return in, in.start(ctx, in.surroundings())
 }
 
-// steps is everything that up does, in order.
-func (in *Installation) steps() []step.Step {
+// start runs the steps before the machine and then the machine's.
+func (in *Installation) start(ctx context.Context, surroundings []step.Step) error {
+	if err := step.Run(ctx, in.reports, surroundings...); err != nil {
+		return err
+	}
+	for attempt := 1; ; attempt++ {
+		err := step.Run(ctx, in.reports, in.life()...)
+		if attempt > maxCrashes || !in.emulatorCrashed(err) {
+			return err
+		}
+		in.again(attempt)
+	}
+}
+
+// surroundings is what up does, in order, before there is a machine.
+func (in *Installation) surroundings() []step.Step {
 	return []step.Step{
 		// The image that the machine boots, and the emulator: built from locked
 		// packages, or cached. What it will measure follows from its files.
@@ -69,6 +83,12 @@ func (in *Installation) steps() []step.Step {
 		{Name: "registry", Run: in.startRegistry},
 		// The workload's service and this image of it, registered on the chain.
 		{Name: "service", Run: in.register},
+	}
+}
+
+// life is the machine, from power-on until the workload answers.
+func (in *Installation) life() []step.Step {
+	return []step.Step{
 		// Soft TEE and emulator, up to a measured system with a network.
 		{Name: "boot", Run: in.boot},
 		// From here on the guest works by itself, and this only watches.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/console"
+	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/vm"
@@ -134,8 +135,20 @@ func (h *host) measured(t *testing.T, cfg vm.Config) vm.Measurement {
 	return vm.Measurement{MRTD: h.launch.MRTD, RTMR: [4]vm.Register{h.launch.RTMR0, h.launch.RTMR1, h.launch.RTMR2}, MRConfigID: id}
 }
 
-// halts boots b and returns the guest's reason for powering off.
+// halts boots b and returns the guest's reason for powering off. A kernel that
+// the emulator has crashed gave no reason, and is booted again.
 func (h *host) halts(t *testing.T, b machine.Boot) console.Halt {
+	t.Helper()
+	for range 3 {
+		if halt, crashed := h.halt(t, b); !crashed {
+			return halt
+		}
+	}
+	t.Fatal("the emulator crashed the guest's kernel three times")
+	return console.Halt{}
+}
+
+func (h *host) halt(t *testing.T, b machine.Boot) (_ console.Halt, crashed bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
@@ -152,7 +165,7 @@ func (h *host) halts(t *testing.T, b machine.Boot) console.Halt {
 		t.Errorf("after its halt: %v", err)
 	}
 	t.Logf("halted after %s: %s: %s", seconds(time.Since(run.Started())), halt.Step, halt.Reason)
-	return halt
+	return halt, local.BreakpointCrash(run.Console().Tail(400))
 }
 
 // want fails the test unless the guest halted at step for a reason with all words.
