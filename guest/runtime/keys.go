@@ -30,6 +30,9 @@ const (
 // getKeys asks the key manager for this boot's keys. A refusal ends the boot;
 // a key manager that cannot be reached is waited for.
 func (m *machine) getKeys(ctx context.Context) (string, error) {
+	if err := m.handover.config.Unsupported(); err != nil {
+		return "", fmt.Errorf("config: %w", err)
+	}
 	release, err := newRelease(m.handover, m.device)
 	if err != nil {
 		return "", err

@@ -164,6 +164,9 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := in.config.Unsupported(); err != nil {
+		return "", fmt.Errorf("x-secretvm in %s: %w", w.Path, err)
+	}
 	registration, err := in.image.Register(in.config)
 	if err != nil {
 		return "", err

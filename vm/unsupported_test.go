@@ -1,0 +1,26 @@
+package vm
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUnsupportedSettingsAreRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		change  func(*Config)
+		wantErr string
+	}{
+		{"plain", func(*Config) {}, ""},
+		{"integrity", func(c *Config) { c.Disk.Integrity = true }, "integrity"},
+		{"egress", func(c *Config) { c.Egress = []string{"registry.example:443"} }, "egress"},
+		{"gpu", func(c *Config) { c.GPU = "attest" }, "gpu"},
+	} {
+		c := testConfig()
+		tt.change(&c)
+		err := c.Unsupported()
+		if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.Contains(err.Error(), tt.wantErr)) {
+			t.Errorf("%s: Unsupported = %v, want an error with %q", tt.name, err, tt.wantErr)
+		}
+	}
+}
