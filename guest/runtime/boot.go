@@ -36,7 +36,6 @@ type machine struct {
 	session session // what the key manager granted
 	engine  *workload.Engine
 	project *workload.Project
-	checked *task // compose's reading of the file
 	state   workload.State
 
 	stops stops // what a shutdown undoes, last first
@@ -64,10 +63,9 @@ func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 	return m.journal.current(), err
 }
 
-// boot is the whole of stage 2, in order. Three things go on beside it:
-// drivers load while the network comes up, compose reads its file while the
-// engine starts, and the attestation service answers as soon as there is a
-// network.
+// boot is the whole of stage 2, in order. Two things go on beside it: drivers
+// load until the engine needs the last of them, and the attestation service
+// answers as soon as there is a network.
 func (m *machine) boot(ctx context.Context) error {
 	return step.Run(ctx, m.journal,
 		// Writable places, kernel settings, what stage 1 measured, the TEE.

@@ -18,17 +18,16 @@ const (
 	containerGrace = 10 * time.Second // from SIGTERM to SIGKILL, Docker's own default
 )
 
-// startEngine starts containerd and dockerd. Meanwhile compose reads the file.
+// startEngine starts containerd and dockerd.
 func (m *machine) startEngine(ctx context.Context) (string, error) {
 	m.engine = workload.NewEngine(workload.Folders{Data: dataFolder, Run: "/run"}, m.commands, m.out.Note)
 	var err error
 	m.project, err = m.engine.Project(m.handover.name(), filepath.Join(initramfs.HandOverDir, "workload"),
-		m.handover.archive.Compose, m.handover.archive.Files, m.handover.config.Images == "digest")
+		m.handover.archive.Compose, m.handover.archive.Files)
 	if err != nil {
 		return "", err
 	}
 	laps := newLaps()
-	m.checked = start(func() error { return m.project.Check(ctx) })
 	if err := m.modules.wait(ctx); err != nil {
 		m.out.Note(err.Error()) // whether that matters, Docker will say
 	}
@@ -42,9 +41,6 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 
 // startWorkload brings the compose file up.
 func (m *machine) startWorkload(ctx context.Context) (remark string, err error) {
-	if err := m.checked.wait(ctx); err != nil {
-		return "", err
-	}
 	if err := m.forwardRegistry(ctx); err != nil {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/secretvm/secretvm/guest/initramfs"
 	"github.com/secretvm/secretvm/guest/kmod"
+	"github.com/secretvm/secretvm/guest/workload"
 	"github.com/secretvm/secretvm/tee"
 )
 
@@ -35,6 +36,11 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 		return "", err
 	}
 	m.journal.add(m.handover.steps)
+	if m.handover.config.Images == "digest" {
+		if err := workload.CheckPinned(m.handover.archive.Compose); err != nil {
+			return "", err
+		}
+	}
 	if err := setIdentity(m.handover.name(), m.handover.config.InstanceID); err != nil {
 		return "", err
 	}

@@ -16,7 +16,6 @@ import (
 type Project struct {
 	Name   string
 	Folder string // tmpfs: the compose file and the files of the archive
-	Pinned bool   // every image must be named by its digest
 
 	engine *Engine
 	note   func(string)
@@ -27,7 +26,7 @@ const fileName = "docker-compose.yaml"
 
 // Project writes the compose file, byte for byte, into folder, which must be
 // on a tmpfs, and unpacks files (a tar, or nil) beside it.
-func (e *Engine) Project(name, folder string, composeFile, files []byte, pinnedImages bool) (*Project, error) {
+func (e *Engine) Project(name, folder string, composeFile, files []byte) (*Project, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("prepare the workload's folder: %w", err)
 	}
@@ -45,33 +44,17 @@ func (e *Engine) Project(name, folder string, composeFile, files []byte, pinnedI
 	if err != nil {
 		return nil, fmt.Errorf("write the compose file: %w", err)
 	}
-	return &Project{Name: name, Folder: folder, Pinned: pinnedImages, engine: e, note: e.note}, nil
+	return &Project{Name: name, Folder: folder, engine: e, note: e.note}, nil
 }
 
 // command is docker compose with args. It sees no variable of this process:
 // what the compose file interpolates is measured, or empty.
 func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
-	cmd := exec.CommandContext(ctx, compose, append(base, args...)...)
+	cmd := exec.CommandContext(ctx, dockerCompose, append(base, args...)...)
 	cmd.Dir = p.Folder
 	cmd.Env = []string{searchPath, "HOME=/root", "DOCKER_HOST=unix://" + p.engine.folders.Socket(), "DOCKER_CONFIG=" + filepath.Join(p.engine.folders.Run, "docker-config")}
 	return cmd
-}
-
-// Check has compose read the file and applies the rule about images. It needs
-// no engine, so that it can run while that starts.
-func (p *Project) Check(ctx context.Context) error {
-	var stderr tailLog
-	cmd := p.command(ctx, "config", "--format", "json")
-	cmd.Stderr = &stderr
-	model, err := p.engine.commands.Run(ctx, cmd)
-	if err != nil {
-		return fmt.Errorf("read the compose file: docker compose: %w: %s", err, stderr.last())
-	}
-	if !p.Pinned {
-		return nil
-	}
-	return checkPinned(model)
 }
 
 // Up creates and starts the containers, pulling images as needed, and waits

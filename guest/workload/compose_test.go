@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // recorder is Commands that run nothing and answer what the test says.
@@ -30,32 +31,31 @@ func (r *recorder) Run(_ context.Context, cmd *exec.Cmd) ([]byte, error) {
 	return r.output, r.err
 }
 
-func project(t *testing.T, r *recorder, pinnedImages bool) *Project {
+func project(t *testing.T, r *recorder) *Project {
 	t.Helper()
 	e := NewEngine(Folders{Run: "/run", Data: "/data"}, r, func(string) {})
-	p, err := e.Project("guestbook", filepath.Join(t.TempDir(), "w"), []byte("services: {}\n"), nil, pinnedImages)
+	p, err := e.Project("guestbook", filepath.Join(t.TempDir(), "w"), []byte("services: {}\n"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-func TestCheckAsksCompose(t *testing.T) {
-	tagged := []byte(`{"services":{"web":{"image":"nginx"}}}`)
-	r := &recorder{output: tagged}
-	p := project(t, r, true)
-	if err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "service web") {
-		t.Errorf("a moving image: %v", err)
-	}
-	args := strings.Join(r.cmds[0].Args, " ")
-	if !strings.HasSuffix(args, "config --format json") || !strings.Contains(args, "--project-name guestbook") || !strings.Contains(args, "--file "+p.Folder+"/"+fileName) {
-		t.Errorf("ran %s", args)
-	}
-	if err := project(t, &recorder{output: tagged}, false).Check(t.Context()); err != nil {
-		t.Errorf("a moving image that the config accepts: %v", err)
-	}
-	if err := project(t, &recorder{err: errors.New("exit status 15")}, false).Check(t.Context()); err == nil || !strings.Contains(err.Error(), "yaml: line 3: broken") {
+func TestUpAndDown(t *testing.T) {
+	r := &recorder{err: errors.New("exit status 18")}
+	p := project(t, r)
+	if _, err := p.Up(t.Context()); err == nil || !strings.Contains(err.Error(), "docker compose up: exit status 18") || !strings.Contains(err.Error(), "yaml: line 3: broken") {
 		t.Errorf("a broken file: %v", err)
+	}
+	r.err = nil
+	if err := p.Down(t.Context(), 10*time.Second); err != nil {
+		t.Error(err)
+	}
+	for i, end := range []string{"up --detach --no-build --remove-orphans --quiet-pull", "down --remove-orphans --timeout 10"} {
+		args := strings.Join(r.cmds[i].Args, " ")
+		if !strings.HasSuffix(args, end) || !strings.Contains(args, "--project-name guestbook") || !strings.Contains(args, "--file "+p.Folder+"/"+fileName) {
+			t.Errorf("ran %s", args)
+		}
 	}
 }
 
@@ -63,7 +63,7 @@ func TestCheckAsksCompose(t *testing.T) {
 // come from the machine's environment, which nothing measures.
 func TestB4_ComposeSeesNoVariables(t *testing.T) {
 	t.Setenv("POSTGRES_PASSWORD", "from outside")
-	cmd := project(t, &recorder{}, true).command(t.Context(), "up")
+	cmd := project(t, &recorder{}).command(t.Context(), "up")
 	for _, v := range cmd.Env {
 		name, _, _ := strings.Cut(v, "=")
 		if !slices.Contains([]string{"PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG"}, name) {

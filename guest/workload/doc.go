@@ -16,7 +16,7 @@ const (
 	dockerd    = "/usr/sbin/dockerd"
 	// The plugin runs by itself: going through the docker command would start
 	// three processes for one, a second of each under emulation.
-	compose = "/usr/libexec/docker/cli-plugins/docker-compose"
+	dockerCompose = "/usr/libexec/docker/cli-plugins/docker-compose"
 )
 
 // searchPath is the environment variable of everything that is started here.

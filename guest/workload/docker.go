@@ -54,6 +54,7 @@ func (d *docker) get(ctx context.Context, path string, query url.Values) (io.Rea
 	return resp.Body, nil
 }
 
+// ping waits some seconds for an answer.
 func (d *docker) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
