@@ -43,7 +43,7 @@ func newHost(t *testing.T, name string) *host {
 	h := &host{lab: l}
 	h.startChain(t)
 	var err error
-	if h.emulator, err = lockedQEMU(t.Context()); err != nil {
+	if h.emulator, err = (local.Locked{}).QEMU(t.Context(), t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	if h.folder, err = machine.Open(filepath.Join(l.state, "machines", name), 1<<30); err != nil {
