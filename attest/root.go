@@ -33,9 +33,13 @@ func IntelRoot() *x509.Certificate { return intelRoot() }
 
 // anchor describes the root that a verdict rests on.
 func anchor(root *x509.Certificate) vm.Anchor {
-	return vm.Anchor{
+	a := vm.Anchor{
 		Subject: root.Subject.String(),
 		SHA256:  vm.HashOf(root.Raw),
 		Intel:   bytes.Equal(root.Raw, IntelRoot().Raw),
 	}
+	if a.Intel {
+		a.Vendor = "Intel"
+	}
+	return a
 }

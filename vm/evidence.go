@@ -14,15 +14,47 @@ const (
 	MaxQuoteSize      = 16 << 10
 	MaxCollateralSize = 256 << 10
 	MaxEventsSize     = 64 << 10
+	MaxBootLogSize    = 256 << 10 // CCEL
+	MaxGPUSize        = 4 << 20   // evidence, certificates and reference documents of all devices
+	MaxGPUs           = 16        // GPUs and switches together
 )
 
 // Evidence is what a machine shows: a quote, the events that explain its
 // registers, and, where the machine has it, the collateral to check the quote.
 type Evidence struct {
-	TEE        TEE         `json:"tee"`              // a hint; the trust anchor decides
-	Quote      []byte      `json:"quote"`            // TDX: DCAP quote, v4 or v5
-	Events     []Event     `json:"events,omitempty"` // runtime events (RTMR3), in order
-	Collateral *Collateral `json:"collateral,omitempty"`
+	TEE        TEE            `json:"tee"`                // a hint; the trust anchor decides
+	Quote      []byte         `json:"quote"`              // TDX: DCAP quote, v4 or v5; SGX: v3; SNP: ATTESTATION_REPORT
+	Events     []Event        `json:"events,omitempty"`   // runtime events (RTMR3), in order
+	BootLog    []byte         `json:"boot_log,omitempty"` // CCEL: the firmware's log of RTMR0–2, TCG crypto-agile format
+	Collateral *Collateral    `json:"collateral,omitempty"`
+	AMD        *AMDCollateral `json:"amd,omitempty"`
+	GPU        *GPUEvidence   `json:"gpu,omitempty"`
+}
+
+// AMDCollateral is AMD's signed material around an SEV-SNP report, as its key
+// distribution service (KDS) serves it.
+type AMDCollateral struct {
+	EndorsementKey []byte `json:"endorsement_key"` // DER: the VCEK, or the VLEK
+	Chain          []byte `json:"chain"`           // PEM: ASK (or ASVK), ARK
+	CRL            []byte `json:"crl,omitempty"`   // DER, signed by the ARK
+}
+
+// GPUEvidence is what NVIDIA devices in confidential mode show about
+// themselves, over one nonce.
+type GPUEvidence struct {
+	Nonce   []byte      `json:"nonce"` // 32 bytes
+	Devices []GPUDevice `json:"devices"`
+	RIMs    [][]byte    `json:"rims,omitempty"`  // reference integrity manifests: signed XML, of driver and VBIOS
+	OCSP    [][]byte    `json:"ocsp,omitempty"`  // DER responses about the certificates of devices and RIMs
+	Token   []byte      `json:"token,omitempty"` // NVIDIA's remote attestation service's answer (EAT), if one was asked
+}
+
+// GPUDevice is the evidence of one GPU or NVSwitch.
+type GPUDevice struct {
+	Kind         string `json:"kind"`                   // "gpu" or "switch"
+	Architecture string `json:"architecture,omitempty"` // a hint: HOPPER, BLACKWELL …
+	Evidence     []byte `json:"evidence"`               // SPDM GET_MEASUREMENTS request ‖ response
+	CertChain    []byte `json:"cert_chain"`             // PEM: the device's certificate first
 }
 
 // Collateral is Intel's signed material around a quote, as PCS serves it.
@@ -50,11 +82,49 @@ type Verdict struct {
 	Anchor      Anchor      `json:"anchor"`
 	ValidUntil  time.Time   `json:"valid_until"` // the earliest nextUpdate or notAfter that was relied upon
 	Events      []Event     `json:"events,omitempty"`
+	HardwareID  string      `json:"hardware_id,omitempty"` // hex: platform instance id (Intel), chip id (AMD), where the evidence names one
+	SNP         *SNPFacts   `json:"snp,omitempty"`         // of SEV-SNP only
+	GPUs        []GPUFacts  `json:"gpus,omitempty"`        // of devices whose evidence came along, all genuine
+	Early       *Outlook    `json:"early,omitempty"`       // what the next TCB recovery will say, where its collateral was given
+}
+
+// SNPFacts is what an SEV-SNP report says beyond report data.
+type SNPFacts struct {
+	Version     uint32   `json:"version"` // of the report
+	Product     string   `json:"product"` // Milan, Genoa, Turin …
+	Measurement Register `json:"measurement"`
+	HostData    [32]byte `json:"host_data"`
+	Policy      uint64   `json:"policy"`
+	VMPL        uint32   `json:"vmpl"`
+	GuestSVN    uint32   `json:"guest_svn"`
+	FamilyID    [16]byte `json:"family_id"`
+	ImageID     [16]byte `json:"image_id"`
+	IDKey       Register `json:"id_key_digest"`
+	AuthorKey   Register `json:"author_key_digest"`
+	ReportedTCB uint64   `json:"reported_tcb"`
+	SignedBy    string   `json:"signed_by"` // VCEK or VLEK
+}
+
+// GPUFacts is what the evidence of one GPU or switch proves.
+type GPUFacts struct {
+	Kind     string `json:"kind"` // "gpu" or "switch"
+	Model    string `json:"model"`
+	Driver   string `json:"driver,omitempty"`
+	Firmware string `json:"firmware,omitempty"` // VBIOS, or the switch's firmware
+	Anchor   Anchor `json:"anchor"`
+}
+
+// Outlook is the TCB status that a platform has under another evaluation.
+type Outlook struct {
+	TCBStatus  string   `json:"tcb_status"`
+	Advisories []string `json:"advisories,omitempty"`
+	Evaluation int      `json:"evaluation"` // tcbEvaluationDataNumber
 }
 
 // Anchor is the root certificate that a verdict rests on.
 type Anchor struct {
 	Subject string `json:"subject"`
-	SHA256  Hash   `json:"sha256"` // of the certificate's DER
-	Intel   bool   `json:"intel"`  // whether it is Intel's production SGX root CA
+	SHA256  Hash   `json:"sha256"`           // of the certificate's DER
+	Intel   bool   `json:"intel"`            // whether it is Intel's production SGX root CA
+	Vendor  string `json:"vendor,omitempty"` // Intel, AMD or NVIDIA, for a production root that is built in
 }

@@ -5,10 +5,12 @@ import "fmt"
 // TEE names the trusted execution environment a machine runs in.
 type TEE string
 
-// The environments. Soft has real formats and no confidentiality.
+// The environments. Soft has real formats and no confidentiality; SGX
+// evidence is verified (key providers have it), but no machine runs in it.
 const (
 	TDX  TEE = "tdx"
 	SNP  TEE = "snp"
+	SGX  TEE = "sgx"
 	Soft TEE = "soft"
 )
 
