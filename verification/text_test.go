@@ -52,7 +52,7 @@ func FuzzDecodeAttestation(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		at, err := decodeAttestation(b)
+		at, err := ParseAttestation(b)
 		if err != nil {
 			if vm.CodeOf(err) != vm.CodeMalformed {
 				t.Errorf("code of %v", err)

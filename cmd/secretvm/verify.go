@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/fetch"
 )
 
 // verifyFlags are the flags of verify.
@@ -85,7 +86,7 @@ func runVerify(ctx context.Context, url string, f verifyFlags, out io.Writer) er
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	var report verification.Report
-	answer, err := verification.Fetch(ctx, address)
+	answer, err := fetch.Fetch(ctx, address)
 	want.Time = time.Now()
 	if err != nil {
 		report = verification.Unanswered(address, err, want.Time)

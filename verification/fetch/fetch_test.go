@@ -1,4 +1,4 @@
-package verification_test
+package fetch_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/fetch"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -27,11 +28,19 @@ func address(t *testing.T, url string) verification.Address {
 	return a
 }
 
+// everything is a caller who wants just this machine.
+func everything(m *machinetest.Machine) verification.Wanted {
+	return verification.Wanted{
+		Compose: m.Compose, Files: m.Files, Manifest: &m.Manifest, Service: m.Config.Service, GroupKey: m.Config.KMS.GroupKey,
+		Roots: m.Roots(), Time: time.Now(),
+	}
+}
+
 func TestFetchAndAppraise(t *testing.T) {
 	m := machinetest.Boot(t)
 	s, url := m.Serve(t, nil)
 	for range 2 {
-		a, err := verification.Fetch(t.Context(), address(t, url))
+		a, err := fetch.Fetch(t.Context(), address(t, url))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +72,7 @@ func TestA3_RelayOverAnotherKey(t *testing.T) {
 		}
 	}))
 	defer relay.Close()
-	a, err := verification.Fetch(t.Context(), address(t, relay.URL))
+	a, err := fetch.Fetch(t.Context(), address(t, relay.URL))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +100,7 @@ func TestA3_NeverTwoConnections(t *testing.T) {
 	}
 	s.StartTLS()
 	defer s.Close()
-	_, err := verification.Fetch(t.Context(), address(t, s.URL))
+	_, err := fetch.Fetch(t.Context(), address(t, s.URL))
 	if vm.CodeOf(err) != vm.CodeUnavailable || !strings.Contains(fmt.Sprint(err), "ended the connection") {
 		t.Errorf("Fetch: %v", err)
 	}
@@ -121,7 +130,7 @@ func TestA1_ReplayOverTheWire(t *testing.T) {
 	m := machinetest.Boot(t)
 	_, url := m.Serve(t, &staleQuoter{m: m})
 	for i, want := range []string{verification.Verified, verification.NotVerified} {
-		a, err := verification.Fetch(t.Context(), address(t, url))
+		a, err := fetch.Fetch(t.Context(), address(t, url))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +168,7 @@ func TestFetchRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := httptest.NewTLSServer(c.serve)
 			defer s.Close()
-			_, err := verification.Fetch(t.Context(), address(t, s.URL))
+			_, err := fetch.Fetch(t.Context(), address(t, s.URL))
 			if vm.CodeOf(err) != c.code || !strings.Contains(fmt.Sprint(err), c.wantErr) {
 				t.Errorf("Fetch: %v, want %q [%s]", err, c.wantErr, c.code)
 			}
@@ -188,7 +197,7 @@ func TestFetchAsksABusyServiceAgain(t *testing.T) {
 		_, _ = io.Copy(w, resp.Body)
 	}))
 	defer s.Close()
-	if _, err := verification.Fetch(t.Context(), address(t, s.URL)); err != nil {
+	if _, err := fetch.Fetch(t.Context(), address(t, s.URL)); err != nil {
 		t.Error(err)
 	}
 }
@@ -219,7 +228,7 @@ func TestFetchUnreachable(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			_, err := verification.Fetch(ctx, address(t, c.url))
+			_, err := fetch.Fetch(ctx, address(t, c.url))
 			r := verification.Unanswered(address(t, c.url), err, time.Now())
 			refusal := r.Check("connection").Refusal
 			if refusal == nil || refusal.Code != c.code || !strings.Contains(refusal.Hint, c.hint) {
@@ -229,38 +238,5 @@ func TestFetchUnreachable(t *testing.T) {
 				t.Errorf("verdict is %s", r.Verdict)
 			}
 		})
-	}
-}
-
-func TestParseAddress(t *testing.T) {
-	for _, c := range []struct{ in, want, wantErr string }{
-		{"vm.example", "https://vm.example:29343", ""},
-		{"vm.example:443", "https://vm.example:443", ""},
-		{"https://vm.example", "https://vm.example:29343", ""},
-		{"https://vm.example:8443/behind/a/proxy/", "https://vm.example:8443/behind/a/proxy", ""},
-		{"127.0.0.1:29343", "https://127.0.0.1:29343", ""},
-		{"::1", "https://[::1]:29343", ""},
-		{"https://[::1]:1", "https://[::1]:1", ""},
-		{"http://vm.example", "", "want https://"},
-		{"https://user@vm.example", "", "user, query or fragment"},
-		{"https://vm.example/?x=1", "", "user, query or fragment"},
-		{"https://vm.example/#x", "", "user, query or fragment"},
-		{"https://:29343", "", "without a host"},
-		{"", "", "without a host"},
-		{"vm.example:0", "", "port 0"},
-		{"vm.example:70000", "", "port 70000"},
-		{"vm example", "", "not a URL"},
-		{"ftp://vm.example", "", "ftp://"},
-	} {
-		got, err := verification.ParseAddress(c.in)
-		if c.wantErr != "" {
-			if err == nil || !strings.Contains(err.Error(), c.wantErr) {
-				t.Errorf("ParseAddress(%q): %v, want %q", c.in, err, c.wantErr)
-			}
-			continue
-		}
-		if err != nil || got.String() != c.want {
-			t.Errorf("ParseAddress(%q) = %s, %v, want %s", c.in, got, err, c.want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package verification
+package fetch
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -22,7 +23,7 @@ const maxHead = 64 << 10
 // connection is one TLS connection that speaks HTTP/1.1. Go's client would
 // open another when this one ends, perhaps to another machine; this one fails.
 type connection struct {
-	address Address
+	address verification.Address
 	tls     *tls.Conn
 	limited *io.LimitedReader // below reader: bounds what one response may send
 	reader  *bufio.Reader
@@ -31,7 +32,7 @@ type connection struct {
 
 // dial opens the connection. No authority is asked about the certificate: the
 // quote says whose key it is.
-func dial(ctx context.Context, a Address) (*connection, error) {
+func dial(ctx context.Context, a verification.Address) (*connection, error) {
 	c := &connection{address: a}
 	raw, err := new(net.Dialer).DialContext(ctx, "tcp", a.HostPort())
 	if err != nil {
@@ -112,7 +113,7 @@ func (c *connection) unreachable(err error) error {
 	case timedOut(err):
 		return r.Try("is the machine up, and port " + c.address.Port + " open on the way to it? --timeout waits longer")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return r.Try(fmt.Sprintf("nothing listens on port %s there: is the machine up? attestation services use %s", c.address.Port, DefaultPort))
+		return r.Try(fmt.Sprintf("nothing listens on port %s there: is the machine up? attestation services use %s", c.address.Port, verification.DefaultPort))
 	case errors.As(err, &dns):
 		return r.Try("is the host name right?")
 	}
