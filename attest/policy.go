@@ -1,7 +1,9 @@
 package attest
 
 import (
+	"encoding/hex"
 	"slices"
+	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
@@ -19,10 +21,48 @@ type Policy struct {
 	// SEPT_VE_DISABLE, such as tdx.AttributePKS. None means no others.
 	Attributes uint64
 
+	// XFAM are extended feature bits that are allowed beyond those that TDX
+	// defines today (tdx.XFAMKnown), for a processor newer than this code.
+	// None means no others.
+	XFAM uint64
+
 	// SEPTVE accepts machines that did not set SEPT_VE_DISABLE, into which the
 	// host can inject exceptions. Guests behind a paravisor are like that.
 	SEPTVE bool
+
+	// Advisories lists the known weaknesses ("INTEL-SA-00837") that are
+	// accepted. A status outside Accept passes too when it speaks of accepted
+	// ones alone, and of one at least; Revoked never does. None means that
+	// statuses alone decide.
+	Advisories []string
+
+	// Grace tolerates a platform that is out of date for so long after the
+	// date (tcbDate) of the newest level that it misses, so that hosts have
+	// time to update. It never makes up for Revoked, nor for a need of
+	// configuration. None means that it is refused from that date on.
+	Grace time.Duration
+
+	// MinEvaluation is the least tcbEvaluationDataNumber that TCB info and QE
+	// identity may have. None means any: validity alone bounds their age.
+	MinEvaluation int
+
+	// Hardware lists the machines that are accepted, by vm.Verdict.HardwareID
+	// in hexadecimal of either case. None means any.
+	Hardware []string
+
+	// StaleCollateral accepts collateral for so long after its nextUpdate,
+	// for times when the vendor's service cannot be reached. Certificates
+	// always end when they say. None means that it ends on time.
+	StaleCollateral time.Duration
+
+	// SNP and GPU are about AMD SEV-SNP and NVIDIA devices.
+	SNP SNPPolicy
+	GPU GPUPolicy
 }
+
+// maxLeniency bounds Grace and StaleCollateral: with more, a policy says
+// something else than it seems to.
+const maxLeniency = 2 * 366 * 24 * time.Hour
 
 // forbidden attributes are refused whatever a policy says: the TD is under
 // debug, or can be copied to where the quote says nothing about.
@@ -36,6 +76,17 @@ func (p Policy) check() error {
 	}
 	if p.Attributes&forbidden != 0 {
 		return vm.Refuse(vm.CodeInvalid, "policy allows TD attributes %#x, of which %#x can never be allowed", p.Attributes, p.Attributes&forbidden)
+	}
+	if p.Grace < 0 || p.Grace > maxLeniency || p.StaleCollateral < 0 || p.StaleCollateral > maxLeniency {
+		return vm.Refuse(vm.CodeInvalid, "policy gives %v of grace and accepts collateral %v late, want 0 to %v", p.Grace, p.StaleCollateral, maxLeniency)
+	}
+	if p.MinEvaluation < 0 {
+		return vm.Refuse(vm.CodeInvalid, "policy wants a tcbEvaluationDataNumber of %d", p.MinEvaluation)
+	}
+	for _, id := range p.Hardware {
+		if b, err := hex.DecodeString(id); err != nil || len(b) == 0 {
+			return vm.Refuse(vm.CodeInvalid, "policy names hardware %.40q, which is not hexadecimal", id)
+		}
 	}
 	return nil
 }

@@ -10,8 +10,9 @@ import (
 
 // Options are the verifier's side of a verification.
 type Options struct {
-	// Roots are the trust anchors. None means Intel's production root, the
-	// only default. Naming others replaces it.
+	// Roots are the trust anchors. None means the vendors' production roots:
+	// Intel's for TDX and SGX, AMD's for SEV-SNP, NVIDIA's for GPUs. Naming
+	// others replaces all of them.
 	Roots []*x509.Certificate
 
 	// Time is the moment for which the verdict holds: the caller's clock, or
@@ -21,6 +22,20 @@ type Options struct {
 	// Policy says what state of a platform is good enough. Its zero value is
 	// the strictest.
 	Policy Policy
+
+	// Early is collateral for the same platform from the next TCB recovery
+	// (Intel's update=early), where the caller has it. It never changes a
+	// verdict; vm.Verdict.Early says what it would be.
+	Early *vm.Collateral
+}
+
+// roots returns the trust anchors for evidence of the vendor whose production
+// roots are given.
+func (o Options) roots(production ...*x509.Certificate) []*x509.Certificate {
+	if len(o.Roots) > 0 {
+		return o.Roots
+	}
+	return production
 }
 
 // Verify checks evidence and returns what it proves. The error is a
@@ -35,15 +50,11 @@ func Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	if err := checkBounds(ev); err != nil {
 		return vm.Verdict{}, err
 	}
-	roots := o.Roots
-	if len(roots) == 0 {
-		roots = []*x509.Certificate{IntelRoot()}
-	}
 	switch ev.TEE {
 	case vm.TDX, vm.Soft, "":
 		// The label is a hint by whoever sent it. Soft evidence has the very
 		// format of TDX; its root tells it apart.
-		verdict, err := verifyTDX(ev, pki.NewChecker(roots, o.Time), o.Policy)
+		verdict, err := verifyTDX(ev, pki.NewChecker(o.roots(IntelRoot()), o.Time), o.Policy)
 		if err != nil {
 			return vm.Verdict{}, err
 		}
