@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/verification"
-	"github.com/secretvm/secretvm/vm"
 )
 
 func TestParseAddress(t *testing.T) {

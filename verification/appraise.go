@@ -18,8 +18,25 @@ type Wanted struct {
 	Manifest *vm.Manifest        // the image
 	Service  string              // KMS service id
 	GroupKey string              // hex of the KMS's group key
-	Roots    []*x509.Certificate // accepted beside Intel's production root
+	Roots    []*x509.Certificate // accepted beside the vendors' production roots
 	Time     time.Time           // when to judge validity; required
+	Policy   attest.Policy       // what state of a platform is good enough
+	Early    *vm.Collateral      // Intel's coming TCB information, for a warning ahead
+	Wishes   Wishes              // comparisons that need no file
+
+	// Recorded says that the wishes came with a bundle: whoever made it chose
+	// them, and no text may call them the caller's own.
+	Recorded bool
+
+	// BundleRoots came with a bundle and are not accepted: only the caller may
+	// move them to Roots, having decided to trust them.
+	BundleRoots []*x509.Certificate
+}
+
+// Wishes are what a caller can say about a machine in a few words.
+type Wishes struct {
+	ComposeHash *vm.Hash `json:"compose_sha256,omitempty"` // instead of the compose file
+	FilesHash   *vm.Hash `json:"files_sha256,omitempty"`   // instead of the archive
 }
 
 // finding is what the checks share: the caller's wish, the machine's answer
@@ -36,7 +53,7 @@ func Appraise(answer Answer, want Wanted) Report {
 	r := Report{URL: answer.URL, Time: want.Time.UTC(), TLSKey: answer.TLSKey}
 	f := &finding{want: want, answer: answer}
 	verdict, err := attest.Verify(answer.Attestation.Evidence, attest.Options{
-		Roots: append([]*x509.Certificate{attest.IntelRoot()}, want.Roots...), Time: want.Time,
+		Roots: append([]*x509.Certificate{attest.IntelRoot()}, want.Roots...), Time: want.Time, Policy: want.Policy,
 	})
 	if err != nil {
 		r.Checks = notGenuine(answer, refusalOf(err))
@@ -118,6 +135,9 @@ func (f *finding) conclude(r *Report) {
 	if f.config != nil && f.config.Images == "tag" {
 		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
 	}
+	if f.want.Recorded {
+		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
+	}
 	var failed []string
 	for _, c := range r.Checks {
 		if c.OK == Fails {
@@ -132,11 +152,28 @@ func (f *finding) conclude(r *Report) {
 		}
 	case len(f.missing()) > 0:
 		r.Verdict, r.Summary = UnverifiedWorkload, "genuine, but nobody said what it should be: pass "+list(f.missing())
-	case r.Soft:
-		r.Verdict, r.Summary = Verified, "this VM runs your compose file, ON A SOFT TEE that keeps nothing confidential."
 	default:
-		r.Verdict, r.Summary = Verified, "this VM runs your compose file on genuine Intel TDX."
+		r.Verdict, r.Summary = Verified, f.verified(r.Soft)
 	}
+}
+
+// verified says what holds, of what, and for whom.
+func (f *finding) verified(soft bool) string {
+	where := " on genuine Intel TDX."
+	if soft {
+		where = ", ON A SOFT TEE that keeps nothing confidential."
+	}
+	file := "your compose file"
+	if f.want.Recorded {
+		file = "the bundle's compose file"
+	}
+	switch {
+	case f.answer.Recorded:
+		return "when this was recorded, the VM ran " + file + where
+	case !f.answer.Connected():
+		return "this evidence is of a VM that runs " + file + where
+	}
+	return "this VM runs " + file + where
 }
 
 // missing names the flags without which the workload is not compared.

@@ -1,6 +1,7 @@
 package verification
 
 import (
+	"bytes"
 	"encoding/hex"
 	"strings"
 	"time"
@@ -12,8 +13,15 @@ import (
 // key of this very connection, and this very nonce. The answer's own claims
 // serve only to say which of them does not hold.
 func (f *finding) checkReportData() (connection, fresh Check) {
+	if !f.answer.Connected() {
+		return f.unconnected()
+	}
 	connection = holds("connection", "this TLS connection ends in the attested VM", "key sha256 %s", short(f.answer.TLSKey))
 	fresh = holds("fresh", "the quote answers a random number of ours", "in %d ms", f.answer.Took.Milliseconds())
+	if f.answer.Recorded { // somebody else's connection: what the quote binds can be checked, that it was seen cannot
+		connection = holds("connection", "the recorded TLS connection ended in the attested VM", "key sha256 %s", short(f.answer.TLSKey))
+		fresh = holds("fresh", "the quote answers the recorded random number", "%s", at(f.answer.Asked))
+	}
 
 	got := hex.EncodeToString(f.verdict.ReportData)
 	binds := func(key vm.Hash, nonce []byte) bool {
@@ -46,6 +54,36 @@ func (f *finding) checkReportData() (connection, fresh Check) {
 		connection, fresh = fails("connection", refusal), fails("fresh", refusal)
 	}
 	return connection, fresh
+}
+
+// unconnected is evidence from a file: there was no connection and no nonce.
+// Where the file is an attestation, its claims can be held against the quote;
+// nobody saw a connection all the same.
+func (f *finding) unconnected() (connection, fresh Check) {
+	connection = fact("connection", "not checked: evidence from a file, nobody saw a connection", "")
+	fresh = fact("fresh", "not checked: a file can be of any age", "report data %x…", f.verdict.ReportData[:8])
+	claimed := f.answer.Attestation
+	nonce, err := hex.DecodeString(claimed.Nonce)
+	if err != nil || len(nonce) == 0 || claimed.TLSKey.IsZero() {
+		return connection, fresh
+	}
+	if want := vm.AttestationReportData(claimed.TLSKey, nonce); !bytes.Equal(want[:], f.verdict.ReportData) {
+		refusal := vm.Refuse(vm.CodeReportData, "the quote is not about the nonce and the TLS key beside it").
+			On("report_data", hex.EncodeToString(f.verdict.ReportData), hex.EncodeToString(want[:])).
+			Try("quote and nonce were taken from different answers")
+		return fails("connection", refusal), fails("fresh", refusal)
+	}
+	connection.What, connection.Detail = "not checked: the file says which key the machine has, compare it yourself", "key sha256 "+claimed.TLSKey.String()
+	fresh.What, fresh.Detail = "not checked: is this nonce yours?", "nonce "+claimed.Nonce
+	return connection, fresh
+}
+
+// at is a moment for people.
+func at(t time.Time) string {
+	if t.IsZero() {
+		return "at a time that is not recorded"
+	}
+	return "asked " + t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 func (f *finding) checkQuote() Check {

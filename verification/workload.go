@@ -58,11 +58,19 @@ func (f *finding) checkWorkload() Check {
 	case f.want.Compose == nil:
 		return fact("workload", "not compared: pass your compose file with --compose", "compose-hash %s", short(measured))
 	case vm.HashOf(f.want.Compose) != measured:
-		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine runs another compose file than yours").
+		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine runs another compose file than %s", f.owned("yours", "the bundle's")).
 			On(vm.EventCompose, measured.String(), vm.HashOf(f.want.Compose).String()).
 			Try("every byte counts, line ends and comments too; where the owner opened it, GET /docker-compose gives theirs"))
 	}
 	return f.checkFiles(measured)
+}
+
+// owned picks the words for a wish of the caller's own, or of a bundle's maker.
+func (f *finding) owned(yours, bundles string) string {
+	if f.want.Recorded {
+		return bundles
+	}
+	return yours
 }
 
 func (f *finding) checkFiles(compose vm.Hash) Check {
@@ -70,18 +78,18 @@ func (f *finding) checkFiles(compose vm.Hash) Check {
 	none := refusal != nil
 	switch {
 	case none && f.want.Files == nil:
-		return holds("workload", "compose file is byte for byte yours", "compose-hash %s", short(compose))
+		return holds("workload", f.owned("compose file is byte for byte yours", "compose file is byte for byte that of the bundle"), "compose-hash %s", short(compose))
 	case none:
 		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine has no files beside the compose file, you passed some").
 			On(vm.EventFiles, "absent", vm.HashOf(f.want.Files).String()).Try("leave --files out"))
 	case f.want.Files == nil:
-		return fact("workload", "compose file is yours; its files are not compared: pass --files", "docker-files-hash %s", short(files))
+		return fact("workload", f.owned("compose file is yours", "compose file is the bundle's")+"; its files are not compared: pass --files", "docker-files-hash %s", short(files))
 	case vm.HashOf(f.want.Files) != files:
-		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine's files archive is not yours").
+		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine's files archive is not %s", f.owned("yours", "the bundle's")).
 			On(vm.EventFiles, files.String(), vm.HashOf(f.want.Files).String()).
 			Try("pass the very archive that was deployed: every byte counts"))
 	}
-	return holds("workload", "compose file and files are byte for byte yours", "compose-hash %s, docker-files-hash %s", short(compose), short(files))
+	return holds("workload", f.owned("compose file and files are byte for byte yours", "compose file and files are byte for byte those of the bundle"), "compose-hash %s, docker-files-hash %s", short(compose), short(files))
 }
 
 // checkConfiguration accepts the served config only when both measurements of

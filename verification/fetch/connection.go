@@ -72,7 +72,7 @@ func (c *connection) request(ctx context.Context, path string, limit int64) (sta
 	}
 	req.Header.Set("User-Agent", "secretvm-verify")
 	req.Header.Set("Accept-Encoding", "identity")
-	c.limited.N = maxHead + limit
+	c.limited.N = maxHead
 	if err := req.Write(c.tls); err != nil {
 		return 0, nil, c.lost(ctx, err)
 	}
@@ -81,6 +81,7 @@ func (c *connection) request(ctx context.Context, path string, limit int64) (sta
 		return 0, nil, c.lost(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	c.limited.N = maxHead + limit // chunk sizes and trailers take room too
 	body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	switch {
 	case err != nil:

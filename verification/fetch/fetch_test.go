@@ -157,7 +157,7 @@ func TestFetchRefuses(t *testing.T) {
 		{"trailing bytes", body(good + "x"), vm.CodeMalformed, "trailing"},
 		{"huge nonce", body(strings.Replace(good, `"00"`, `"`+strings.Repeat("0", 200)+`"`, 1)), vm.CodeMalformed, "200 characters"},
 		{"too many events", body(strings.Replace(good, `{}`, `{"events":[`+strings.Repeat(`{"register":3},`, vm.MaxEvents)+`{}]}`, 1)), vm.CodeMalformed, "257 events"},
-		{"huge body", body(strings.Repeat("x", 2<<20)), vm.CodeTooLarge, "more than"},
+		{"huge body", body(strings.Repeat("x", 9<<20)), vm.CodeTooLarge, "more than"},
 		{"endless headers", func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 3000 {
 				w.Header().Set(fmt.Sprintf("X-%d", i), strings.Repeat("x", 1000))
