@@ -80,12 +80,36 @@ type Verdict struct {
 	Advisories  []string    `json:"advisories,omitempty"`
 	FMSPC       string      `json:"fmspc"`
 	Anchor      Anchor      `json:"anchor"`
-	ValidUntil  time.Time   `json:"valid_until"` // the earliest nextUpdate or notAfter that was relied upon
+	ValidUntil  time.Time   `json:"valid_until"`     // the earliest end of validity that was relied upon, with what the policy adds to it
+	Stale       bool        `json:"stale,omitempty"` // collateral is past its nextUpdate, which the policy tolerates
 	Events      []Event     `json:"events,omitempty"`
+	BootLog     []BootEvent `json:"boot_log,omitempty"`    // of RTMR0–2, which its replay explains, where a log came along
 	HardwareID  string      `json:"hardware_id,omitempty"` // hex: platform instance id (Intel), chip id (AMD), where the evidence names one
 	SNP         *SNPFacts   `json:"snp,omitempty"`         // of SEV-SNP only
+	SGX         *SGXFacts   `json:"sgx,omitempty"`         // of SGX only
 	GPUs        []GPUFacts  `json:"gpus,omitempty"`        // of devices whose evidence came along, all genuine
 	Early       *Outlook    `json:"early,omitempty"`       // what the next TCB recovery will say, where its collateral was given
+}
+
+// BootEvent is one entry of a firmware's boot log that explains a register.
+// Register and Digest are then proven; the rest is the machine's word, but for
+// a Description that is Proven.
+type BootEvent struct {
+	Register    int      `json:"register"` // 0–3: RTMR index
+	Type        string   `json:"type"`     // TCG's name: EV_SEPARATOR …
+	Name        string   `json:"name"`     // as in predictions: kernel, command-line …
+	Description string   `json:"description"`
+	Digest      Register `json:"digest"`
+	Proven      bool     `json:"proven"` // whether the digest is that of what Description says
+}
+
+// SGXFacts is what the report of an SGX enclave says beyond report data.
+type SGXFacts struct {
+	MREnclave  Hash     `json:"mrenclave"` // measurement of the enclave
+	MRSigner   Hash     `json:"mrsigner"`  // SHA-256 of its signer's key
+	ProductID  uint16   `json:"isv_prod_id"`
+	SVN        uint16   `json:"isv_svn"`
+	Attributes [16]byte `json:"attributes"`
 }
 
 // SNPFacts is what an SEV-SNP report says beyond report data.

@@ -12,31 +12,32 @@ type Code string
 
 // The refusal codes.
 const (
-	CodeMalformed   Code = "malformed"           // not the format it claims to be
-	CodeTooLarge    Code = "too-large"           // over a documented bound
-	CodeSignature   Code = "bad-signature"       // a signature or hash link does not hold
-	CodeChain       Code = "untrusted-chain"     // does not end in an accepted root
-	CodeRevoked     Code = "revoked"             // a certificate is on its CRL
-	CodeExpired     Code = "expired"             // evidence or collateral outside its validity
-	CodeTCB         Code = "tcb-not-accepted"    // platform TCB status below the policy
-	CodeQEIdentity  Code = "qe-not-accepted"     // quoting enclave is not Intel's
-	CodeModule      Code = "module-not-accepted" // TDX module is not one that Intel lists
-	CodeDebug       Code = "debug"               // the machine can be debugged
-	CodeAttributes  Code = "attributes"          // TD attributes or XFAM outside the policy
-	CodeCollateral  Code = "collateral"          // missing or does not fit the quote
-	CodeEvents      Code = "events"              // event list does not explain the registers
-	CodeReportData  Code = "report-data"         // the quote is not about this request
-	CodeStale       Code = "stale"               // block hash unknown, too old, or nonce not ours
-	CodeReplayed    Code = "replayed"            // the very request was seen before
-	CodeNoService   Code = "no-such-service"     //
-	CodeImage       Code = "image-not-allowed"   // registers match no active image of the service
-	CodeConfig      Code = "config-mismatch"     // config or its digest differs
-	CodeCompose     Code = "compose-mismatch"    // compose digest differs
-	CodePermission  Code = "permission"          // the signer may not do this
-	CodeExists      Code = "exists"              // already there, and never replaced
-	CodeInvalid     Code = "invalid"             // a field's value has no meaning
-	CodeUnavailable Code = "unavailable"         // could not be reached; nothing was decided
-	CodeInternal    Code = "internal"            // a bug; nothing was released
+	CodeMalformed   Code = "malformed"             // not the format it claims to be
+	CodeTooLarge    Code = "too-large"             // over a documented bound
+	CodeSignature   Code = "bad-signature"         // a signature or hash link does not hold
+	CodeChain       Code = "untrusted-chain"       // does not end in an accepted root
+	CodeRevoked     Code = "revoked"               // a certificate is on its CRL
+	CodeExpired     Code = "expired"               // evidence or collateral outside its validity
+	CodeTCB         Code = "tcb-not-accepted"      // platform TCB status below the policy
+	CodeQEIdentity  Code = "qe-not-accepted"       // quoting enclave is not Intel's
+	CodeModule      Code = "module-not-accepted"   // TDX module is not one that Intel lists
+	CodeDebug       Code = "debug"                 // the machine can be debugged
+	CodeAttributes  Code = "attributes"            // TD attributes or XFAM outside the policy
+	CodeHardware    Code = "hardware-not-accepted" // genuine, and not a machine that the policy names
+	CodeCollateral  Code = "collateral"            // missing or does not fit the quote
+	CodeEvents      Code = "events"                // event list does not explain the registers
+	CodeReportData  Code = "report-data"           // the quote is not about this request
+	CodeStale       Code = "stale"                 // block hash unknown, too old, or nonce not ours
+	CodeReplayed    Code = "replayed"              // the very request was seen before
+	CodeNoService   Code = "no-such-service"       //
+	CodeImage       Code = "image-not-allowed"     // registers match no active image of the service
+	CodeConfig      Code = "config-mismatch"       // config or its digest differs
+	CodeCompose     Code = "compose-mismatch"      // compose digest differs
+	CodePermission  Code = "permission"            // the signer may not do this
+	CodeExists      Code = "exists"                // already there, and never replaced
+	CodeInvalid     Code = "invalid"               // a field's value has no meaning
+	CodeUnavailable Code = "unavailable"           // could not be reached; nothing was decided
+	CodeInternal    Code = "internal"              // a bug; nothing was released
 )
 
 // Refusal is an error that names what was refused: which field, what was
