@@ -25,8 +25,19 @@ var (
 	tdvfGUID   = efi.MustGUID("e47a6535-984a-4798-865e-4685a7bf8ec2")
 )
 
-// tableEntry returns the data of the entry with the given GUID.
+// tableEntry returns the data of the entry with the given GUID, which must be
+// there.
 func tableEntry(image []byte, want efi.GUID) ([]byte, error) {
+	found, err := findEntry(image, want)
+	if err == nil && found == nil {
+		err = fmt.Errorf("GUIDed table has no entry %s", want)
+	}
+	return found, err
+}
+
+// findEntry returns the data of the entry with the given GUID, or nil where
+// the table has none.
+func findEntry(image []byte, want efi.GUID) ([]byte, error) {
 	switch {
 	case len(image) > maxImageSize:
 		return nil, fmt.Errorf("image has %d bytes, want at most %d", len(image), maxImageSize)
@@ -60,9 +71,6 @@ func tableEntry(image []byte, want efi.GUID) ([]byte, error) {
 			found = rest[len(rest)-length : len(rest)-entryHeaderSize]
 		}
 		rest = rest[:len(rest)-length]
-	}
-	if found == nil {
-		return nil, fmt.Errorf("GUIDed table has no entry %s", want)
 	}
 	return found, nil
 }
