@@ -40,7 +40,10 @@ func (o Options) roots(production ...*x509.Certificate) []*x509.Certificate {
 
 // Verify checks evidence and returns what it proves. The error is a
 // *vm.Refusal, always; the verdict is then empty.
-func Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
+func Verify(ev vm.Evidence, o Options) (vm.Verdict, error) { return (*memory)(nil).verify(ev, o) }
+
+// verify is Verify with a memory, which may be nil.
+func (m *memory) verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	if o.Time.IsZero() {
 		return vm.Verdict{}, vm.Refuse(vm.CodeInvalid, "verification needs a time")
 	}
@@ -74,14 +77,8 @@ func checkBounds(ev vm.Evidence) error {
 	if len(ev.Quote) > vm.MaxQuoteSize {
 		return tooLarge("quote", len(ev.Quote), vm.MaxQuoteSize)
 	}
-	if c := ev.Collateral; c != nil {
-		size := 0
-		for _, part := range [][]byte{c.PCKCRL, c.PCKCRLChain, c.RootCACRL, c.TCBInfo, c.TCBInfoChain, c.QEIdentity, c.QEIdentityChain} {
-			size += len(part)
-		}
-		if size > vm.MaxCollateralSize {
-			return tooLarge("collateral", size, vm.MaxCollateralSize)
-		}
+	if size := collateralSize(ev.Collateral); size > vm.MaxCollateralSize {
+		return tooLarge("collateral", size, vm.MaxCollateralSize)
 	}
 	size := 0
 	for _, e := range ev.Events {
@@ -91,6 +88,15 @@ func checkBounds(ev vm.Evidence) error {
 		return tooLarge("event list", size, vm.MaxEventsSize)
 	}
 	return nil
+}
+
+func collateralSize(c *vm.Collateral) (size int) {
+	if c != nil {
+		for _, part := range [...][]byte{c.PCKCRL, c.PCKCRLChain, c.RootCACRL, c.TCBInfo, c.TCBInfoChain, c.QEIdentity, c.QEIdentityChain} {
+			size += len(part)
+		}
+	}
+	return size
 }
 
 func tooLarge(what string, size, limit int) error {
