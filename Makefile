@@ -61,6 +61,10 @@ e2e: build ## run only the end-to-end tests
 image: bin/secretvm ## build the base image into OUTPUT (dist/image)
 	bin/secretvm image build --output $(OUTPUT)
 
+.PHONY: verifier
+verifier: toolchain ## build the verifier for browsers and JavaScript into dist/verifier
+	$(call timed,verifier,scripts/verifier "$(GO)" dist/verifier,dist/verifier: serve it with any web server)
+
 .PHONY: repro
 repro: bin/secretvm ## build the image twice in different folders and compare every byte
 	scripts/repro

@@ -1,0 +1,96 @@
+package verifier
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Call is one operation, with the bytes that it works on and its options.
+type Call struct {
+	Operation string            // a key of operations
+	Input     []byte            // at most MaxInput
+	Fields    map[string][]byte // by name, each at most MaxField(name)
+	Now       time.Time         // the caller's clock
+}
+
+// MaxInput bounds the bytes that one operation works on.
+const MaxInput = verification.MaxBundleSize
+
+// maxFields bounds the options; what is not named here is none.
+var maxFields = map[string]int{
+	"compose": 4 << 20, "files": 32 << 20, "manifest": 4 << 20, "policy": 256 << 10, "roots": 256 << 10,
+	"service": 1 << 10, "group_key": 1 << 10, "time": 64, "trust_bundle_roots": 8,
+	"url": 4 << 10, "nonce": 2 * vm.MaxNonceSize, "took_ms": 16, "config": vm.MaxConfigSize,
+}
+
+// MaxField returns the bound of one option, in bytes; 0 if there is none of
+// that name.
+func MaxField(name string) int { return maxFields[name] }
+
+// result is what an operation returns; one field is set, Text along with Report.
+type result struct {
+	Report   *verification.Report `json:"report,omitempty"`
+	Text     string               `json:"text,omitempty"` // of the report, for people
+	Contents *Contents            `json:"contents,omitempty"`
+	Address  string               `json:"address,omitempty"`
+	Refusal  *vm.Refusal          `json:"refusal,omitempty"`
+}
+
+var operations = map[string]func(Call) (result, error){
+	"bundle":     judgeBundle,
+	"contents":   listBundle,
+	"evidence":   judgeEvidence,
+	"address":    readAddress,
+	"answer":     judgeAnswer,
+	"unanswered": reportUnanswered,
+}
+
+// Run performs c and returns its result as JSON: {"report":…,"text":…},
+// {"contents":…}, {"address":…}, or {"refusal":…} when c cannot be carried out.
+// Evidence that is not accepted is a report. Whatever goes wrong inside
+// is a refusal too, with vm.CodeInternal.
+func Run(c Call) []byte {
+	r, err := run(c)
+	if err != nil {
+		r = result{Refusal: refusalOf(err)}
+	}
+	b, err := json.Marshal(r)
+	if err != nil { // only a bug in the types above
+		return []byte(`{"refusal":{"code":"internal","reason":"the result could not be encoded"}}`)
+	}
+	return b
+}
+
+func run(c Call) (r result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = vm.Refuse(vm.CodeInternal, "the verifier failed: %.200v", p).Try("please report this, with the input")
+		}
+	}()
+	operation := operations[c.Operation]
+	if operation == nil {
+		return result{}, vm.Refuse(vm.CodeInvalid, "there is no operation %.40q", c.Operation)
+	}
+	if len(c.Input) > MaxInput {
+		return result{}, TooLarge("the input", len(c.Input), MaxInput)
+	}
+	for name, value := range c.Fields {
+		limit, known := maxFields[name]
+		if !known {
+			return result{}, vm.Refuse(vm.CodeInvalid, "there is no option %.40q", name)
+		}
+		if len(value) > limit {
+			return result{}, TooLarge(name, len(value), limit)
+		}
+	}
+	return operation(c)
+}
+
+// TooLarge is the refusal of something over its bound, in bytes.
+func TooLarge(what string, size, limit int) *vm.Refusal {
+	return vm.Refuse(vm.CodeTooLarge, "%s is too large", what).On(what, fmt.Sprintf("%d bytes", size), fmt.Sprintf("at most %d", limit))
+}

@@ -1,0 +1,141 @@
+package verifier
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Contents lists a bundle before anything of it is believed.
+type Contents struct {
+	URL      string    `json:"url"`
+	Time     time.Time `json:"time"` // of its maker's verdict
+	Compares []string  `json:"compares"`
+	Roots    []Root    `json:"roots,omitempty"`
+}
+
+// Root is a certificate that a bundle brings along.
+type Root struct {
+	Subject string  `json:"subject"`
+	SHA256  vm.Hash `json:"sha256"` // of its DER
+}
+
+// judgeBundle repeats the verdict of a bundle, with the caller's own wishes in
+// place of its maker's where there are any.
+func judgeBundle(c Call) (result, error) {
+	answer, want, err := verification.OpenBundle(c.Input)
+	if err != nil {
+		return result{}, err
+	}
+	if len(c.Fields["trust_bundle_roots"]) > 0 {
+		want.Roots = append(want.Roots, want.BundleRoots...)
+	}
+	if err := c.wish(&want); err != nil {
+		return result{}, err
+	}
+	return reported(verification.Appraise(answer, want))
+}
+
+func listBundle(c Call) (result, error) {
+	answer, want, err := verification.OpenBundle(c.Input)
+	if err != nil {
+		return result{}, err
+	}
+	list := Contents{URL: answer.URL, Time: want.Time.UTC(), Compares: []string{}}
+	for _, wish := range []struct {
+		name string
+		made bool
+	}{
+		{"compose file", want.Compose != nil},
+		{"files", want.Files != nil},
+		{"image manifest", want.Manifest != nil},
+		{"service " + want.Service, want.Service != ""},
+		{"key manager", want.GroupKey != ""},
+	} {
+		if wish.made {
+			list.Compares = append(list.Compares, wish.name)
+		}
+	}
+	for _, root := range want.BundleRoots {
+		list.Roots = append(list.Roots, Root{Subject: root.Subject.String(), SHA256: vm.HashOf(root.Raw)})
+	}
+	return result{Contents: &list}, nil
+}
+
+// judgeAnswer judges what a machine just said to the caller's nonce. The
+// caller did not see the connection's key.
+func judgeAnswer(c Call) (result, error) {
+	attestation, err := verification.ParseAttestation(c.Input)
+	if err != nil {
+		return result{}, err
+	}
+	nonce, err := hex.DecodeString(string(c.Fields["nonce"]))
+	if err != nil || len(nonce) < vm.MinNonceSize {
+		return result{}, vm.Refuse(vm.CodeInvalid, "the nonce of an answer must be given").On("nonce", "", "hex")
+	}
+	took, err := strconv.ParseUint(string(c.Fields["took_ms"]), 10, 32)
+	if err != nil {
+		return result{}, vm.Refuse(vm.CodeInvalid, "took_ms is not a number of milliseconds")
+	}
+	want := verification.Wanted{Time: c.Now}
+	if err := c.wish(&want); err != nil {
+		return result{}, err
+	}
+	return reported(verification.Appraise(verification.Answer{
+		URL: string(c.Fields["url"]), Nonce: nonce, Asked: c.Now, Took: time.Duration(took) * time.Millisecond,
+		Attestation: attestation, Config: c.Fields["config"],
+	}, want))
+}
+
+func readAddress(c Call) (result, error) {
+	a, err := verification.ParseAddress(strings.TrimSpace(string(c.Input)))
+	return result{Address: a.String()}, err
+}
+
+// reportUnanswered makes the report for a machine that could not be asked; the
+// input is the refusal that says why.
+func reportUnanswered(c Call) (result, error) {
+	a, err := verification.ParseAddress(string(c.Fields["url"]))
+	if err != nil {
+		return result{}, err
+	}
+	var why vm.Refusal
+	if err := json.Unmarshal(c.Input, &why); err != nil {
+		return result{}, vm.Refuse(vm.CodeInvalid, "the reason is not a refusal: %.100v", err)
+	}
+	return reported(verification.Unanswered(a, &why, c.Now))
+}
+
+func reported(r verification.Report) (result, error) {
+	var text strings.Builder
+	err := r.WriteText(&text, false)
+	return result{Report: &r, Text: text.String()}, err
+}
+
+// refusalOf finds the refusal in err; any other error is about an option.
+func refusalOf(err error) *vm.Refusal {
+	var r *vm.Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return vm.Refuse(vm.CodeInvalid, "%v", err)
+}
+
+// judgeEvidence judges evidence that was found in a file.
+func judgeEvidence(c Call) (result, error) {
+	attestation, err := verification.ParseAttestation(c.Input)
+	if err != nil {
+		return result{}, err
+	}
+	want := verification.Wanted{Time: c.Now}
+	if err := c.wish(&want); err != nil {
+		return result{}, err
+	}
+	return reported(verification.Appraise(verification.Answer{Attestation: attestation}, want))
+}

@@ -1,0 +1,134 @@
+// A report as elements. Same lines as the command's, in the same order.
+
+const marks = { true: ['✓', 'good', 'holds'], false: ['✗', 'bad', 'fails'], null: ['·', 'open', 'not decided'] };
+const verdicts = { 'VERIFIED': 'good', 'NOT VERIFIED': 'bad' };
+const maxShown = 400; // characters of one value, as on the terminal
+
+// printable keeps what a machine says from acting on the text around it:
+// control and formatting characters are replaced, length is bounded.
+function printable(text) {
+  const clean = [...String(text ?? '').replace(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, '\uFFFD')];
+  return clean.length > maxShown ? clean.slice(0, maxShown).join('') + '…' : clean.join('');
+}
+
+function element(tag, classes, ...children) {
+  const e = document.createElement(tag);
+  if (classes) e.className = classes;
+  e.append(...children);
+  return e;
+}
+
+// showReport returns the section for one report. The verdict takes the focus.
+export function showReport(report, subject) {
+  const section = element('section', `verdict ${verdicts[report.verdict] ?? 'open'}`);
+  const [shouted, warnings] = [report.warnings?.filter(loud) ?? [], report.warnings?.filter((w) => !loud(w)) ?? []];
+  for (const warning of shouted) section.append(alarm(warning));
+  section.append(heading(report.verdict), element('p', 'summary', printable(report.summary)));
+  for (const warning of warnings) section.append(element('p', 'warning', printable(warning)));
+  section.append(element('ol', 'checks', ...report.checks.map(check)));
+  if (report.machine) section.append(machine(report), events(report.machine.events));
+  section.append(actions(report, subject));
+  return section;
+}
+
+const loud = (warning) => warning === warning.toUpperCase();
+
+function alarm(text) {
+  const box = element('div', 'shout', printable(text));
+  box.setAttribute('role', 'alert');
+  return box;
+}
+
+function heading(text) {
+  const h = element('h2', '', printable(text));
+  h.tabIndex = -1;
+  return h;
+}
+
+// check is one line, and what differs below it.
+function check(c) {
+  const [mark, kind, spoken] = marks[String(c.ok)];
+  const sign = element('span', 'mark', mark);
+  sign.setAttribute('aria-hidden', 'true');
+  const rest = element('div', 'rest', element('div', 'what', printable(c.what)));
+  const detail = c.code ? `[${c.code}]` : printable(c.detail);
+  if (detail) rest.append(element('div', 'detail', detail));
+  rest.append(...difference(c.refusal));
+  const name = element('div', 'name', printable(c.name), element('span', 'spoken', `: ${spoken}`));
+  const line = element('li', `check ${kind}`, sign, element('div', 'body', name, rest));
+  line.dataset.check = c.name;
+  return line;
+}
+
+function difference(refusal) {
+  const lines = [];
+  if (refusal?.field) {
+    for (const word of ['found', 'wanted']) {
+      lines.push(element('span', 'pair', element('b', '', `${printable(refusal.field)} ${word} `), element('span', 'hex', printable(refusal[word]))));
+    }
+  }
+  if (refusal?.hint) lines.push(element('p', 'try', `try: ${printable(refusal.hint)}`));
+  return lines;
+}
+
+function expandable(title, ...children) {
+  return element('details', '', element('summary', '', title), ...children);
+}
+
+function table(rows) {
+  const list = element('dl', 'table');
+  for (const [name, value] of rows) {
+    if (value === undefined || value === '') continue;
+    list.append(element('div', '', element('dt', '', name), element('dd', 'hex', printable(value))));
+  }
+  return list;
+}
+
+function machine({ machine: m, anchor, time }) {
+  const r = m.measurement;
+  return expandable('What the machine proves', table([
+    ['TEE', m.tee], ['Judged as of', time], ['Valid until', m.valid_until], ['TCB status', m.tcb_status], ['Advisories', m.advisories?.join(' ')],
+    ['FMSPC', m.fmspc], ['Hardware', m.hardware_id], ['Root', `${anchor.subject}, sha256 ${anchor.sha256}`],
+    ...(m.snp ? Object.entries(m.snp).map(([name, value]) => [`SNP ${name}`, value]) : [
+      ['MRTD', r.mrtd], ['RTMR0', r.rtmr[0]], ['RTMR1', r.rtmr[1]], ['RTMR2', r.rtmr[2]], ['RTMR3', r.rtmr[3]], ['MR_CONFIG_ID', r.mr_config_id],
+    ]),
+    ...(m.gpus ?? []).map((gpu, i) => [`${gpu.kind} ${i}`, [gpu.model, gpu.driver, gpu.firmware].filter(Boolean).join(', ')]),
+    ['Report data', hex(m.report_data)],
+  ]));
+}
+
+function events(list) {
+  if (!list?.length) return '';
+  return expandable(`What it measured: ${list.length} events in RTMR3`, element('ol', 'rows', ...list.map((e) => {
+    const payload = e.payload ? [element('p', 'hex', hex(e.payload))] : [];
+    return element('li', '', element('h3', '', printable(e.name)), ...payload);
+  })));
+}
+
+function hex(base64) {
+  return [...atob(base64 ?? '')].map((c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join('');
+}
+
+function actions(report, subject) {
+  const save = element('button', '', 'Save the report');
+  save.type = 'button';
+  save.addEventListener('click', () => {
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([JSON.stringify(report, null, 2), '\n'], { type: 'application/json' }));
+    link.download = 'report.json';
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  });
+  const made = subject.url ? report.url || subject.url : subject.name;
+  return element('div', 'actions', save, element('p', 'quiet', `About ${printable(made)}, judged as of ${report.time}`));
+}
+
+// showRefusal is shown in place of a report, when none could be made.
+export function showRefusal(refusal) {
+  return element('section', 'verdict bad', heading('NOT VERIFIED'), element('p', 'summary', `${printable(refusal.reason)} [${printable(refusal.code)}]`), ...difference(refusal));
+}
+
+// showRoots lists the certificates that a bundle brings.
+export function showRoots(list, roots) {
+  list.replaceChildren(...roots.map((root) => element('li', '', element('h3', '', printable(root.subject)), element('p', 'hex', `sha256 ${printable(root.sha256)}`))));
+}
