@@ -24,6 +24,7 @@ type Answer struct {
 	Took        time.Duration
 	Attestation vm.Attestation
 	Config      []byte // served as the canonical config
+	Log         []byte // dstack's event log (JSON), where the evidence is of such a machine
 	Recorded    bool   // read from a bundle: the connection and the nonce are its maker's word
 }
 

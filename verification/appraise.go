@@ -33,12 +33,6 @@ type Wanted struct {
 	BundleRoots []*x509.Certificate
 }
 
-// Wishes are what a caller can say about a machine in a few words.
-type Wishes struct {
-	ComposeHash *vm.Hash `json:"compose_sha256,omitempty"` // instead of the compose file
-	FilesHash   *vm.Hash `json:"files_sha256,omitempty"`   // instead of the archive
-}
-
 // finding is what the checks share: the caller's wish, the machine's answer
 // and, once the evidence is genuine, what it proves.
 type finding struct {
@@ -71,7 +65,7 @@ func Appraise(answer Answer, want Wanted) Report {
 // checks is the whole verification, in the order in which people read it.
 func (f *finding) checks() []Check {
 	configuration := f.checkConfiguration() // first: the others use the config once it is bound
-	connection, fresh := f.checkReportData()
+	connection, fresh := f.checkFreshness(f.checkReportData())
 	return []Check{
 		// Is it a genuine machine, is it this one, and now?
 		connection,
@@ -178,13 +172,15 @@ func (f *finding) verified(soft bool) string {
 
 // missing names the flags without which the workload is not compared.
 func (f *finding) missing() (flags []string) {
-	if f.want.Compose == nil {
-		flags = append(flags, "--compose")
+	if !f.wholeRegisters() {
+		if f.want.composeHash() == nil {
+			flags = append(flags, "--compose")
+		}
+		if f.want.filesHash() == nil && f.config != nil && f.config.FilesHash != nil {
+			flags = append(flags, "--files")
+		}
 	}
-	if f.want.Files == nil && f.config != nil && f.config.FilesHash != nil {
-		flags = append(flags, "--files")
-	}
-	if f.want.Manifest == nil {
+	if !f.wantsImage() {
 		flags = append(flags, "--manifest")
 	}
 	return flags

@@ -47,6 +47,7 @@ type bundledAnswer struct {
 	Asked       time.Time      `json:"asked"`
 	Took        time.Duration  `json:"took_ns"`
 	Attestation vm.Attestation `json:"attestation"`
+	Log         string         `json:"event_log,omitempty"` // dstack's
 }
 
 // bundledWanted is wanted.json. Fields follow Wanted; roots and files are
@@ -90,7 +91,7 @@ func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 		add(name, b)
 	}
 	add(entryReadme, []byte(bundleReadme(a, want, r)))
-	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Asked.UTC(), a.Took, a.Attestation})
+	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Asked.UTC(), a.Took, a.Attestation, string(a.Log)})
 	add(entryConfig, a.Config)
 	document(entryWanted, bundledWanted{want.Time.UTC(), want.Service, want.GroupKey, want.Policy, want.Early, want.Wishes})
 	add(entryCompose, want.Compose)
@@ -142,6 +143,9 @@ func OpenBundle(b []byte) (Answer, Wanted, error) {
 	a := Answer{
 		URL: said.URL, TLSKey: said.TLSKey, Nonce: said.Nonce, Asked: said.Asked, Took: said.Took,
 		Attestation: said.Attestation, Config: entries[entryConfig], Recorded: true,
+	}
+	if said.Log != "" {
+		a.Log = []byte(said.Log)
 	}
 	want := Wanted{
 		Compose: entries[entryCompose], Files: entries[entryFiles], Service: wish.Service, GroupKey: wish.GroupKey,

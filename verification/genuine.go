@@ -88,6 +88,9 @@ func at(t time.Time) string {
 
 func (f *finding) checkQuote() Check {
 	a := f.verdict.Anchor
+	if refusal := f.checkKind(); refusal != nil {
+		return fails("quote", refusal)
+	}
 	if a.Intel {
 		return holds("quote", "genuine Intel CPU", "Intel root %s", short(a.SHA256))
 	}

@@ -12,8 +12,15 @@ const noManifest = "not compared: pass the image's manifest with --manifest"
 // predictions returns those of the wanted image that agree with the quote in
 // the registers that agrees looks at.
 func (f *finding) predictions(agrees ...func(vm.Prediction) bool) (fitting []vm.Prediction) {
+	var all []vm.Prediction
+	if f.want.Manifest != nil {
+		all = f.want.Manifest.Predictions
+	}
+	for _, r := range f.want.Wishes.Registers {
+		all = append(all[:len(all):len(all)], vm.Prediction{TEE: vm.TDX, MRTD: r.MRTD, RTMR0: r.RTMR0, RTMR1: r.RTMR1, RTMR2: r.RTMR2})
+	}
 next:
-	for _, p := range f.want.Manifest.Predictions {
+	for _, p := range all {
 		if p.TEE != vm.TDX { // soft machines measure as TDX ones
 			continue
 		}
@@ -37,7 +44,7 @@ func (f *finding) sameRTMR2(p vm.Prediction) bool { return p.RTMR2 == f.verdict.
 // checkFirmware compares MRTD.
 func (f *finding) checkFirmware() Check {
 	m := f.verdict.Measurement
-	if f.want.Manifest == nil {
+	if !f.wantsImage() {
 		return fact("firmware", noManifest, "MRTD %s", short(m.MRTD))
 	}
 	if len(f.predictions(f.sameMRTD)) > 0 {
@@ -52,7 +59,7 @@ func (f *finding) checkFirmware() Check {
 func (f *finding) checkKernel() Check {
 	m := f.verdict.Measurement
 	switch {
-	case f.want.Manifest == nil:
+	case !f.wantsImage():
 		return fact("kernel", noManifest, "RTMR1 %s, RTMR2 %s", short(m.RTMR[1]), short(m.RTMR[2]))
 	case len(f.predictions(f.sameRTMR1, f.sameRTMR2)) > 0:
 		return holds("kernel", "kernel, initramfs and command line of "+f.release(), "RTMR1 %s, RTMR2 %s", short(m.RTMR[1]), short(m.RTMR[2]))
@@ -70,7 +77,7 @@ func (f *finding) checkKernel() Check {
 // prediction must hold in all four registers at once.
 func (f *finding) checkHardware() Check {
 	m := f.verdict.Measurement
-	if f.want.Manifest == nil {
+	if !f.wantsImage() {
 		return fact("hardware", noManifest, "RTMR0 %s", short(m.RTMR[0]))
 	}
 	if whole := f.predictions(f.sameMRTD, f.sameRTMR0, f.sameRTMR1, f.sameRTMR2); len(whole) > 0 {
@@ -92,21 +99,36 @@ func (f *finding) checkHardware() Check {
 
 // checkSystem compares the dm-verity root hash, by the event that RTMR3 holds.
 func (f *finding) checkSystem() Check {
+	if f.wholeRegisters() {
+		return holds("system", "everything measured is as the policy wants", "all registers")
+	}
+	want := f.want.Wishes.RootHash
+	if want == nil && f.want.Manifest != nil {
+		want = &f.want.Manifest.Verity.RootHash
+	}
+	if !f.ours() && want == nil {
+		return f.unexplained("system")
+	}
 	root, err := f.rootHash()
 	switch {
 	case err != nil:
 		return fails("system", err)
-	case f.want.Manifest == nil:
+	case want == nil && f.wantsImage(): // registers alone: RTMR2 holds the command line, which names the root hash
+		return fact("system", "not compared by itself: RTMR2 is", "os-image-hash %s", short(root))
+	case want == nil:
 		return fact("system", noManifest, "os-image-hash %s", short(root))
-	case root != f.want.Manifest.Verity.RootHash:
+	case root != *want:
 		return fails("system", vm.Refuse(vm.CodeImage, "the root file system is not that of %s", f.release()).
-			On(vm.EventImage, root.String(), f.want.Manifest.Verity.RootHash.String()).
+			On(vm.EventImage, root.String(), want.String()).
 			Try("is this the manifest of the image that the machine boots?"))
 	}
 	return holds("system", "root file system of "+f.release(), "os-image-hash %s", short(root))
 }
 
 func (f *finding) release() string {
+	if f.want.Manifest == nil {
+		return "the policy"
+	}
 	return or(strings.TrimSpace(f.want.Manifest.Name+" "+f.want.Manifest.Release), "the manifest")
 }
 
@@ -124,6 +146,9 @@ func (f *finding) values(of func(vm.Prediction) vm.Register) string {
 }
 
 func shape(s vm.Shape) string {
+	if s == (vm.Shape{}) {
+		return "registers that the policy names"
+	}
 	return fmt.Sprintf("%d vCPUs, %d MiB", s.CPUs, s.Memory>>20)
 }
 

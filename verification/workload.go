@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -49,17 +50,40 @@ func (f *finding) eventsExplain(events []vm.Event) *vm.Refusal {
 
 func (f *finding) rootHash() (vm.Hash, *vm.Refusal) { return f.payload(vm.EventImage) }
 
+// ours reports whether the machine claims to have booted as ours do, or the
+// caller wants it to: only then can missing events be held against it.
+func (f *finding) ours() bool {
+	w := f.want
+	if f.answer.Config != nil || w.Manifest != nil || w.composeHash() != nil || w.filesHash() != nil || w.Service != "" || w.GroupKey != "" {
+		return true
+	}
+	return slices.ContainsFunc(f.answer.Attestation.Evidence.Events, func(e vm.Event) bool { return e.Name == vm.EventImage })
+}
+
+// unexplained is a subject that genuine evidence of an unknown system says
+// nothing about.
+func (f *finding) unexplained(name string) Check {
+	return fact(name, "unknown: no events of secretvm came with the evidence", "RTMR3 %s", short(f.verdict.Measurement.RTMR[vm.RuntimeRegister]))
+}
+
 // checkWorkload compares compose file and files archive with the events.
 func (f *finding) checkWorkload() Check {
+	switch {
+	case f.wholeRegisters() && f.want.composeHash() == nil:
+		return holds("workload", "everything measured is as the policy wants", "RTMR3 %s", short(f.verdict.Measurement.RTMR[vm.RuntimeRegister]))
+	case !f.ours():
+		return f.unexplained("workload")
+	}
 	measured, refusal := f.payload(vm.EventCompose)
+	want := f.want.composeHash()
 	switch {
 	case refusal != nil:
 		return fails("workload", refusal)
-	case f.want.Compose == nil:
+	case want == nil:
 		return fact("workload", "not compared: pass your compose file with --compose", "compose-hash %s", short(measured))
-	case vm.HashOf(f.want.Compose) != measured:
+	case *want != measured:
 		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine runs another compose file than %s", f.owned("yours", "the bundle's")).
-			On(vm.EventCompose, measured.String(), vm.HashOf(f.want.Compose).String()).
+			On(vm.EventCompose, measured.String(), want.String()).
 			Try("every byte counts, line ends and comments too; where the owner opened it, GET /docker-compose gives theirs"))
 	}
 	return f.checkFiles(measured)
@@ -76,17 +100,18 @@ func (f *finding) owned(yours, bundles string) string {
 func (f *finding) checkFiles(compose vm.Hash) Check {
 	files, refusal := f.payload(vm.EventFiles)
 	none := refusal != nil
+	want := f.want.filesHash()
 	switch {
-	case none && f.want.Files == nil:
+	case none && want == nil:
 		return holds("workload", f.owned("compose file is byte for byte yours", "compose file is byte for byte that of the bundle"), "compose-hash %s", short(compose))
 	case none:
 		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine has no files beside the compose file, you passed some").
-			On(vm.EventFiles, "absent", vm.HashOf(f.want.Files).String()).Try("leave --files out"))
-	case f.want.Files == nil:
+			On(vm.EventFiles, "absent", want.String()).Try("leave --files out"))
+	case want == nil:
 		return fact("workload", f.owned("compose file is yours", "compose file is the bundle's")+"; its files are not compared: pass --files", "docker-files-hash %s", short(files))
-	case vm.HashOf(f.want.Files) != files:
+	case *want != files:
 		return fails("workload", vm.Refuse(vm.CodeCompose, "the machine's files archive is not %s", f.owned("yours", "the bundle's")).
-			On(vm.EventFiles, files.String(), vm.HashOf(f.want.Files).String()).
+			On(vm.EventFiles, files.String(), want.String()).
 			Try("pass the very archive that was deployed: every byte counts"))
 	}
 	return holds("workload", f.owned("compose file and files are byte for byte yours", "compose file and files are byte for byte those of the bundle"), "compose-hash %s, docker-files-hash %s", short(compose), short(files))
@@ -95,6 +120,12 @@ func (f *finding) checkFiles(compose vm.Hash) Check {
 // checkConfiguration accepts the served config only when both measurements of
 // it agree, then compares it with what the caller wants.
 func (f *finding) checkConfiguration() Check {
+	switch {
+	case !f.ours() || f.wholeRegisters() && f.answer.Config == nil:
+		return f.unexplained("configuration")
+	case f.answer.Config == nil && f.want.Service == "" && f.want.GroupKey == "" && !f.answer.Connected():
+		return fact("configuration", "unknown: the file has no configuration in it", "MR_CONFIG_ID %s", short(f.verdict.Measurement.MRConfigID))
+	}
 	served := vm.HashOf(f.answer.Config)
 	event, refusal := f.payload(vm.EventConfig)
 	if refusal != nil {
@@ -142,6 +173,9 @@ func (f *finding) checkWishes(config vm.Config, digest vm.Hash) Check {
 // checkBoot holds the events against those of a boot of this config: nothing
 // more, nothing less, boot-complete last.
 func (f *finding) checkBoot() Check {
+	if !f.ours() || f.wholeRegisters() && f.answer.Config == nil {
+		return f.unexplained("boot")
+	}
 	events := f.answer.Attestation.Evidence.Events
 	root, refusal := f.rootHash()
 	if refusal != nil {

@@ -33,6 +33,7 @@ const (
 	CodeImage       Code = "image-not-allowed"     // registers match no active image of the service
 	CodeConfig      Code = "config-mismatch"       // config or its digest differs
 	CodeCompose     Code = "compose-mismatch"      // compose digest differs
+	CodePolicy      Code = "policy"                // genuine, but not what the policy accepts
 	CodePermission  Code = "permission"            // the signer may not do this
 	CodeExists      Code = "exists"                // already there, and never replaced
 	CodeInvalid     Code = "invalid"               // a field's value has no meaning
