@@ -114,6 +114,9 @@ func checkEvents(events []vm.Event, register vm.Register) error {
 			return vm.Refuse(vm.CodeEvents, "event %d: %v", i, err)
 		}
 	}
+	if err := checkOnce(events); err != nil {
+		return err
+	}
 	registers, err := vm.Replay(events)
 	if err != nil {
 		return vm.Refuse(vm.CodeEvents, "replay of events: %v", err)
