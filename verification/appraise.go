@@ -164,6 +164,8 @@ func (f *finding) verified(soft bool) string {
 	switch {
 	case f.answer.Recorded:
 		return "when this was recorded, the VM ran " + file + where
+	case f.answer.Unseen():
+		return "the VM that answered runs " + file + where + " Whether your connection ends in it, a browser cannot tell."
 	case !f.answer.Connected():
 		return "this evidence is of a VM that runs " + file + where
 	}

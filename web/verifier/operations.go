@@ -127,9 +127,9 @@ func refusalOf(err error) *vm.Refusal {
 	return vm.Refuse(vm.CodeInvalid, "%v", err)
 }
 
-// judgeEvidence judges evidence that was found in a file.
+// judgeEvidence judges evidence that was found in a file, in any form.
 func judgeEvidence(c Call) (result, error) {
-	attestation, err := verification.ParseAttestation(c.Input)
+	answer, _, err := verification.Recognise(c.Input)
 	if err != nil {
 		return result{}, err
 	}
@@ -137,5 +137,5 @@ func judgeEvidence(c Call) (result, error) {
 	if err := c.wish(&want); err != nil {
 		return result{}, err
 	}
-	return reported(verification.Appraise(verification.Answer{Attestation: attestation}, want))
+	return reported(verification.Appraise(answer, want))
 }

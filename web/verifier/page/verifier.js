@@ -27,11 +27,7 @@ async function start() {
 // run judges the subject against what is wished now, and again when either changes.
 async function run() {
   if (!subject) return;
-  const mine = ++round;
-  const busy = (text) => { if (mine === round) $('status').textContent = text; };
-  $('result').replaceChildren();
-  $('result').setAttribute('aria-busy', 'true');
-  busy(subject.url ? `Asking ${subject.url} …` : `Checking ${subject.name} …`);
+  const mine = begin(subject.url ? `Asking ${subject.url} …` : `Checking ${subject.name} …`);
   await new Promise((painted) => setTimeout(painted)); // the line above, before the processor is busy
   let view;
   try {
@@ -41,9 +37,22 @@ async function run() {
     const refusal = error instanceof VerifyError ? error.refusal : { code: 'internal', reason: String(error?.message ?? error) };
     view = showRefusal(refusal);
   }
+  end(mine, view);
+}
+
+// begin says what goes on and takes the old result away.
+function begin(text) {
+  $('result').replaceChildren();
+  $('result').ariaBusy = 'true';
+  $('status').textContent = text;
+  return ++round;
+}
+
+// end shows a result, unless a newer run has begun, and moves the focus to it.
+function end(mine, view) {
   if (mine !== round) return;
-  busy('');
-  $('result').removeAttribute('aria-busy');
+  $('status').textContent = '';
+  $('result').ariaBusy = null;
   $('result').replaceChildren(view);
   view.querySelector('h2').focus();
 }
@@ -78,26 +87,27 @@ async function bytesOf(file) {
 // choose takes a dropped or picked file.
 async function choose(file) {
   if (!file) return;
-  subject = { name: file.name };
+  const chosen = { name: file.name };
+  const mine = begin(`Reading ${file.name} …`);
+  subject = undefined;
   $('trust-bundle-roots').checked = false; // trust is for one bundle
   $('bundle-roots').hidden = true;
   try {
-    subject.bytes = await bytesOf(file);
-    subject.bundle = subject.bytes[0] === 0x50 && subject.bytes[1] === 0x4b; // "PK": a zip file
-    if (subject.bundle) {
-      await ready;
-      const { roots = [] } = await bundleContents(subject.bytes);
-      showRoots($('bundle-root-list'), roots);
-      $('bundle-roots').hidden = roots.length === 0;
-    }
+    chosen.bytes = await bytesOf(file);
   } catch (error) {
-    if (!(error instanceof VerifyError) || !subject.bytes) {
-      subject = undefined;
-      $('result').replaceChildren(showRefusal(error.refusal ?? { code: 'internal', reason: error.message }));
-      return;
-    }
-    // What is wrong with the bundle is said by the run itself.
+    end(mine, showRefusal(error.refusal ?? { code: 'unavailable', reason: `${file.name} could not be read: ${error.message}` }));
+    return;
   }
+  let roots = [];
+  chosen.bundle = chosen.bytes[0] === 0x50 && chosen.bytes[1] === 0x4b; // "PK": a zip file
+  if (chosen.bundle) {
+    const contents = await ready.then(() => bundleContents(chosen.bytes)).catch(() => ({})); // what is wrong with it, the run says
+    roots = contents.roots ?? [];
+  }
+  if (mine !== round) return; // something newer was chosen meanwhile
+  subject = chosen;
+  showRoots($('bundle-root-list'), roots);
+  $('bundle-roots').hidden = roots.length === 0;
   await run();
 }
 
