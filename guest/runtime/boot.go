@@ -36,6 +36,9 @@ type machine struct {
 	session session // what the key manager granted
 	engine  *workload.Engine
 	project *workload.Project
+	risen   *task              // the first attempt to bring the project up
+	sink    context.CancelFunc // ends it
+	summary string             // what it came to
 	state   workload.State
 
 	stops stops // what a shutdown undoes, last first

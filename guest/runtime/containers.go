@@ -18,13 +18,17 @@ const (
 	containerGrace = 10 * time.Second // from SIGTERM to SIGKILL, Docker's own default
 )
 
-// startEngine starts containerd and dockerd.
+// startEngine starts containerd and dockerd, and compose beside them: it takes
+// its time to read its file, and its first question waits for dockerd.
 func (m *machine) startEngine(ctx context.Context) (string, error) {
 	m.engine = workload.NewEngine(workload.Folders{Data: dataFolder, Run: "/run"}, m.commands, m.out.Note)
 	var err error
 	m.project, err = m.engine.Project(m.handover.name(), filepath.Join(initramfs.HandOverDir, "workload"),
 		m.handover.archive.Compose, m.handover.archive.Files)
 	if err != nil {
+		return "", err
+	}
+	if err := m.forwardRegistry(ctx); err != nil {
 		return "", err
 	}
 	laps := newLaps()
@@ -34,24 +38,40 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	lockModules()
 	laps.lap("drivers")
 	m.stops.add("stop the container engine", 40*time.Second, m.engine.Stop)
-	err = within(ctx, enginePatience, m.engine.Start)
+	if err := m.engine.Start(); err != nil {
+		return "", err
+	}
+	m.stops.add("stop the workload", containerGrace+20*time.Second, m.stopWorkload)
+	m.rise(ctx)
+	err = within(ctx, enginePatience, m.engine.Ready)
 	laps.lap("daemons")
 	return strings.TrimPrefix(laps.text, ", "), err
 }
 
+// rise begins the first attempt to bring the compose file up.
+func (m *machine) rise(ctx context.Context) {
+	ctx, m.sink = context.WithCancel(ctx)
+	m.risen = start(func() (err error) {
+		if err = m.engine.Listening(ctx); err == nil {
+			m.summary, err = m.project.Up(ctx)
+		}
+		return err
+	})
+}
+
 // startWorkload brings the compose file up.
 func (m *machine) startWorkload(ctx context.Context) (remark string, err error) {
-	if err := m.forwardRegistry(ctx); err != nil {
-		return "", err
-	}
-	m.stops.add("stop the workload", containerGrace+20*time.Second, func(ctx context.Context) error {
-		return m.project.Down(ctx, containerGrace)
-	})
 	err = within(ctx, upPatience, func(ctx context.Context) (err error) {
 		// A registry may be away for a moment; a file that is wrong stays wrong,
 		// and fails as fast the third time.
 		for attempt := 1; ; attempt++ {
-			remark, err = m.project.Up(ctx)
+			if attempt == 1 {
+				if err = m.risen.wait(ctx); err == nil {
+					remark = m.summary
+				}
+			} else {
+				remark, err = m.project.Up(ctx)
+			}
 			if err == nil || ctx.Err() != nil || attempt == upAttempts {
 				return err
 			}
@@ -63,6 +83,15 @@ func (m *machine) startWorkload(ctx context.Context) (remark string, err error) 
 		}
 	})
 	return remark, err
+}
+
+// stopWorkload ends an attempt that goes on, and takes down what it brought up.
+func (m *machine) stopWorkload(ctx context.Context) error {
+	m.sink()
+	if err := m.risen.wait(ctx); err != nil && ctx.Err() != nil {
+		return err
+	}
+	return m.project.Down(ctx, containerGrace)
 }
 
 // forwardRegistry carries localhost:5000 to the registry that the host hints

@@ -14,6 +14,7 @@ import "path/filepath"
 const (
 	containerd = "/usr/bin/containerd"
 	dockerd    = "/usr/sbin/dockerd"
+	crun       = "/usr/bin/crun"
 	// The plugin runs by itself: going through the docker command would start
 	// three processes for one, a second of each under emulation.
 	dockerCompose = "/usr/libexec/docker/cli-plugins/docker-compose"

@@ -39,6 +39,7 @@ type Installation struct {
 	run      *machine.Running
 	guest    *guest
 	deadline time.Time
+	heard    *heard // the first good answer, if one came before the guest called its workload up
 }
 
 // Up starts everything and returns when the workload runs. The Installation is
@@ -95,7 +96,7 @@ func (in *Installation) life() []step.Step {
 		{Name: "keys", Run: in.guestStep("keys")},
 		{Name: "disk", Run: in.guestStep("disk")},
 		{Name: "engine", Run: in.guestStep("engine")},
-		{Name: "workload", Run: in.guestStep("workload")},
+		{Name: "workload", Run: in.workload},
 		{Name: "attestation", Run: in.guestStep("attestation")},
 		// What the person came for.
 		{Name: "answer", Run: in.answer},

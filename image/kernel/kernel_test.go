@@ -12,8 +12,14 @@ import (
 // module is an ELF relocatable file with nothing but a .modinfo section
 // (System V gABI, chapter 4): header, .modinfo, section names, section table.
 func module(fields ...string) []byte {
+	return withNames("\x00.modinfo\x00.shstrtab\x00", fields...)
+}
+
+// withNames has a string table of its own; the first name begins at 1, the
+// second at 10.
+func withNames(table string, fields ...string) []byte {
 	info := []byte(strings.Join(fields, "\x00") + "\x00")
-	names := []byte("\x00.modinfo\x00.shstrtab\x00")
+	names := []byte(table)
 	const header, section = 64, 64
 	infoAt := uint64(header)
 	namesAt := infoAt + uint64(len(info))

@@ -10,8 +10,8 @@ import (
 	"github.com/secretvm/secretvm/image/deb"
 )
 
-// Module is one kernel module, uncompressed and with the distribution's
-// signature appended, as finit_module(2) takes it.
+// Module is one kernel module as finit_module(2) takes it: uncompressed, and
+// stripped (Strip).
 type Module struct {
 	Info
 	Path    string // in its package, without a compression suffix
@@ -120,6 +120,9 @@ func (s *Set) open(name string) (Module, error) {
 	}
 	if len(content) > maxModule {
 		return Module{}, fmt.Errorf("kernel module %s has more than %d bytes", name, maxModule)
+	}
+	if content, err = Strip(content); err != nil {
+		return Module{}, fmt.Errorf("kernel module %s: %w", name, err)
 	}
 	info, err := ParseModule(content)
 	if err != nil {
