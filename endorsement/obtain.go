@@ -1,0 +1,221 @@
+package endorsement
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/secretvm/secretvm/endorsement/store"
+	"github.com/secretvm/secretvm/endorsement/transport"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Options say where to look. The zero value asks the vendors' own services and
+// keeps nothing.
+type Options struct {
+	Addresses Addresses         // services; what is empty is the vendor's own
+	Client    *transport.Client // nil: a new one
+	Cache     *store.Folder     // nil: nothing is kept
+	Archives  []*store.Archive  // carried here; looked into before the cache
+	Offline   bool              // never use the network
+	Refresh   bool              // ask the services although there is something fresh
+	Renew     bool              // replace what evidence brings along, once it has expired
+	Time      time.Time         // when freshness is judged; zero: now
+	Found     func(Finding)     // told of each object, maybe from several goroutines at once
+	Note      func(format string, args ...any)
+}
+
+// Finding is an object and how it was found.
+type Finding struct {
+	store.Entry
+	Facts  Facts
+	From   string        // "cache", an archive's name, or the service's URL
+	Took   time.Duration // of asking
+	Outage error         // why there is no newer one, when the service failed
+}
+
+// ask is a question with how to put it.
+type ask struct {
+	question
+	urls        []string // in the order of preference
+	post        []byte
+	contentType string
+	limit       int64
+	read        func(*transport.Answer) (body, chain []byte, err error)
+	hint        string // what to do when it cannot be had
+}
+
+// finder is Options in use.
+type finder struct {
+	Options
+	now time.Time
+}
+
+func (o Options) finder() *finder {
+	f := &finder{Options: o, now: o.Time}
+	if f.now.IsZero() {
+		f.now = time.Now()
+	}
+	f.Addresses = DefaultAddresses().replacedBy(o.Addresses)
+	if f.Client == nil {
+		f.Client = &transport.Client{}
+	}
+	if f.Note == nil {
+		f.Note = func(string, ...any) {}
+	}
+	return f
+}
+
+// obtain finds the answer to a question: what is at hand while it is fresh,
+// then what the services say, then what is at hand although it is not fresh.
+func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
+	if err := a.check(); err != nil {
+		return Finding{}, vm.Refuse(vm.CodeInvalid, "%v", err)
+	}
+	hand, have := f.atHand(a.question)
+	if have && (f.Offline || !f.Refresh && hand.Facts.fresh(hand.Fetched, f.now)) {
+		return f.tell(hand), nil
+	}
+	if f.Offline {
+		return Finding{}, vm.Refuse(vm.CodeCollateral, "%s of %s is not at hand, and asking for it was not allowed", a.kind, a.subject()).
+			On("request", a.String(), "").Try(a.hint)
+	}
+	start := time.Now()
+	found, err := f.fetch(ctx, a)
+	switch {
+	case err != nil && have:
+		hand.Outage = err
+		f.Note("%s of %s: using that of %s, for %v", a.kind, a.subject(), hand.Fetched.UTC().Format(time.DateOnly), err)
+		return f.tell(hand), nil
+	case err != nil:
+		return Finding{}, err
+	case have && !f.Refresh && found.Facts.Issued.Before(hand.Facts.Issued) && !hand.Facts.Issued.After(f.now):
+		// A service that lags behind takes nothing back. (Refresh does.)
+		f.Note("%s of %s: %s is behind what is at hand", a.kind, a.subject(), found.From)
+		return f.tell(hand), nil
+	}
+	found.Took = time.Since(start)
+	if f.Cache != nil {
+		if err := f.Cache.Put(found.Entry); err != nil {
+			f.Note("%v", err) // the answer is as good without being kept
+		}
+	}
+	return f.tell(found), nil
+}
+
+func (f *finder) tell(x Finding) Finding {
+	if f.Found != nil {
+		f.Found(x)
+	}
+	return x
+}
+
+// atHand returns the youngest sound answer of the archives and the cache.
+func (f *finder) atHand(q question) (best Finding, have bool) {
+	look := func(a *store.Archive, from string) {
+		e, err := a.Get(q.String())
+		if err != nil {
+			return
+		}
+		facts, err := q.describe(e.Body)
+		if err != nil {
+			return // damaged, or of an older form: as good as absent
+		}
+		if !have || facts.Issued.After(best.Facts.Issued) || facts.Issued.Equal(best.Facts.Issued) && e.Fetched.After(best.Fetched) {
+			best, have = Finding{Entry: e, Facts: facts, From: from}, true
+		}
+	}
+	for _, a := range f.Archives {
+		look(a, a.Name())
+	}
+	if f.Cache != nil {
+		look(f.Cache.Archive, "cache")
+	}
+	return best, have
+}
+
+// fetch asks one service after the other.
+func (f *finder) fetch(ctx context.Context, a ask) (Finding, error) {
+	if len(a.urls) == 0 {
+		return Finding{}, vm.Refuse(vm.CodeUnavailable, "no service is known that has the %s of %s", a.kind, a.subject()).Try(a.hint)
+	}
+	var failures []error
+	for _, u := range a.urls {
+		f.Note("%s of %s", a.kind, a.subject())
+		found, err := f.fetchFrom(ctx, a, u)
+		if err == nil {
+			return found, nil
+		}
+		failures = append(failures, fmt.Errorf("%s: %w", withoutQuery(u), err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return Finding{}, a.refusal(failures)
+}
+
+func (f *finder) fetchFrom(ctx context.Context, a ask, u string) (Finding, error) {
+	answer, err := f.Client.Do(ctx, transport.Request{URL: u, Post: a.post, ContentType: a.contentType, Limit: a.limit})
+	if err != nil {
+		return Finding{}, err
+	}
+	if strings.Contains(answer.ContentType, "html") {
+		return Finding{}, errors.New("answered with a web page: is there a portal or a proxy in between?")
+	}
+	body, chain, err := a.read(answer)
+	if err != nil {
+		return Finding{}, &nonsense{fmt.Errorf("answered with %s that is no %s: %w", described(answer), a.kind, err)}
+	}
+	facts, err := a.describe(body)
+	if err != nil {
+		return Finding{}, &nonsense{fmt.Errorf("answered with something else: %w", err)}
+	}
+	e := store.Entry{Request: a.String(), Source: u, Fetched: f.now, Body: body, Chain: chain}
+	return Finding{Entry: e, Facts: facts, From: u}, nil
+}
+
+// nonsense is an answer that cannot be read.
+type nonsense struct{ error }
+
+func (n *nonsense) Unwrap() error { return n.error }
+
+func described(a *transport.Answer) string {
+	kind := a.ContentType
+	if kind == "" {
+		kind = "no content type"
+	}
+	return fmt.Sprintf("%d bytes (%.40q)", len(a.Body), kind)
+}
+
+// withoutQuery shortens an address for people.
+func withoutQuery(u string) string {
+	base, _, _ := strings.Cut(u, "?")
+	return base
+}
+
+// refusal says what was asked, what came, and what to do.
+func (a ask) refusal(failures []error) error {
+	code, verb := vm.CodeUnavailable, "could not be fetched"
+	unknown, odd := 0, 0
+	texts := make([]string, len(failures))
+	for i, err := range failures {
+		texts[i] = err.Error()
+		var status *transport.StatusError
+		var n *nonsense
+		switch {
+		case errors.As(err, &status) && status.Code >= 400 && status.Code < 500 && status.Code != 429:
+			unknown++
+		case errors.As(err, &n):
+			odd++
+		}
+	}
+	switch len(failures) { // an outage among them may be the whole reason
+	case unknown:
+		code, verb = vm.CodeCollateral, "is not known to the service"
+	case odd:
+		code = vm.CodeMalformed
+	}
+	return vm.Refuse(code, "%s of %s %s: %s", a.kind, a.subject(), verb, strings.Join(texts, "; ")).Try(a.hint)
+}
