@@ -114,28 +114,39 @@ type SGXFacts struct {
 
 // SNPFacts is what an SEV-SNP report says beyond report data.
 type SNPFacts struct {
-	Version     uint32   `json:"version"` // of the report
-	Product     string   `json:"product"` // Milan, Genoa, Turin …
-	Measurement Register `json:"measurement"`
-	HostData    [32]byte `json:"host_data"`
-	Policy      uint64   `json:"policy"`
-	VMPL        uint32   `json:"vmpl"`
-	GuestSVN    uint32   `json:"guest_svn"`
-	FamilyID    [16]byte `json:"family_id"`
-	ImageID     [16]byte `json:"image_id"`
-	IDKey       Register `json:"id_key_digest"`
-	AuthorKey   Register `json:"author_key_digest"`
-	ReportedTCB uint64   `json:"reported_tcb"`
-	SignedBy    string   `json:"signed_by"` // VCEK or VLEK
+	Version      uint32   `json:"version"` // of the report
+	Product      string   `json:"product"` // Milan, Milan-X, Genoa, Genoa-X, Bergamo/Siena or Turin
+	Measurement  Register `json:"measurement"`
+	HostData     [32]byte `json:"host_data"`
+	Policy       uint64   `json:"policy"`
+	PlatformInfo uint64   `json:"platform_info"`
+	VMPL         uint32   `json:"vmpl"`
+	GuestSVN     uint32   `json:"guest_svn"`
+	FamilyID     [16]byte `json:"family_id"`
+	ImageID      [16]byte `json:"image_id"`
+	IDKey        Register `json:"id_key_digest"`
+	AuthorKey    Register `json:"author_key_digest"`
+	ReportedTCB  uint64   `json:"reported_tcb"`  // of the key that signed
+	CommittedTCB uint64   `json:"committed_tcb"` // below which the host cannot go back
+	CurrentTCB   uint64   `json:"current_tcb"`
+	LaunchTCB    uint64   `json:"launch_tcb"`
+	Firmware     string   `json:"firmware"`  // version that runs: major.minor.build
+	SignedBy     string   `json:"signed_by"` // VCEK or VLEK
 }
 
 // GPUFacts is what the evidence of one GPU or switch proves.
 type GPUFacts struct {
-	Kind     string `json:"kind"` // "gpu" or "switch"
-	Model    string `json:"model"`
-	Driver   string `json:"driver,omitempty"`
-	Firmware string `json:"firmware,omitempty"` // VBIOS, or the switch's firmware
-	Anchor   Anchor `json:"anchor"`
+	Kind         string `json:"kind"`         // "gpu" or "switch"
+	Architecture string `json:"architecture"` // HOPPER, BLACKWELL; of switches LS10
+	Model        string `json:"model"`        // chip: GH100 …
+	SKU          string `json:"sku,omitempty"`
+	HardwareID   string `json:"hardware_id"` // hex: serial number of the certificate of the boot ROM in silicon
+	Driver       string `json:"driver,omitempty"`
+	Firmware     string `json:"firmware,omitempty"`   // VBIOS, or the switch's firmware
+	Measured     bool   `json:"measured"`             // whether all measurements are those of NVIDIA's reference documents
+	Unrevoked    bool   `json:"unrevoked"`            // whether NVIDIA said so of every certificate that counts
+	VouchedBy    string `json:"vouched_by,omitempty"` // issuer of a token that says the same, where the policy trusts one
+	Anchor       Anchor `json:"anchor"`
 }
 
 // Outlook is the TCB status that a platform has under another evaluation.

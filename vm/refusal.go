@@ -26,6 +26,8 @@ const (
 	CodeHardware    Code = "hardware-not-accepted" // genuine, and not a machine that the policy names
 	CodeCollateral  Code = "collateral"            // missing or does not fit the quote
 	CodeEvents      Code = "events"                // event list does not explain the registers
+	CodeGPU         Code = "gpu-not-accepted"      // kind, architecture or number of the GPUs and switches
+	CodeGPUMeasured Code = "gpu-measurement"       // a GPU measures something else than NVIDIA's reference documents say
 	CodeReportData  Code = "report-data"           // the quote is not about this request
 	CodeStale       Code = "stale"                 // block hash unknown, too old, or nonce not ours
 	CodeReplayed    Code = "replayed"              // the very request was seen before

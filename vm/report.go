@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
 )
@@ -10,6 +11,7 @@ import (
 const (
 	labelAttestation = "secretvm/v1/attestation"
 	labelRelease     = "secretvm/v1/release"
+	labelGPU         = "secretvm/v1/gpu"
 )
 
 // AttestationReportData binds a fresh quote to the TLS key that serves it and
@@ -17,6 +19,13 @@ const (
 // certificate's SubjectPublicKeyInfo) and nonce, each length-prefixed.
 func AttestationReportData(spki Hash, nonce []byte) [64]byte {
 	return sha512.Sum512(lengthPrefixed([]byte(labelAttestation), spki[:], nonce))
+}
+
+// GPUNonce is the nonce that NVIDIA devices answer when their evidence goes
+// with a quote over the given report data: SHA-256 over label and report data,
+// each length-prefixed.
+func GPUNonce(reportData [64]byte) [32]byte {
+	return sha256.Sum256(lengthPrefixed([]byte(labelGPU), reportData[:]))
 }
 
 // Release is what a machine's quote says when it asks the KMS for keys.

@@ -1,0 +1,245 @@
+package ocsp
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/secretvm/secretvm/attest/nvidia/pki"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// maxSize bounds an answer, in bytes.
+const maxSize = 16 << 10
+
+var (
+	oidBasic  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
+	oidSHA256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
+	oidSHA384 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
+
+	algorithms = map[string]x509.SignatureAlgorithm{
+		"1.2.840.10045.4.3.2": x509.ECDSAWithSHA256,
+		"1.2.840.10045.4.3.3": x509.ECDSAWithSHA384,
+	}
+)
+
+// Structures of RFC 6960, 4.2.1.
+type response struct {
+	Status asn1.Enumerated
+	Bytes  responseBytes `asn1:"explicit,tag:0,optional"`
+}
+
+type responseBytes struct {
+	Type     asn1.ObjectIdentifier
+	Response []byte
+}
+
+type basicResponse struct {
+	Data         responseData
+	Algorithm    pkix.AlgorithmIdentifier
+	Signature    asn1.BitString
+	Certificates []asn1.RawValue `asn1:"explicit,tag:0,optional"`
+}
+
+type responseData struct {
+	Raw        asn1.RawContent
+	Version    int `asn1:"optional,default:0,explicit,tag:0"`
+	Responder  asn1.RawValue
+	ProducedAt time.Time `asn1:"generalized"`
+	Responses  []singleResponse
+	Extensions []pkix.Extension `asn1:"explicit,tag:1,optional"`
+}
+
+type singleResponse struct {
+	ID         certID
+	Good       asn1.Flag   `asn1:"tag:0,optional"`
+	Revoked    revokedInfo `asn1:"tag:1,optional"`
+	Unknown    asn1.Flag   `asn1:"tag:2,optional"`
+	ThisUpdate time.Time   `asn1:"generalized"`
+	NextUpdate time.Time   `asn1:"generalized,explicit,tag:0,optional"`
+
+	Extensions []pkix.Extension `asn1:"explicit,tag:1,optional"`
+}
+
+type certID struct {
+	Hash       pkix.AlgorithmIdentifier
+	IssuerName []byte
+	IssuerKey  []byte
+	Serial     *big.Int
+}
+
+type revokedInfo struct {
+	At     time.Time       `asn1:"generalized"`
+	Reason asn1.Enumerated `asn1:"explicit,tag:0,optional"`
+}
+
+// Response is an answer, its signature not yet checked.
+type Response struct {
+	basic basicResponse
+	certs []*x509.Certificate
+}
+
+// Parse reads an answer in DER.
+func Parse(der []byte) (r Response, err error) {
+	if len(der) > maxSize {
+		return r, vm.Refuse(vm.CodeTooLarge, "OCSP answer has %d bytes, want at most %d", len(der), maxSize)
+	}
+	var outer response
+	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) > 0 {
+		return r, malformed("it is no OCSPResponse: %v, %d bytes left", err, len(rest))
+	}
+	if outer.Status != 0 || !outer.Bytes.Type.Equal(oidBasic) {
+		return r, malformed("the responder gave no answer (status %d)", outer.Status)
+	}
+	if rest, err := asn1.Unmarshal(outer.Bytes.Response, &r.basic); err != nil || len(rest) > 0 {
+		return r, malformed("it is no BasicOCSPResponse: %v, %d bytes left", err, len(rest))
+	}
+	if err := refuseCritical(r.basic.Data.Extensions); err != nil {
+		return r, err
+	}
+	for _, raw := range r.basic.Certificates {
+		cert, err := pki.Parse("an OCSP answer", raw.FullBytes)
+		if err != nil {
+			return r, err
+		}
+		r.certs = append(r.certs, cert)
+	}
+	return r, nil
+}
+
+// Status is what an answer says about one certificate.
+type Status struct {
+	Good    bool
+	Revoked bool // else, when not good either, the responder does not know it
+	Hold    bool // revoked for the time being (certificateHold)
+}
+
+// certificateHold of RFC 5280, 5.3.1.
+const certificateHold = 6
+
+// Covers reports whether the answer is about cert below issuer.
+func (r Response) Covers(cert, issuer *x509.Certificate) bool { return r.find(cert, issuer) != nil }
+
+func (r Response) find(cert, issuer *x509.Certificate) *singleResponse {
+	for i := range r.basic.Data.Responses {
+		single := &r.basic.Data.Responses[i]
+		id, err := identify(single.ID.Hash.Algorithm, cert, issuer)
+		if err == nil && bytes.Equal(id.IssuerName, single.ID.IssuerName) && bytes.Equal(id.IssuerKey, single.ID.IssuerKey) && id.Serial.Cmp(single.ID.Serial) == 0 {
+			return single
+		}
+	}
+	return nil
+}
+
+// About returns what the answer says about chain[0], whose issuer is chain[1],
+// and so on to the root; the chain was verified before. The answer must be
+// signed by one of the CAs or on behalf of one, and current at the Checker's
+// time; stale is how long after its end it is still taken.
+func (r Response) About(check *pki.Checker, chain []*x509.Certificate, stale time.Duration) (s Status, err error) {
+	what := "OCSP answer about " + chain[0].Subject.CommonName
+	single := r.find(chain[0], chain[1])
+	if single == nil {
+		return s, vm.Refuse(vm.CodeCollateral, "%s: it is about another certificate", what)
+	}
+	if err := refuseCritical(single.Extensions); err != nil {
+		return s, err
+	}
+	if err := r.signed(check, what, chain[1:]); err != nil {
+		return s, err
+	}
+	end := single.NextUpdate
+	if end.IsZero() {
+		end = single.ThisUpdate.Add(undated)
+	}
+	if err := check.Window(what, single.ThisUpdate, end.Add(stale)); err != nil {
+		return s, err
+	}
+	s.Revoked = !single.Revoked.At.IsZero()
+	s.Good = bool(single.Good) && !s.Revoked && !bool(single.Unknown)
+	s.Hold = s.Revoked && single.Revoked.Reason == certificateHold
+	return s, nil
+}
+
+// undated is how long an answer holds that names no end: its responder has
+// news at any time.
+const undated = 24 * time.Hour
+
+// signed refuses the answer unless one of issuers signed it, or a responder
+// that one of them appointed.
+func (r Response) signed(check *pki.Checker, what string, issuers []*x509.Certificate) error {
+	algorithm := algorithms[r.basic.Algorithm.Algorithm.String()]
+	by := func(cert *x509.Certificate) error {
+		return pki.SignedASN1(what, cert, algorithm, r.basic.Data.Raw, r.basic.Signature.RightAlign())
+	}
+	for _, issuer := range issuers {
+		if by(issuer) == nil {
+			return nil
+		}
+	}
+	for _, responder := range r.certs {
+		if err := appointed(check, what, responder, issuers); err != nil {
+			continue
+		}
+		return by(responder)
+	}
+	return vm.Refuse(vm.CodeSignature, "%s: neither the certificate's issuer nor a responder of it signed the answer", what)
+}
+
+// appointed refuses a responder without the purpose of signing answers, given
+// by one of issuers.
+func appointed(check *pki.Checker, what string, responder *x509.Certificate, issuers []*x509.Certificate) error {
+	for _, usage := range responder.ExtKeyUsage {
+		if usage != x509.ExtKeyUsageOCSPSigning {
+			continue
+		}
+		for _, issuer := range issuers {
+			if bytes.Equal(responder.RawIssuer, issuer.RawSubject) {
+				return check.Issued("responder of the "+what, responder, issuer)
+			}
+		}
+	}
+	return vm.Refuse(vm.CodeChain, "%s: %q is no responder", what, responder.Subject.CommonName)
+}
+
+func refuseCritical(extensions []pkix.Extension) error {
+	for _, e := range extensions {
+		if e.Critical {
+			return malformed("unknown critical extension %v", e.Id)
+		}
+	}
+	return nil
+}
+
+// identify makes the name that the protocol gives to cert below issuer.
+func identify(algorithm asn1.ObjectIdentifier, cert, issuer *x509.Certificate) (id certID, err error) {
+	var key struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Bits      asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(issuer.RawSubjectPublicKeyInfo, &key); err != nil {
+		return id, malformed("key of %q: %v", issuer.Subject.CommonName, err)
+	}
+	var digest func([]byte) []byte
+	switch {
+	case algorithm.Equal(oidSHA256):
+		digest = func(b []byte) []byte { sum := sha256.Sum256(b); return sum[:] }
+	case algorithm.Equal(oidSHA384):
+		digest = func(b []byte) []byte { sum := sha512.Sum384(b); return sum[:] }
+	default:
+		return id, malformed("it names certificates by hash %v, want SHA-256 or SHA-384", algorithm)
+	}
+	return certID{
+		Hash:       pkix.AlgorithmIdentifier{Algorithm: algorithm},
+		IssuerName: digest(issuer.RawSubject), IssuerKey: digest(key.Bits.RightAlign()), Serial: cert.SerialNumber,
+	}, nil
+}
+
+func malformed(format string, args ...any) error {
+	return vm.Refuse(vm.CodeMalformed, "OCSP answer: %s", fmt.Sprintf(format, args...))
+}
