@@ -1,7 +1,11 @@
 // A report as elements. Same lines as the command's, in the same order.
 
 const marks = { true: ['✓', 'good', 'holds'], false: ['✗', 'bad', 'fails'], null: ['·', 'open', 'not decided'] };
-const verdicts = { 'VERIFIED': 'good', 'NOT VERIFIED': 'bad' };
+// kindOf colours a verdict; nothing that a soft TEE says is green.
+function kindOf(report) {
+  if (report.verdict === 'NOT VERIFIED') return 'bad';
+  return report.verdict === 'VERIFIED' && !report.soft ? 'good' : 'open';
+}
 const maxShown = 400; // characters of one value, as on the terminal
 
 // printable keeps what a machine says from acting on the text around it:
@@ -20,10 +24,13 @@ function element(tag, classes, ...children) {
 
 // showReport returns the section for one report. The verdict takes the focus.
 export function showReport(report, subject) {
-  const section = element('section', `verdict ${verdicts[report.verdict] ?? 'open'}`);
+  const section = element('section', `verdict ${kindOf(report)}`);
   const [shouted, warnings] = [report.warnings?.filter(loud) ?? [], report.warnings?.filter((w) => !loud(w)) ?? []];
   for (const warning of shouted) section.append(alarm(warning));
-  section.append(heading(report.verdict), element('p', 'summary', printable(report.summary)));
+  const [title, summary] = [heading(report.verdict), element('p', 'summary', printable(report.summary))];
+  summary.id = 'summary';
+  title.setAttribute('aria-describedby', summary.id); // read out along with the verdict
+  section.append(title, summary);
   for (const warning of warnings) section.append(element('p', 'warning', printable(warning)));
   section.append(element('ol', 'checks', ...report.checks.map(check)));
   if (report.machine) section.append(machine(report), events(report.machine.events));
@@ -31,6 +38,7 @@ export function showReport(report, subject) {
   return section;
 }
 
+// loud warnings are in capitals.
 const loud = (warning) => warning === warning.toUpperCase();
 
 function alarm(text) {
@@ -87,7 +95,7 @@ function table(rows) {
 function machine({ machine: m, anchor, time }) {
   const r = m.measurement;
   return expandable('What the machine proves', table([
-    ['TEE', m.tee], ['Judged as of', time], ['Valid until', m.valid_until], ['TCB status', m.tcb_status], ['Advisories', m.advisories?.join(' ')],
+    ['TEE', m.tee], ['Judged as of', moment(time)], ['Valid until', moment(m.valid_until)], ['TCB status', m.tcb_status], ['Advisories', m.advisories?.join(' ')],
     ['FMSPC', m.fmspc], ['Hardware', m.hardware_id], ['Root', `${anchor.subject}, sha256 ${anchor.sha256}`],
     ...(m.snp ? Object.entries(m.snp).map(([name, value]) => [`SNP ${name}`, value]) : [
       ['MRTD', r.mrtd], ['RTMR0', r.rtmr[0]], ['RTMR1', r.rtmr[1]], ['RTMR2', r.rtmr[2]], ['RTMR3', r.rtmr[3]], ['MR_CONFIG_ID', r.mr_config_id],
@@ -105,6 +113,11 @@ function events(list) {
   })));
 }
 
+// moment writes an RFC 3339 time in UTC for people.
+function moment(time) {
+  return new Date(time).toISOString().replace('T', ' ').replace(/\.\d+Z$/, ' UTC');
+}
+
 function hex(base64) {
   return [...atob(base64 ?? '')].map((c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join('');
 }
@@ -120,7 +133,7 @@ function actions(report, subject) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   });
   const made = subject.url ? report.url || subject.url : subject.name;
-  return element('div', 'actions', save, element('p', 'quiet', `About ${printable(made)}, judged as of ${report.time}`));
+  return element('div', 'actions', save, element('p', 'quiet', `About ${printable(made)}, judged as of ${moment(report.time)}`));
 }
 
 // showRefusal is shown in place of a report, when none could be made.

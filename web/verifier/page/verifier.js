@@ -54,7 +54,8 @@ function end(mine, view) {
   $('status').textContent = '';
   $('result').ariaBusy = null;
   $('result').replaceChildren(view);
-  view.querySelector('h2').focus();
+  view.scrollIntoView({ block: 'start' });
+  view.querySelector('h2').focus({ preventScroll: true });
 }
 
 async function judge(wanted) {

@@ -1,0 +1,178 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/attest/tdx/collateral"
+	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// vectors is the folder of independent test vectors, beside the repository.
+const vectors = "../../../shared/vectors"
+
+// vector is a quote with the collateral of its time; each is a file of vectors.
+type vector struct {
+	quote, collateral string
+	at                time.Time
+}
+
+func day(year int, month time.Month, day int) time.Time {
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+}
+
+const (
+	sapphire = "dcap-qvl/sample/tdx_quote_collateral.json"
+	outdated = "dcap-qvl/sample/tdx_quote_outdated_collateral.json"
+	near     = "dcap-qvl/tests/near/contracts/gas-test/tests/quote/"
+	kms      = "secret-vm-kms/"
+)
+
+var tdxVectors = []vector{
+	{"dcap-qvl/sample/tdx_quote", sapphire, day(2025, 7, 1)},
+	{"dcap-qvl/sample/tdx_quote", sapphire, day(2025, 7, 20)}, // a day too late
+	{"dcap-qvl/sample/tdx_quote", sapphire, day(2025, 6, 18)}, // a day too early
+	{"dcap-qvl/sample/tdx_quote", outdated, day(2026, 2, 20)}, // of another platform
+	{"dcap-qvl/sample/tdx_quote", "", day(2025, 7, 1)},
+	{"dcap-qvl/sample/tdx-quote.hex", sapphire, day(2025, 7, 1)},
+	{"dcap-qvl/sample/quote-from-tappd.hex", sapphire, day(2025, 7, 1)},
+	{"dcap-qvl/sample/tdx_quote_outdated", outdated, day(2026, 2, 20)},
+	{"dcap-qvl/sample/sgx_quote", sapphire, day(2025, 7, 1)},
+	{near + "quote_hex.txt", near + "quote_collateral.json", day(2025, 9, 10)},
+	{"secretvm-verify/test-data/cpu_quote.txt", sapphire, day(2025, 7, 1)},
+	{"secretvm-verify/test-data/tdx_cpu_docker_check_quote.txt", sapphire, day(2025, 7, 1)},
+	{kms + "tests/quote.txt", kms + "tests/collateral.txt", day(2025, 5, 20)},
+	{kms + "kms-python-tests/quote_and_collateral/quote.txt", kms + "kms-python-tests/quote_and_collateral/collateral.txt", day(2025, 4, 20)},
+	{"go-tdx-guest/testing/testdata/quote_v5_sample.dat", outdated, day(2026, 2, 20)},
+	{"go-tdx-guest/testing/testdata/tdx_prod_quote_SPR_E4.dat", sapphire, day(2025, 7, 1)},
+	{"trustee/deps/verifier/test_data/tdx_quote_4.dat", sapphire, day(2025, 7, 1)},
+	{"trustee/deps/verifier/test_data/tdx_quote_5.dat", outdated, day(2026, 2, 20)},
+	{"trustee/deps/verifier/test_data/tdx_quote_6.dat", sapphire, day(2025, 7, 1)},
+	{"cc-api-evidence/common/golang/evidence_api/test_data/quote.bin", sapphire, day(2025, 7, 1)},
+	{"intel-qvl/Src/AttestationApp/sampleData/tdx/quote.dat", sapphire, day(2025, 7, 1)},
+}
+
+// TestWebAssemblyDecidesAsNativeCode judges every TDX vector at its time, and
+// each with one byte of it changed, in both: equal reports, every field.
+func TestWebAssemblyDecidesAsNativeCode(t *testing.T) {
+	if _, err := os.Stat(vectors); err != nil {
+		t.Skipf("independent vectors are not at %s: skipped", vectors)
+	}
+	n := startNode(t)
+	outcomes := map[string]int{}
+	for i, v := range tdxVectors {
+		ev := v.evidence(t)
+		compare(t, n, v, ev, outcomes)
+		ev.Quote[(i*7919+700)%len(ev.Quote)] ^= 0x10
+		compare(t, n, v, ev, outcomes)
+	}
+	t.Logf("outcomes: %v", outcomes)
+	if outcomes[verification.UnverifiedWorkload] < 4 || len(outcomes) < 6 {
+		t.Errorf("the vectors no longer reach accepted quotes and several refusals: %v", outcomes)
+	}
+}
+
+func compare(t *testing.T, n *node, v vector, ev vm.Evidence, outcomes map[string]int) {
+	t.Helper()
+	document, err := json.Marshal(ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := n.call(t, request{"verifyEvidence", document, map[string]any{"time": v.at}})
+	answer, _, err := verification.Recognise(document)
+	if err != nil { // both refuse to make a report of it
+		if code := vm.CodeOf(err); got.Refusal == nil || got.Refusal.Code != code {
+			t.Errorf("%s: WebAssembly says %s, native code refuses: %v", v.quote, got.Thrown, err)
+		}
+		outcomes["no evidence"]++
+		return
+	}
+	report := verification.Appraise(answer, verification.Wanted{Time: v.at})
+	same(t, v.quote, got, report)
+	outcome := report.Verdict
+	for _, c := range report.Checks {
+		if c.Code != "" {
+			outcome = string(c.Code)
+			break
+		}
+	}
+	outcomes[outcome]++
+}
+
+func (v vector) evidence(t testing.TB) vm.Evidence {
+	t.Helper()
+	ev := vm.Evidence{TEE: vm.TDX, Quote: vectorBytes(t, v.quote)}
+	switch {
+	case strings.HasSuffix(v.collateral, ".json"):
+		ev.Collateral = separateCollateral(t, vectorBytes(t, v.collateral))
+	case v.collateral != "":
+		ev.Collateral = packedCollateral(t, vectorBytes(t, v.collateral))
+	}
+	return ev
+}
+
+// vectorBytes reads a file, as hexadecimal where it is text of that kind.
+func vectorBytes(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(vectors, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := hex.DecodeString(strings.TrimPrefix(strings.Trim(string(b), "\"\r\n "), "0x")); err == nil {
+		return raw
+	}
+	return b
+}
+
+// separateCollateral reads the JSON form of dcap-qvl, which keeps the signed
+// objects and their signatures apart.
+func separateCollateral(t testing.TB, b []byte) *vm.Collateral {
+	t.Helper()
+	var f map[string]string
+	if err := json.Unmarshal(b, &f); err != nil {
+		t.Fatal(err)
+	}
+	unhex := func(name string) []byte {
+		raw, err := hex.DecodeString(f[name])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	return &vm.Collateral{
+		PCKCRL: unhex("pck_crl"), PCKCRLChain: []byte(f["pck_crl_issuer_chain"]), RootCACRL: unhex("root_ca_crl"),
+		TCBInfo:      collateral.Seal(collateral.KeyTCBInfo, []byte(f["tcb_info"]), [64]byte(unhex("tcb_info_signature"))),
+		TCBInfoChain: []byte(f["tcb_info_issuer_chain"]), QEIdentityChain: []byte(f["qe_identity_issuer_chain"]),
+		QEIdentity: collateral.Seal(collateral.KeyQEIdentity, []byte(f["qe_identity"]), [64]byte(unhex("qe_identity_signature"))),
+	}
+}
+
+// packedCollateral reads the blob that Secret Network's chain takes: eight u32,
+// the TEE type and seven lengths, then NUL-terminated parts; CRLs are hex text.
+func packedCollateral(t testing.TB, blob []byte) *vm.Collateral {
+	t.Helper()
+	rest, parts := blob[32:], make([][]byte, 7)
+	for i := range parts {
+		size := binary.LittleEndian.Uint32(blob[4+4*i:])
+		parts[i], rest = bytes.TrimRight(rest[:size], "\x00"), rest[size:]
+	}
+	for _, crl := range []int{1, 2} {
+		raw, err := hex.DecodeString(string(parts[crl]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts[crl] = raw
+	}
+	return &vm.Collateral{
+		PCKCRLChain: parts[0], RootCACRL: parts[1], PCKCRL: parts[2],
+		TCBInfoChain: parts[3], TCBInfo: parts[4], QEIdentityChain: parts[5], QEIdentity: parts[6],
+	}
+}

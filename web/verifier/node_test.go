@@ -1,0 +1,165 @@
+package verifier
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/machinetest"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// node is the built package, loaded in Node.
+type node struct {
+	to   *json.Encoder
+	from *bufio.Scanner
+}
+
+// request is one call of a function of the package. Bytes travel in base64.
+type request struct {
+	Operation string         `json:"operation"`
+	Input     any            `json:"input"`
+	Wanted    map[string]any `json:"wanted,omitempty"`
+}
+
+// made is what the function returned or threw.
+type made struct {
+	Report   json.RawMessage `json:"report"`
+	Text     string          `json:"text"`
+	Contents *Contents       `json:"contents"`
+	Refusal  *vm.Refusal     `json:"refusal"`
+	Thrown   string          `json:"thrown"`
+}
+
+// startNode skips the test, saying so, where Node is not installed.
+func startNode(t testing.TB) *node {
+	t.Helper()
+	path, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed: the package is not tried in it")
+	}
+	cmd := exec.Command(path, "testdata/serve.mjs", filepath.Join(built(t), "package"))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		_, _ = io.Copy(io.Discard, out)
+		if err := cmd.Wait(); err != nil || complaints.Len() > 0 {
+			t.Errorf("node: %v\n%s", err, &complaints)
+		}
+	})
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 64<<20)
+	return &node{json.NewEncoder(in), lines}
+}
+
+func (n *node) call(t testing.TB, r request) (m made) {
+	t.Helper()
+	if err := n.to.Encode(r); err != nil {
+		t.Fatal(err)
+	}
+	if !n.from.Scan() {
+		t.Fatalf("node ended: %v", n.from.Err())
+	}
+	if err := json.Unmarshal(n.from.Bytes(), &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// same compares a report from WebAssembly with the native one, every field.
+func same(t testing.TB, name string, got made, native verification.Report) {
+	t.Helper()
+	b, err := json.Marshal(native)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g, w any
+	if json.Unmarshal(b, &w) != nil || json.Unmarshal(got.Report, &g) != nil || !reflect.DeepEqual(g, w) {
+		t.Errorf("%s: WebAssembly says\n%s (%s)\nnative code says\n%s", name, got.Report, got.Thrown, b)
+	}
+	var text strings.Builder
+	if err := native.WriteText(&text, false); err != nil {
+		t.Fatal(err)
+	}
+	if got.Text != text.String() {
+		t.Errorf("%s: WebAssembly writes\n%s\nnative code writes\n%s", name, got.Text, &text)
+	}
+}
+
+// TestPackageInNode calls each function of the package.
+func TestPackageInNode(t *testing.T) {
+	n := startNode(t)
+	m := machinetest.Boot(t)
+	a, w := recorded(t, m)
+	bundle := bundleOf(t, a, w)
+	opened, want, err := verification.OpenBundle(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "bundle, root not trusted", n.call(t, request{"verifyBundle", bundle, nil}), verification.Appraise(opened, want))
+	want.Roots = want.BundleRoots
+	same(t, "bundle", n.call(t, request{"verifyBundle", bundle, map[string]any{"trustBundleRoots": true}}), verification.Appraise(opened, want))
+	same(t, "bundle, root named", n.call(t, request{"verifyBundle", bundle, map[string]any{"trustRoots": m.PKI.RootPEM()}}), verification.Appraise(opened, want))
+
+	at := time.Now().UTC().Truncate(time.Second)
+	attestation, err := json.Marshal(a.Attestation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, _, err := verification.Recognise(attestation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := m.Manifest.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	same(t, "evidence", n.call(t, request{"verifyEvidence", attestation, map[string]any{
+		"trustRoots": m.PKI.RootPEM(), "compose": m.Compose, "manifest": manifest, "service": m.Config.Service, "time": at,
+	}}), verification.Appraise(file, verification.Wanted{Roots: m.Roots(), Compose: m.Compose, Manifest: &m.Manifest, Service: m.Config.Service, Time: at}))
+
+	if got := n.call(t, request{"bundleContents", bundle, nil}); got.Contents == nil || len(got.Contents.Roots) != 1 {
+		t.Errorf("contents: %+v", got)
+	}
+	for _, c := range []struct {
+		name    string
+		request request
+		code    vm.Code
+		thrown  string
+	}{
+		{"no bundle", request{"verifyBundle", []byte("PK"), nil}, vm.CodeMalformed, "VerifyError"},
+		{"no evidence", request{"verifyEvidence", []byte("{}"), nil}, vm.CodeMalformed, "VerifyError"},
+		{"empty compose file", request{"verifyBundle", bundle, map[string]any{"service": strings.Repeat("x", 2000)}}, vm.CodeTooLarge, "VerifyError"},
+		{"unheard-of option", request{"verifyBundle", bundle, map[string]any{"compsoe": "x"}}, "", "TypeError: there is no option compsoe"},
+		{"not https", request{"verifyURL", "http://vm.example", nil}, vm.CodeInvalid, "VerifyError"},
+	} {
+		got := n.call(t, c.request)
+		if !strings.HasPrefix(got.Thrown, c.thrown) || c.code != "" && (got.Refusal == nil || got.Refusal.Code != c.code) {
+			t.Errorf("%s: %s %+v, want %s %s", c.name, got.Thrown, got.Refusal, c.thrown, c.code)
+		}
+	}
+	got := n.call(t, request{"verifyURL", "https://127.0.0.1:1", nil})
+	var report struct{ Verdict string }
+	if json.Unmarshal(got.Report, &report) != nil || report.Verdict != verification.Unreachable {
+		t.Errorf("nobody there: %s %s", got.Report, got.Thrown)
+	}
+}
