@@ -38,8 +38,13 @@ func anchor(root *x509.Certificate) vm.Anchor {
 		SHA256:  vm.HashOf(root.Raw),
 		Intel:   bytes.Equal(root.Raw, IntelRoot().Raw),
 	}
-	if a.Intel {
+	switch {
+	case a.Intel:
 		a.Vendor = "Intel"
+	case isAMD(root):
+		a.Vendor = vendorAMD
+	case isNVIDIA(root):
+		a.Vendor = "NVIDIA"
 	}
 	return a
 }
