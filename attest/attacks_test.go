@@ -44,7 +44,7 @@ func TestK7_Collateral(t *testing.T) {
 		{"platform in a state unheard of", plan(func(p *emulator.Plan) { p.TCBInfo.TCBLevels[0].TCBStatus = "Fine" }), vm.CodeMalformed, "Fine", ""},
 		{"PCESVN short", plan(func(p *emulator.Plan) { p.TCBInfo.TCBLevels[0].TCB.PCESVN++ }), vm.CodeTCB, "not listed", "PCE has SVN 13, want 14"},
 		{"TDX component short", plan(func(p *emulator.Plan) { p.TCBInfo.TCBLevels[0].TCB.TDX[2].SVN++ }), vm.CodeTCB, "not listed", "TDX component 3 has SVN 4, want 5"},
-		{"no levels", plan(func(p *emulator.Plan) { p.TCBInfo.TCBLevels = nil }), vm.CodeTCB, "not listed", "no level"},
+		{"no levels", plan(func(p *emulator.Plan) { p.TCBInfo.TCBLevels = []collateral.TCBLevel{} }), vm.CodeTCB, "not listed", "no level"},
 		{"module out of date", plan(func(p *emulator.Plan) {
 			levels := &p.TCBInfo.TDXModuleIdentities[0].TCBLevels
 			worse := (*levels)[0]

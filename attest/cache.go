@@ -37,6 +37,8 @@ func NewVerifier(o CacheOptions) *Verifier {
 	return &Verifier{&memory{
 		platforms: store[platform]{limit: o.Chains},
 		said:      store[said]{limit: o.Collateral},
+
+		endorsements: store[endorsement]{limit: o.Chains},
 	}}
 }
 
@@ -49,6 +51,8 @@ func (v *Verifier) Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 type memory struct {
 	platforms store[platform] // PCK certificate chains
 	said      store[said]     // Intel's collateral
+
+	endorsements store[endorsement] // certificates beside SNP reports, with AMD's collateral
 }
 
 // span is the time for which something holds, both ends inclusive.

@@ -2,7 +2,9 @@ package attest
 
 import (
 	"encoding/hex"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx"
@@ -31,15 +33,15 @@ type Policy struct {
 	SEPTVE bool
 
 	// Advisories lists the known weaknesses ("INTEL-SA-00837") that are
-	// accepted. A status outside Accept passes too when it speaks of accepted
-	// ones alone, and of one at least; Revoked never does. None means that
-	// statuses alone decide.
+	// accepted. A platform, module or enclave with a status outside Accept
+	// passes too when Intel names accepted ones alone for it, and one at least;
+	// Revoked never does. None means that statuses alone decide.
 	Advisories []string
 
 	// Grace tolerates a platform that is out of date for so long after the
-	// date (tcbDate) of the newest level that it misses, so that hosts have
-	// time to update. It never makes up for Revoked, nor for a need of
-	// configuration. None means that it is refused from that date on.
+	// date (tcbDate) of the first level that it misses, so that hosts have time
+	// to update. It never makes up for Revoked, nor for a need of configuration
+	// that is not accepted. None means that it is refused from that date on.
 	Grace time.Duration
 
 	// MinEvaluation is the least tcbEvaluationDataNumber that TCB info and QE
@@ -68,7 +70,7 @@ const maxLeniency = 2 * 366 * 24 * time.Hour
 // debug, or can be copied to where the quote says nothing about.
 const forbidden = tdx.AttributesUnderDebug | tdx.AttributeMigratable
 
-func (p Policy) check() error {
+func (p *Policy) check() error {
 	for _, status := range p.Accept {
 		if s := collateral.Status(status); !s.Known() || s == collateral.RevokedTCB {
 			return vm.Refuse(vm.CodeInvalid, "policy accepts TCB status %q, which cannot be accepted", status)
@@ -83,6 +85,12 @@ func (p Policy) check() error {
 	if p.MinEvaluation < 0 {
 		return vm.Refuse(vm.CodeInvalid, "policy wants a tcbEvaluationDataNumber of %d", p.MinEvaluation)
 	}
+	if err := p.SNP.check(); err != nil {
+		return err
+	}
+	if err := p.GPU.check(); err != nil {
+		return err
+	}
 	for _, id := range p.Hardware {
 		if b, err := hex.DecodeString(id); err != nil || len(b) == 0 {
 			return vm.Refuse(vm.CodeInvalid, "policy names hardware %.40q, which is not hexadecimal", id)
@@ -92,13 +100,54 @@ func (p Policy) check() error {
 }
 
 // accepted returns the statuses that are good enough.
-func (p Policy) accepted() []string {
+func (p *Policy) accepted() []string {
 	if len(p.Accept) == 0 {
 		return []string{string(collateral.UpToDate)}
 	}
 	return p.Accept
 }
 
-func (p Policy) accepts(s collateral.Status) bool {
+// acceptsAdvisories reports whether every weakness that a status speaks of is
+// accepted.
+func (p *Policy) acceptsAdvisories(s collateral.Status, advisories []string) bool {
+	if s == collateral.RevokedTCB || len(advisories) == 0 {
+		return false
+	}
+	for _, id := range advisories {
+		if !slices.Contains(p.Advisories, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// gives reports whether a status may be tolerated for a while: it says that
+// something is out of date, and nothing else that the policy does not accept.
+func (p *Policy) gives(s collateral.Status) bool {
+	switch s {
+	case collateral.OutOfDate:
+		return p.Grace > 0
+	case collateral.OutOfDateConfigurationNeeded:
+		return p.Grace > 0 && p.accepts(collateral.ConfigurationNeeded)
+	}
+	return false
+}
+
+// checkHardware refuses a machine that the policy does not name.
+func (p *Policy) checkHardware(id string) error {
+	if len(p.Hardware) == 0 {
+		return nil
+	}
+	for _, accepted := range p.Hardware {
+		if id != "" && strings.EqualFold(accepted, id) {
+			return nil
+		}
+	}
+	return vm.Refuse(vm.CodeHardware, "the machine is genuine, and not one that the policy names").
+		On("hardware id", id, fmt.Sprintf("one of %d", len(p.Hardware))).
+		Try("if this is a machine of yours, add its id to the policy")
+}
+
+func (p *Policy) accepts(s collateral.Status) bool {
 	return slices.Contains(p.accepted(), string(s))
 }

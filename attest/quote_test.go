@@ -157,7 +157,7 @@ func TestK8_Bounds(t *testing.T) {
 				ev.Events = append(ev.Events, vm.RuntimeEvent("x", nil))
 			}
 		}, vm.CodeEvents},
-		{"SNP evidence", func(ev *vm.Evidence) { ev.TEE = vm.SNP }, vm.CodeInvalid},
+		{"an environment unheard of", func(ev *vm.Evidence) { ev.TEE = "sev" }, vm.CodeInvalid},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ev := sound

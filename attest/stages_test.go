@@ -49,14 +49,14 @@ func TestVectorStages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := checkPCK(pki.NewChecker([]*x509.Certificate{IntelRoot()}, row.quoteAt), q.Signature.PCKChain)
+			p, err := readPCK(pki.NewChecker([]*x509.Certificate{IntelRoot()}, row.quoteAt), q.Signature.PCKChain)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := checkSignatures(q, p.pck); err != nil {
+			if err := checkSignatures(&q.Signature, q.Signed(), p.pck); err != nil {
 				t.Fatal(err)
 			}
-			if err := checkBody(q, Policy{}); err != nil {
+			if err := checkBody(&q, &Policy{}); err != nil {
 				t.Fatal(err)
 			}
 			check := pki.NewChecker([]*x509.Certificate{IntelRoot()}, row.at)
@@ -64,14 +64,11 @@ func TestVectorStages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := checkQE(q.Signature.QEReport, said.qe); err != nil {
-				t.Fatal(err)
+			assessment, err := assess(&p.sgx, shown{aboutTDX, &q.Signature.QEReport, &q.Body}, &said, &Policy{})
+			if err == nil {
+				_, err = assessment.judge(&said, &Policy{}, row.at)
 			}
-			if err := checkModule(q.Body, said.tcb); err != nil {
-				t.Fatal(err)
-			}
-			state, err := judgeTCB(q, p.sgx, said, Policy{})
-			found := string(state.status)
+			found := string(assessment.status)
 			if err != nil {
 				found = string(vm.CodeOf(err))
 				if hint := err.(*vm.Refusal).Hint; !strings.Contains(hint, row.hint) {
@@ -92,23 +89,22 @@ func TestVectorStages(t *testing.T) {
 	}
 }
 
-// signedParts is openCollateral without the CRLs.
+// signedParts is readCollateral without the CRLs.
 func signedParts(check *pki.Checker, c *vm.Collateral, p platform) (s said, err error) {
-	none := &x509.RevocationList{RawIssuer: p.root.RawSubject}
-	inner, err := openSigned(check, "TCB info", collateral.KeyTCBInfo, c.TCBInfo, c.TCBInfoChain, none)
+	inner, _, err := openSigned(check, "TCB info", collateral.KeyTCBInfo, c.TCBInfo, c.TCBInfoChain)
 	if err != nil {
 		return s, err
 	}
-	if s.tcb, err = collateral.ParseTCBInfo(inner); err != nil {
+	if s.tcb, err = collateral.ParseTCBInfo(inner, collateral.IDTDX); err != nil {
 		return s, err
 	}
-	if inner, err = openSigned(check, "QE identity", collateral.KeyQEIdentity, c.QEIdentity, c.QEIdentityChain, none); err != nil {
+	if inner, _, err = openSigned(check, "QE identity", collateral.KeyQEIdentity, c.QEIdentity, c.QEIdentityChain); err != nil {
 		return s, err
 	}
-	if s.qe, err = collateral.ParseQEIdentity(inner); err != nil {
+	if s.qe, err = collateral.ParseQEIdentity(inner, collateral.IDTDQE); err != nil {
 		return s, err
 	}
-	return s, s.fits(check, p)
+	return s, s.current(check)
 }
 
 // TestIntelSampleUnderItsRoot takes the sample of Intel's library, whose
@@ -124,11 +120,11 @@ func TestIntelSampleUnderItsRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	check := pki.NewChecker(root, day(2025, 7, 1))
-	p, err := checkPCK(check, q.Signature.PCKChain)
+	p, err := readPCK(check, q.Signature.PCKChain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkSignatures(q, p.pck); err != nil {
+	if err := checkSignatures(&q.Signature, q.Signed(), p.pck); err != nil {
 		t.Fatal(err)
 	}
 	chain, err := pki.ParsePEM("chain", read(t, intel+"tcbSignChain.pem"))
@@ -143,7 +139,7 @@ func TestIntelSampleUnderItsRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := checkQE(q.Signature.QEReport, said.qe); vm.CodeOf(err) != vm.CodeQEIdentity {
+	if err := checkQE(&q.Signature.QEReport, &said.qe); vm.CodeOf(err) != vm.CodeQEIdentity {
 		t.Errorf("checkQE = %v, want %s", err, vm.CodeQEIdentity)
 	}
 }
@@ -170,15 +166,15 @@ func TestGenuineSignatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := checkPCK(pki.NewChecker([]*x509.Certificate{IntelRoot()}, at), q.Signature.PCKChain)
+			p, err := readPCK(pki.NewChecker([]*x509.Certificate{IntelRoot()}, at), q.Signature.PCKChain)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := checkSignatures(q, p.pck); err != nil {
+			if err := checkSignatures(&q.Signature, q.Signed(), p.pck); err != nil {
 				t.Fatal(err)
 			}
 			q.Body.ReportData[63] ^= 0x80
-			if err := checkSignatures(q, p.pck); vm.CodeOf(err) != vm.CodeSignature {
+			if err := checkSignatures(&q.Signature, q.Signed(), p.pck); vm.CodeOf(err) != vm.CodeSignature {
 				t.Errorf("one bit changed: %v", err)
 			}
 		})

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"crypto/x509"
+	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
@@ -12,38 +13,33 @@ import (
 // verifyTDX checks a TDX quote: first whether it is genuine, bottom up from
 // the root, then whether the policy accepts what it says. Every step needs the
 // ones before it.
-func verifyTDX(ev vm.Evidence, check *pki.Checker, policy Policy) (v vm.Verdict, err error) {
+func (m *memory) verifyTDX(ev vm.Evidence, o Options) (v vm.Verdict, err error) {
 	// What it claims.
 	quote, err := tdx.Decode(ev.Quote)
 	if err != nil {
 		return v, err
 	}
 	// Whose platform signed it.
-	platform, err := checkPCK(check, quote.Signature.PCKChain)
+	check := pki.NewChecker(o.roots(IntelRoot()), o.Time)
+	platform, valid, err := m.checkPCK(check, quote.Signature.PCKChain)
 	if err != nil {
 		return v, err
 	}
 	// That the platform's quoting enclave vouches for the key that signed these very bytes.
-	if err := checkSignatures(quote, platform.pck); err != nil {
+	if err := checkSignatures(&quote.Signature, quote.Signed(), platform.pck); err != nil {
 		return v, err
 	}
 	// That the host cannot look into or move the machine.
-	if err := checkBody(quote, policy); err != nil {
+	if err := checkBody(&quote, &o.Policy); err != nil {
 		return v, err
 	}
-	// What Intel says about this platform today.
-	said, err := openCollateral(check, ev.Collateral, platform)
-	if err != nil {
+	// Which machine it is, if that matters.
+	if err := o.Policy.checkHardware(platform.id()); err != nil {
 		return v, err
 	}
-	// That enclave and module are Intel's, and how current everything is.
-	if err := checkQE(quote.Signature.QEReport, said.qe); err != nil {
-		return v, err
-	}
-	if err := checkModule(quote.Body, said.tcb); err != nil {
-		return v, err
-	}
-	state, err := judgeTCB(quote, platform.sgx, said, policy)
+	// What Intel says about this platform today, and what that means for it.
+	shown := shown{aboutTDX, &quote.Signature.QEReport, &quote.Body}
+	state, err := m.appraise(check, ev.Collateral, platform, shown, &o.Policy)
 	if err != nil {
 		return v, err
 	}
@@ -51,20 +47,65 @@ func verifyTDX(ev vm.Evidence, check *pki.Checker, policy Policy) (v vm.Verdict,
 	if err := checkEvents(ev.Events, quote.Body.RTMR[vm.RuntimeRegister]); err != nil {
 		return v, err
 	}
-	return verdict(quote, ev.Events, platform, state, check), nil
+	// What its firmware and boot loader did.
+	boot, err := readBootLog(ev.BootLog, quote.Body.RTMR)
+	if err != nil {
+		return v, err
+	}
+	v = intelVerdict(platform, state, valid, o.Time)
+	v.Measurement = quote.Body.Measurement()
+	v.ReportData = quote.Body.ReportData[:]
+	v.Attributes = quote.Body.TDAttributes
+	v.XFAM = quote.Body.XFAM
+	v.Events, v.BootLog = ev.Events, boot
+	v.Early = m.outlook(check, o, platform, shown)
+	return v, nil
 }
 
-// platform is what the PCK certificate chain establishes.
+// platform is what the PCK certificate chain establishes. It is not changed
+// afterwards.
 type platform struct {
 	pck, ca, root *x509.Certificate
 	sgx           pki.Extensions
 }
 
-// checkPCK checks the certificate chain inside the quote up to a trusted root,
-// and from then on trusts only that root.
-func checkPCK(check *pki.Checker, chain []byte) (p platform, err error) {
+// id names the platform: its instance where it has several packages, the
+// pseudonym of its one package otherwise.
+func (p platform) id() string {
+	if p.sgx.PlatformInstance != [16]byte{} {
+		return hexOf(p.sgx.PlatformInstance[:])
+	}
+	return hexOf(p.sgx.PPID[:])
+}
+
+// checkPCK checks the certificate chain inside the quote up to a trusted root.
+// It says for how long that holds.
+func (m *memory) checkPCK(check *pki.Checker, chain []byte) (p platform, valid span, err error) {
+	var key vm.Hash
+	if m != nil {
+		parts := [][]byte{chain}
+		for _, root := range check.Roots {
+			parts = append(parts, root.Raw)
+		}
+		key = keyOf(parts...)
+		if p, valid, ok := m.platforms.get(key, check.At); ok {
+			return p, valid, nil
+		}
+	}
+	if p, err = readPCK(check, chain); err != nil {
+		return p, valid, err
+	}
+	valid = span{check.From(), check.Until()}
+	if m != nil {
+		m.platforms.put(key, p, valid)
+	}
+	return p, valid, nil
+}
+
+// readPCK is checkPCK without a memory.
+func readPCK(check *pki.Checker, chain []byte) (p platform, err error) {
 	const what = "PCK certificate chain"
-	certs, err := pki.ParsePEM(what, chain)
+	certs, err := check.Certificates(what, chain)
 	if err != nil {
 		return p, err
 	}
@@ -81,26 +122,21 @@ func checkPCK(check *pki.Checker, chain []byte) (p platform, err error) {
 	if err := pki.Named("issuer of the PCK certificate", p.ca, pki.NamePlatformCA, pki.NameProcessorCA); err != nil {
 		return p, err
 	}
-	// Collateral signed below another accepted root (a development one) must
-	// not speak about this platform.
-	check.Roots = []*x509.Certificate{p.root}
 	p.sgx, err = pki.ParseExtensions(p.pck)
 	return p, err
 }
 
-func verdict(q tdx.Quote, events []vm.Event, p platform, s state, check *pki.Checker) vm.Verdict {
+// intelVerdict is the part of a verdict that is alike for TDX and SGX.
+func intelVerdict(p platform, s state, valid span, at time.Time) vm.Verdict {
 	v := vm.Verdict{
-		TEE:         vm.Soft,
-		Measurement: q.Body.Measurement(),
-		ReportData:  q.Body.ReportData[:],
-		Attributes:  q.Body.TDAttributes,
-		XFAM:        q.Body.XFAM,
-		TCBStatus:   string(s.status),
-		Advisories:  s.advisories,
-		FMSPC:       collateral.Hex(p.sgx.FMSPC[:]).String(),
-		Anchor:      anchor(p.root),
-		ValidUntil:  check.Until(),
-		Events:      events,
+		TEE:        vm.Soft,
+		TCBStatus:  string(s.status),
+		Advisories: s.advisories,
+		FMSPC:      collateral.Hex(p.sgx.FMSPC[:]).String(),
+		HardwareID: p.id(),
+		Anchor:     anchor(p.root),
+		ValidUntil: valid.join(s.valid).until,
+		Stale:      at.After(s.fresh),
 	}
 	if v.Anchor.Intel {
 		v.TEE = vm.TDX

@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -11,11 +12,11 @@ import (
 
 // checkBody refuses machines whose attributes let the host in, and bodies that
 // claim what no TDX module of Intel's reports.
-func checkBody(q tdx.Quote, policy Policy) error {
-	if err := checkVendor(q.Header); err != nil {
+func checkBody(q *tdx.Quote, policy *Policy) error {
+	if err := checkVendor(q.Header.VendorID); err != nil {
 		return err
 	}
-	b := q.Body
+	b := &q.Body
 	if b.TDAttributes&tdx.AttributesUnderDebug != 0 {
 		return vm.Refuse(vm.CodeDebug, "the machine is under debug: its host can read and change its memory").
 			On("TD attributes", fmt.Sprintf("%#016x", b.TDAttributes), "bits 0 to 7 clear").
@@ -29,9 +30,10 @@ func checkBody(q tdx.Quote, policy Policy) error {
 	case b.TDAttributes&tdx.AttributeSEPTVEDisable == 0 && !policy.SEPTVE:
 		return vm.Refuse(vm.CodeAttributes, "the host can inject exceptions into the machine: SEPT_VE_DISABLE is off").
 			On("TD attributes", fmt.Sprintf("%#016x", b.TDAttributes), fmt.Sprintf("%#016x", allowed))
-	case b.XFAM&tdx.XFAMFixed1 != tdx.XFAMFixed1 || b.XFAM&^tdx.XFAMKnown != 0:
+	case b.XFAM&tdx.XFAMFixed1 != tdx.XFAMFixed1 || b.XFAM&^(tdx.XFAMKnown|policy.XFAM) != 0:
 		return vm.Refuse(vm.CodeAttributes, "the machine's extended features are not ones that TDX defines").
-			On("XFAM", fmt.Sprintf("%#x", b.XFAM), fmt.Sprintf("%#x and none but %#x", tdx.XFAMFixed1, tdx.XFAMKnown))
+			On("XFAM", fmt.Sprintf("%#x", b.XFAM), fmt.Sprintf("%#x and none but %#x", tdx.XFAMFixed1, tdx.XFAMKnown|policy.XFAM)).
+			Try("a newer processor may have features that this verifier does not know: name their bits in the policy")
 	case !b.MRServiceTD.IsZero():
 		return vm.Refuse(vm.CodeAttributes, "a service TD that nobody vouches for is bound to the machine").
 			On("MRSERVICETD", b.MRServiceTD.String(), "zero")
@@ -48,10 +50,10 @@ func checkBody(q tdx.Quote, policy Policy) error {
 // checkModule compares the TDX module with what Intel lists for its major
 // version (PCS documentation, "Get TDX TCB Info": tdxModule for version 0,
 // tdxModuleIdentities above).
-func checkModule(b tdx.Body, info collateral.TCBInfo) error {
+func checkModule(b *tdx.Body, major byte, info *collateral.TCBInfo) error {
 	want := info.TDXModule
 	name := "TDX module"
-	if major := b.ModuleMajor(); major > 0 {
+	if major > 0 {
 		name = collateral.ModuleID(major)
 		identity, ok := info.ModuleOf(major)
 		if !ok {
@@ -61,11 +63,11 @@ func checkModule(b tdx.Body, info collateral.TCBInfo) error {
 		}
 		want = identity.Module
 	}
-	if signer := collateral.Hex(b.MRSignerSEAM[:]); signer.String() != want.MRSigner.String() {
+	if !bytes.Equal(b.MRSignerSEAM[:], want.MRSigner) {
 		return vm.Refuse(vm.CodeModule, "%s has another signer than Intel lists", name).
-			On("MRSIGNERSEAM", signer.String(), want.MRSigner.String())
+			On("MRSIGNERSEAM", collateral.Hex(b.MRSignerSEAM[:]).String(), want.MRSigner.String())
 	}
-	attributes := binary.LittleEndian.AppendUint64(nil, b.SEAMAttributes)
+	attributes := binary.LittleEndian.AppendUint64(make([]byte, 0, 8), b.SEAMAttributes)
 	if !maskedEqual(attributes, want.Attributes, want.AttributesMask) {
 		return vm.Refuse(vm.CodeModule, "%s has other attributes than Intel lists", name).
 			On("SEAMATTRIBUTES", hexOf(attributes), want.Attributes.String()+" under mask "+want.AttributesMask.String())

@@ -11,7 +11,7 @@ import (
 
 // checkQE refuses a quoting enclave that is not the one Intel describes: other
 // signer, product, mode or features. How old it may be is judgeTCB's.
-func checkQE(report tdx.EnclaveReport, identity collateral.QEIdentity) error {
+func checkQE(report *tdx.EnclaveReport, identity *collateral.QEIdentity) error {
 	wrong := func(field, found, wanted string) error {
 		return vm.Refuse(vm.CodeQEIdentity, "the quoting enclave is not the one that Intel describes").On(field, found, wanted)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
@@ -11,88 +12,161 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// state is how current a platform is.
-type state struct {
+// shown is what a quote shows of the TCB below it.
+type shown struct {
+	about subject
+	qe    *tdx.EnclaveReport // of the quoting enclave
+	body  *tdx.Body          // of a TDX machine; nil for SGX
+}
+
+// svns are the TDX module's versions that count: the one at launch, and the
+// one now where the host has updated the module below the running machine.
+func (s shown) svns() (launch, now [16]byte) {
+	if s.body == nil {
+		return launch, now
+	}
+	if s.body.TEETCBSVN2 == [16]byte{} { // TDX 1.0 bodies have one
+		return s.body.TEETCBSVN, s.body.TEETCBSVN
+	}
+	return s.body.TEETCBSVN, s.body.TEETCBSVN2
+}
+
+// part is one thing with a TCB of its own, and the level that it reaches.
+type part struct {
+	what       string
 	status     collateral.Status
-	advisories []string // known weaknesses that the status speaks of, sorted
+	advisories []string
+	since      time.Time // tcbDate of the oldest level that it misses
+
+	platform collateral.Platform   // of the platform
+	levels   []collateral.SVNLevel // of others: what svn was compared with
+	svn      int
 }
 
-// judgeTCB finds the levels of platform, TDX module and quoting enclave, and
-// refuses unless the policy accepts the status that they have together.
-func judgeTCB(q tdx.Quote, sgx pki.Extensions, s said, policy Policy) (state, error) {
-	platform := collateral.Platform{SGX: sgx.SVN, PCESVN: sgx.PCESVN, TDX: q.Body.TEETCBSVN}
-	level, ok := s.tcb.Match(platform)
-	if !ok {
-		return state{}, refuseTCB("the platform is below every TCB level that Intel lists", "not listed", nil, policy).
-			Try(shortfall(s.tcb, platform, policy))
-	}
-	all := state{level.TCBStatus, level.AdvisoryIDs}
-	hints := []string{}
-	if !policy.accepts(level.TCBStatus) {
-		hints = append(hints, shortfall(s.tcb, platform, policy))
-	}
-	if major := q.Body.ModuleMajor(); major > 0 {
-		// checkModule has found the identity already.
-		identity, _ := s.tcb.ModuleOf(major)
-		what := "TDX module " + collateral.ModuleID(major)
-		hint, err := all.join(what, identity.TCBLevels, int(q.Body.ModuleSVN()), policy)
-		if err != nil {
-			return state{}, err
-		}
-		hints = append(hints, hint...)
-	}
-	hint, err := all.join("quoting enclave", s.qe.TCBLevels, int(q.Signature.QEReport.ISVSVN), policy)
-	if err != nil {
-		return state{}, err
-	}
-	hints = append(hints, hint...)
-	slices.Sort(all.advisories)
-	all.advisories = slices.Compact(all.advisories)
-	if !all.status.Known() {
-		return state{}, vm.Refuse(vm.CodeMalformed, "TCB status %.40q is not one that Intel documents", string(all.status))
-	}
-	if !policy.accepts(all.status) {
-		return state{}, refuseTCB("the platform's TCB is not good enough", string(all.status), all.advisories, policy).
-			Try(strings.Join(hints, "; "))
-	}
-	return all, nil
+// assessment is how current a platform is, whatever a policy makes of it.
+type assessment struct {
+	parts      []part
+	status     collateral.Status // of all parts together
+	advisories []string          // known weaknesses that the status speaks of, sorted
 }
 
-// join adds the level of a part with an SVN of its own. It returns what that
-// part lacks, if the policy does not accept its level.
-func (s *state) join(what string, levels []collateral.SVNLevel, svn int, policy Policy) (hint []string, err error) {
-	level, ok := collateral.MatchSVN(levels, svn)
-	if !ok || !policy.accepts(level.TCBStatus) {
-		for _, good := range levels {
-			if policy.accepts(good.TCBStatus) {
-				hint = append(hint, fmt.Sprintf("%s has SVN %d, %s wants %d: the host must load a newer one", what, svn, good.TCBStatus, good.TCB.ISVSVN))
-				break
-			}
+// assess finds the levels of platform, TDX module and quoting enclave. What
+// has no level is refused; the policy is for the hint only.
+func assess(sgx *pki.Extensions, q shown, s *said, policy *Policy) (a assessment, err error) {
+	if err := checkQE(q.qe, &s.qe); err != nil {
+		return a, err
+	}
+	a.parts = make([]part, 0, 5)
+	launch, now := q.svns()
+	if err := a.addPlatform("", sgx, launch, q, s, policy); err != nil {
+		return a, err
+	}
+	if now != launch {
+		if err := a.addPlatform(", as updated since the machine's launch,", sgx, now, q, s, policy); err != nil {
+			return a, err
 		}
 	}
-	if !ok {
-		return nil, refuseTCB("the "+what+" is below every TCB level that Intel lists", "not listed", nil, policy).Try(strings.Join(hint, "; "))
+	if err := a.add("quoting enclave", s.qe.TCBLevels, int(q.qe.ISVSVN), policy); err != nil {
+		return a, err
 	}
-	s.status = s.status.Converge(level.TCBStatus)
-	s.advisories = append(slices.Clone(s.advisories), level.AdvisoryIDs...)
-	return hint, nil
+	slices.Sort(a.advisories)
+	a.advisories = slices.Compact(a.advisories)
+	return a, nil
 }
 
-func refuseTCB(reason, status string, advisories []string, policy Policy) *vm.Refusal {
+// addPlatform adds the platform with one version of its TDX module.
+func (a *assessment) addPlatform(when string, sgx *pki.Extensions, svn [16]byte, q shown, s *said, policy *Policy) error {
+	if q.body != nil {
+		if err := checkModule(q.body, svn[1], &s.tcb); err != nil {
+			return err
+		}
+	}
+	p := part{what: "platform" + when, platform: collateral.Platform{SGX: sgx.SVN, PCESVN: sgx.PCESVN, TDX: svn}}
+	i := s.tcb.Find(&p.platform)
+	if i < 0 {
+		return refuseTCB("the "+p.what+" is below every TCB level that Intel lists", "not listed", nil, policy).
+			Try(shortfall(&s.tcb, &p.platform, policy))
+	}
+	p.status, p.advisories = s.tcb.TCBLevels[i].TCBStatus, s.tcb.TCBLevels[i].AdvisoryIDs
+	p.since = s.tcb.TCBLevels[0].TCBDate
+	for _, missed := range s.tcb.TCBLevels[:i] {
+		if missed.TCBDate.Before(p.since) {
+			p.since = missed.TCBDate
+		}
+	}
+	if len(a.parts) == 0 {
+		a.status = p.status
+	} else {
+		a.status = a.status.Worse(p.status)
+	}
+	if err := a.keep(p); err != nil {
+		return err
+	}
+	if q.body == nil || svn[1] == 0 {
+		return nil
+	}
+	identity, _ := s.tcb.ModuleOf(svn[1]) // checkModule has found it already
+	return a.add("TDX module "+collateral.ModuleID(svn[1])+when, identity.TCBLevels, int(svn[0]), policy)
+}
+
+// add adds a part with an SVN of its own.
+func (a *assessment) add(what string, levels []collateral.SVNLevel, svn int, policy *Policy) error {
+	p := part{what: what, levels: levels, svn: svn}
+	i := collateral.FindSVN(levels, svn)
+	if i < 0 {
+		return refuseTCB("the "+what+" is below every TCB level that Intel lists", "not listed", nil, policy).Try(p.hint(nil, policy))
+	}
+	p.status, p.advisories = levels[i].TCBStatus, levels[i].AdvisoryIDs
+	p.since = levels[0].TCBDate
+	for _, missed := range levels[:i] {
+		if missed.TCBDate.Before(p.since) {
+			p.since = missed.TCBDate
+		}
+	}
+	a.status = a.status.Converge(p.status)
+	if p.status.Known() && p.status != collateral.UpToDate && p.status != collateral.RevokedTCB {
+		p.status = collateral.OutOfDate // as Converge counts it
+	}
+	return a.keep(p)
+}
+
+func (a *assessment) keep(p part) error {
+	if !p.status.Known() {
+		return vm.Refuse(vm.CodeMalformed, "TCB status %.40q is not one that Intel documents", string(p.status))
+	}
+	a.parts = append(a.parts, p)
+	a.advisories = append(a.advisories, p.advisories...)
+	return nil
+}
+
+// hint says what a part lacks for the best level that the policy accepts, and
+// who updates it.
+func (p *part) hint(info *collateral.TCBInfo, policy *Policy) string {
+	if info != nil {
+		return shortfall(info, &p.platform, policy)
+	}
+	for _, good := range p.levels {
+		if policy.accepts(good.TCBStatus) {
+			return fmt.Sprintf("%s has SVN %d, %s wants %d: the host must load a newer one", p.what, p.svn, good.TCBStatus, good.TCB.ISVSVN)
+		}
+	}
+	return "Intel lists no level of the " + p.what + " that the policy accepts"
+}
+
+func refuseTCB(reason, status string, advisories []string, policy *Policy) *vm.Refusal {
 	if len(advisories) > 0 {
 		reason += " (" + strings.Join(advisories, ", ") + ")"
 	}
 	return vm.Refuse(vm.CodeTCB, "%s", reason).On("TCB status", status, strings.Join(policy.accepted(), " or "))
 }
 
-// shortfall says what the platform lacks for the best level that the policy
-// accepts, and who updates it.
-func shortfall(info collateral.TCBInfo, p collateral.Platform, policy Policy) string {
-	for _, level := range info.TCBLevels {
+func shortfall(info *collateral.TCBInfo, p *collateral.Platform, policy *Policy) string {
+	for i := range info.TCBLevels {
+		level := &info.TCBLevels[i]
 		if !policy.accepts(level.TCBStatus) {
 			continue
 		}
-		if short := level.TCB.Short(p); len(short) > 0 {
+		if short := level.TCB.Short(*p); len(short) > 0 {
 			return fmt.Sprintf("for %s, %s", level.TCBStatus, strings.Join(short, ", "))
 		}
 	}

@@ -54,7 +54,7 @@ func TestVectors(t *testing.T) {
 		{"dcap-qvl tdx-quote.hex", readHex(t, dcap+"tdx-quote.hex"), sapphire, june, Policy{}, "tcb-not-accepted", "not listed"},
 		{"dcap-qvl quote-from-tappd.hex", readHex(t, dcap+"quote-from-tappd.hex"), sapphire, june, Policy{}, "tcb-not-accepted", "not listed"},
 		{"dcap-qvl tdx_quote_outdated (v5)", read(t, dcap+"tdx_quote_outdated"), outdated, feb2026, Policy{}, "tcb-not-accepted", "not listed"},
-		{"dcap-qvl sgx_quote", read(t, dcap+"sgx_quote"), sapphire, june, Policy{}, "malformed", "version is 3"},
+		{"dcap-qvl sgx_quote, called TDX", read(t, dcap+"sgx_quote"), sapphire, june, Policy{}, "malformed", "version is 3"},
 		{"dcap-qvl near gas test", readHex(t, near+"quote_hex.txt"), dcapCollateral(t, near+"quote_collateral.json"), time.Date(2025, 9, 10, 0, 0, 0, 0, time.UTC), Policy{}, "UpToDate", ""},
 		// These two platforms were certified half a year after the only collateral
 		// of their family ended: TestVectorStages looks at each half at its time.

@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"time"
 
-	"github.com/secretvm/secretvm/attest/tdx/pki"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -50,27 +49,36 @@ func (m *memory) verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	if err := o.Policy.check(); err != nil {
 		return vm.Verdict{}, err
 	}
-	if err := checkBounds(ev); err != nil {
+	if err := checkBounds(ev, o); err != nil {
 		return vm.Verdict{}, err
 	}
+	verdict, err := m.verifyMachine(ev, o)
+	if err != nil {
+		return vm.Verdict{}, err
+	}
+	return withGPUs(verdict, ev.GPU, o)
+}
+
+// verifyMachine checks the evidence of the processor.
+func (m *memory) verifyMachine(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	switch ev.TEE {
 	case vm.TDX, vm.Soft, "":
 		// The label is a hint by whoever sent it. Soft evidence has the very
 		// format of TDX; its root tells it apart.
-		verdict, err := verifyTDX(ev, pki.NewChecker(o.roots(IntelRoot()), o.Time), o.Policy)
-		if err != nil {
-			return vm.Verdict{}, err
-		}
-		return verdict, nil
+		return m.verifyTDX(ev, o)
+	case vm.SGX:
+		return m.verifySGX(ev, o)
+	case vm.SNP:
+		return m.verifySNP(ev, o)
 	default:
-		return vm.Verdict{}, vm.Refuse(vm.CodeInvalid, "evidence of TEE %.16q cannot be verified yet", string(ev.TEE)).
-			On("tee", string(ev.TEE[:min(len(ev.TEE), 16)]), "tdx")
+		return vm.Verdict{}, vm.Refuse(vm.CodeInvalid, "evidence of TEE %.16q cannot be verified", string(ev.TEE)).
+			On("tee", string(ev.TEE[:min(len(ev.TEE), 16)]), "tdx, snp or sgx")
 	}
 }
 
 // checkBounds refuses evidence that is missing or larger than documented,
 // before any of it is parsed.
-func checkBounds(ev vm.Evidence) error {
+func checkBounds(ev vm.Evidence, o Options) error {
 	if len(ev.Quote) == 0 {
 		return vm.Refuse(vm.CodeMalformed, "evidence holds no quote")
 	}
@@ -79,6 +87,14 @@ func checkBounds(ev vm.Evidence) error {
 	}
 	if size := collateralSize(ev.Collateral); size > vm.MaxCollateralSize {
 		return tooLarge("collateral", size, vm.MaxCollateralSize)
+	}
+	if size := collateralSize(o.Early); size > vm.MaxCollateralSize {
+		return tooLarge("early collateral", size, vm.MaxCollateralSize)
+	}
+	if c := ev.AMD; c != nil {
+		if size := len(c.EndorsementKey) + len(c.Chain) + len(c.CRL); size > vm.MaxCollateralSize {
+			return tooLarge("AMD collateral", size, vm.MaxCollateralSize)
+		}
 	}
 	size := 0
 	for _, e := range ev.Events {

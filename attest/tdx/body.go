@@ -1,6 +1,8 @@
 package tdx
 
 import (
+	"encoding/binary"
+
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -61,3 +63,42 @@ func (b Body) ModuleMajor() byte { return b.TEETCBSVN[1] }
 
 // ModuleSVN is the module's security version within its major version.
 func (b Body) ModuleSVN() byte { return b.TEETCBSVN[0] }
+
+// append writes the body of the given type behind b.
+func (b *Body) append(to []byte, kind uint16) []byte {
+	to = append(to, b.TEETCBSVN[:]...)
+	to = append(to, b.MRSEAM[:]...)
+	to = append(to, b.MRSignerSEAM[:]...)
+	to = binary.LittleEndian.AppendUint64(to, b.SEAMAttributes)
+	to = binary.LittleEndian.AppendUint64(to, b.TDAttributes)
+	to = binary.LittleEndian.AppendUint64(to, b.XFAM)
+	for _, r := range [...]*vm.Register{&b.MRTD, &b.MRConfigID, &b.MROwner, &b.MROwnerConfig, &b.RTMR[0], &b.RTMR[1], &b.RTMR[2], &b.RTMR[3]} {
+		to = append(to, r[:]...)
+	}
+	to = append(to, b.ReportData[:]...)
+	if kind == BodyTD15 {
+		to = append(to, b.TEETCBSVN2[:]...)
+		to = append(to, b.MRServiceTD[:]...)
+	}
+	return to
+}
+
+// decode reads a body of the given type from the front of from, which is long
+// enough.
+func (b *Body) decode(from []byte, kind uint16) {
+	from = take(from, b.TEETCBSVN[:])
+	from = take(from, b.MRSEAM[:])
+	from = take(from, b.MRSignerSEAM[:])
+	b.SEAMAttributes = binary.LittleEndian.Uint64(from)
+	b.TDAttributes = binary.LittleEndian.Uint64(from[8:])
+	b.XFAM = binary.LittleEndian.Uint64(from[16:])
+	from = from[24:]
+	for _, r := range [...]*vm.Register{&b.MRTD, &b.MRConfigID, &b.MROwner, &b.MROwnerConfig, &b.RTMR[0], &b.RTMR[1], &b.RTMR[2], &b.RTMR[3]} {
+		from = take(from, r[:])
+	}
+	from = take(from, b.ReportData[:])
+	if kind == BodyTD15 {
+		from = take(from, b.TEETCBSVN2[:])
+		take(from, b.MRServiceTD[:])
+	}
+}

@@ -32,27 +32,25 @@ type Header struct {
 }
 
 // append writes the 48 bytes of h behind b.
-func (h Header) append(b []byte) []byte { return mustAppend(b, h) }
+func (h *Header) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint16(b, h.Version)
+	b = binary.LittleEndian.AppendUint16(b, h.KeyType)
+	b = binary.LittleEndian.AppendUint32(b, h.TEEType)
+	b = append(b, h.Reserved[:]...)
+	b = append(b, h.VendorID[:]...)
+	return append(b, h.UserData[:]...)
+}
 
 // decodeHeader reads the first 48 bytes of b, which must be there.
 func decodeHeader(b []byte) (h Header) {
-	mustDecode(b[:headerSize], &h)
+	h.Version = binary.LittleEndian.Uint16(b)
+	h.KeyType = binary.LittleEndian.Uint16(b[2:])
+	h.TEEType = binary.LittleEndian.Uint32(b[4:])
+	copy(h.Reserved[:], b[8:])
+	copy(h.VendorID[:], b[12:])
+	copy(h.UserData[:], b[28:headerSize])
 	return h
 }
 
-// mustAppend writes a fixed-size structure. It cannot fail: the types that are
-// passed consist of fixed-size fields, which TestLayout checks.
-func mustAppend(b []byte, v any) []byte {
-	out, err := binary.Append(b, binary.LittleEndian, v)
-	if err != nil {
-		panic("tdx: " + err.Error())
-	}
-	return out
-}
-
-// mustDecode is the inverse of mustAppend; b has exactly the size of v.
-func mustDecode(b []byte, v any) {
-	if n, err := binary.Decode(b, binary.LittleEndian, v); err != nil || n != len(b) {
-		panic("tdx: layout and size differ")
-	}
-}
+// take copies the front of b into a field, and returns what is behind it.
+func take(b, field []byte) []byte { return b[copy(field, b):] }

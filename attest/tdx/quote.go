@@ -22,18 +22,13 @@ type Quote struct {
 
 // Signed returns the bytes that the attestation key signs: header and body,
 // in version 5 with the body's type and size between them.
-func (q Quote) Signed() []byte {
+func (q *Quote) Signed() []byte {
 	b := q.Header.append(make([]byte, 0, headerSize+descriptorSize+bodySizeTD15))
 	if q.Header.Version >= Version5 {
 		b = binary.LittleEndian.AppendUint16(b, q.BodyType)
 		b = binary.LittleEndian.AppendUint32(b, uint32(bodySize(q.BodyType)))
 	}
-	b = mustAppend(b, q.Body.TD10)
-	if q.BodyType == BodyTD15 {
-		b = append(b, q.Body.TEETCBSVN2[:]...)
-		b = append(b, q.Body.MRServiceTD[:]...)
-	}
-	return b
+	return q.Body.append(b, q.BodyType)
 }
 
 // Encode returns the bytes of the quote.
@@ -61,22 +56,33 @@ func Decode(b []byte) (q Quote, err error) {
 	if q.BodyType, rest, err = decodeDescriptor(q.Header.Version, rest); err != nil {
 		return q, err
 	}
-	if q.Body, rest, err = decodeBody(q.BodyType, rest); err != nil {
+	size := bodySize(q.BodyType)
+	if len(rest) < size {
+		return q, truncated("body", len(rest), size)
+	}
+	q.Body.decode(rest, q.BodyType)
+	data, err := signatureData(rest[size:])
+	if err != nil {
 		return q, err
 	}
-	if len(rest) < lengthSize {
-		return q, truncated("signature length", len(rest), lengthSize)
+	return q, q.Signature.decode(data)
+}
+
+// signatureData returns the signature data, which its length precedes and at
+// most zero padding follows.
+func signatureData(b []byte) ([]byte, error) {
+	if len(b) < lengthSize {
+		return nil, truncated("signature length", len(b), lengthSize)
 	}
-	size := binary.LittleEndian.Uint32(rest)
-	rest = rest[lengthSize:]
-	if uint64(size) > uint64(len(rest)) {
-		return q, malformed("signature data claims %d bytes and has %d", size, len(rest))
+	size := binary.LittleEndian.Uint32(b)
+	b = b[lengthSize:]
+	if uint64(size) > uint64(len(b)) {
+		return nil, malformed("signature data claims %d bytes and has %d", size, len(b))
 	}
-	if trailing := bytes.TrimRight(rest[size:], "\x00"); len(trailing) > 0 {
-		return q, malformed("%d bytes behind the signature data, want zero padding only", len(trailing))
+	if trailing := bytes.TrimRight(b[size:], "\x00"); len(trailing) > 0 {
+		return nil, malformed("%d bytes behind the signature data, want zero padding only", len(trailing))
 	}
-	q.Signature, err = decodeSignature(rest[:size])
-	return q, err
+	return b[:size], nil
 }
 
 // check refuses what is not a TDX quote in a version that this package reads.
@@ -109,19 +115,6 @@ func decodeDescriptor(version uint16, b []byte) (kind uint16, rest []byte, err e
 		return 0, nil, malformed("body of type %d claims %d bytes, want %d", kind, size, bodySize(kind))
 	}
 	return kind, b[descriptorSize:], nil
-}
-
-func decodeBody(kind uint16, b []byte) (body Body, rest []byte, err error) {
-	size := bodySize(kind)
-	if len(b) < size {
-		return body, nil, truncated("body", len(b), size)
-	}
-	mustDecode(b[:bodySizeTD10], &body.TD10)
-	if kind == BodyTD15 {
-		copy(body.TEETCBSVN2[:], b[bodySizeTD10:])
-		copy(body.MRServiceTD[:], b[bodySizeTD10+len(body.TEETCBSVN2):])
-	}
-	return body, b[size:], nil
 }
 
 func bodySize(kind uint16) int {

@@ -1,5 +1,7 @@
 package tdx
 
+import "encoding/binary"
+
 const enclaveReportSize = 384
 
 // EnclaveReport is the body of an SGX report, 384 bytes (Intel SGX ECDSA Quote
@@ -25,10 +27,39 @@ type EnclaveReport struct {
 	ReportData   [64]byte // 320: SHA-256(attestation key ‖ authentication data) ‖ 32 zero bytes
 }
 
-// Bytes returns the 384 bytes that the PCK signs.
-func (r EnclaveReport) Bytes() []byte { return mustAppend(nil, r) }
+// Bytes returns the 384 bytes of the report, which a PCK signs in the case of
+// a quoting enclave's.
+func (r *EnclaveReport) Bytes() []byte {
+	return r.append(make([]byte, 0, enclaveReportSize))
+}
 
-func decodeEnclaveReport(b []byte) (r EnclaveReport) {
-	mustDecode(b[:enclaveReportSize], &r)
-	return r
+func (r *EnclaveReport) append(b []byte) []byte {
+	for _, field := range [...][]byte{
+		r.CPUSVN[:], r.MiscSelect[:], r.Reserved1[:], r.ISVExtProdID[:], r.Attributes[:], r.MREnclave[:], r.Reserved2[:],
+		r.MRSigner[:], r.Reserved3[:], r.ConfigID[:],
+	} {
+		b = append(b, field...)
+	}
+	b = binary.LittleEndian.AppendUint16(b, r.ISVProdID)
+	b = binary.LittleEndian.AppendUint16(b, r.ISVSVN)
+	b = binary.LittleEndian.AppendUint16(b, r.ConfigSVN)
+	b = append(b, r.Reserved4[:]...)
+	b = append(b, r.ISVFamilyID[:]...)
+	return append(b, r.ReportData[:]...)
+}
+
+// decode reads the first 384 bytes of b, which must be there.
+func (r *EnclaveReport) decode(b []byte) {
+	for _, field := range [...][]byte{
+		r.CPUSVN[:], r.MiscSelect[:], r.Reserved1[:], r.ISVExtProdID[:], r.Attributes[:], r.MREnclave[:], r.Reserved2[:],
+		r.MRSigner[:], r.Reserved3[:], r.ConfigID[:],
+	} {
+		b = take(b, field)
+	}
+	r.ISVProdID = binary.LittleEndian.Uint16(b)
+	r.ISVSVN = binary.LittleEndian.Uint16(b[2:])
+	r.ConfigSVN = binary.LittleEndian.Uint16(b[4:])
+	b = take(b[6:], r.Reserved4[:])
+	b = take(b, r.ISVFamilyID[:])
+	take(b, r.ReportData[:])
 }

@@ -1,6 +1,7 @@
 package tdx
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/secretvm/secretvm/vm"
@@ -33,16 +34,19 @@ const (
 )
 
 // append writes the signature data behind b, without its length.
-func (s Signature) append(b []byte) []byte {
-	inner := s.QEReport.Bytes()
-	inner = append(inner, s.QESignature[:]...)
-	inner = binary.LittleEndian.AppendUint16(inner, uint16(len(s.AuthData)))
-	inner = append(inner, s.AuthData...)
-	inner = appendCertification(inner, CertPCKChain, s.PCKChain)
-
+func (s *Signature) append(b []byte) []byte {
 	b = append(b, s.Quote[:]...)
 	b = append(b, s.AttestationKey[:]...)
-	return appendCertification(b, CertQEReport, inner)
+	return appendCertification(b, CertQEReport, s.appendQE(nil))
+}
+
+// appendQE writes what the quoting enclave says about the attestation key.
+func (s *Signature) appendQE(b []byte) []byte {
+	b = s.QEReport.append(b)
+	b = append(b, s.QESignature[:]...)
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s.AuthData)))
+	b = append(b, s.AuthData...)
+	return appendCertification(b, CertPCKChain, s.PCKChain)
 }
 
 func appendCertification(b []byte, kind uint16, data []byte) []byte {
@@ -51,34 +55,39 @@ func appendCertification(b []byte, kind uint16, data []byte) []byte {
 	return append(b, data...)
 }
 
-// decodeSignature reads signature data that fills b exactly.
-func decodeSignature(b []byte) (s Signature, err error) {
+// decode reads signature data that fills b exactly.
+func (s *Signature) decode(b []byte) error {
 	if len(b) < offsetCertification {
-		return s, truncated("signature data", len(b), offsetCertification)
+		return truncated("signature data", len(b), offsetCertification)
 	}
 	copy(s.Quote[:], b)
 	copy(s.AttestationKey[:], b[64:])
 	inner, err := decodeCertification(b[offsetCertification:], CertQEReport)
 	if err != nil {
-		return s, err
+		return err
 	}
-	if len(inner) < offsetAuthSize+2 {
-		return s, truncated("QE report certification data", len(inner), offsetAuthSize+2)
+	return s.decodeQE(inner)
+}
+
+// decodeQE reads what the quoting enclave says about the attestation key.
+func (s *Signature) decodeQE(b []byte) error {
+	if len(b) < offsetAuthSize+2 {
+		return truncated("QE report certification data", len(b), offsetAuthSize+2)
 	}
-	s.QEReport = decodeEnclaveReport(inner)
-	copy(s.QESignature[:], inner[enclaveReportSize:])
-	size := int(binary.LittleEndian.Uint16(inner[offsetAuthSize:]))
-	rest := inner[offsetAuthSize+2:]
+	s.QEReport.decode(b)
+	copy(s.QESignature[:], b[enclaveReportSize:])
+	size := int(binary.LittleEndian.Uint16(b[offsetAuthSize:]))
+	rest := b[offsetAuthSize+2:]
 	switch {
 	case size > MaxAuthData:
-		return s, vm.Refuse(vm.CodeTooLarge, "QE authentication data has %d bytes, want at most %d", size, MaxAuthData)
+		return vm.Refuse(vm.CodeTooLarge, "QE authentication data has %d bytes, want at most %d", size, MaxAuthData)
 	case size > len(rest):
-		return s, truncated("QE authentication data", len(rest), size)
+		return truncated("QE authentication data", len(rest), size)
 	}
-	s.AuthData = clone(rest[:size])
+	s.AuthData = bytes.Clone(rest[:size])
 	chain, err := decodeCertification(rest[size:], CertPCKChain)
-	s.PCKChain = clone(chain)
-	return s, err
+	s.PCKChain = bytes.Clone(chain)
+	return err
 }
 
 // decodeCertification returns the data of a certification structure of the
@@ -96,8 +105,6 @@ func decodeCertification(b []byte, kind uint16) ([]byte, error) {
 	}
 	return b[certificationHeader:], nil
 }
-
-func clone(b []byte) []byte { return append([]byte{}, b...) }
 
 func malformed(format string, args ...any) error {
 	return vm.Refuse(vm.CodeMalformed, "quote: "+format, args...)

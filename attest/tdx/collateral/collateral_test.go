@@ -92,13 +92,14 @@ func TestMatch(t *testing.T) {
 		{"module version 1: its SVN is judged elsewhere", module1, collateral.UpToDate},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			level, ok := table.Match(row.p)
-			if !ok || level.TCBStatus != row.want {
-				t.Errorf("Match = %s, %v, want %s", level.TCBStatus, ok, row.want)
+			i := table.Find(&row.p)
+			if i < 0 || table.TCBLevels[i].TCBStatus != row.want {
+				t.Errorf("Find = %d, want the level that is %s", i, row.want)
 			}
 		})
 	}
-	if _, ok := (collateral.TCBInfo{}).Match(platform(9, 9, 9)); ok {
+	newest := platform(9, 9, 9)
+	if i := (&collateral.TCBInfo{}).Find(&newest); i >= 0 {
 		t.Error("a table without levels has a level")
 	}
 }
@@ -150,13 +151,16 @@ func FuzzParse(f *testing.F) {
 			}
 			return err == nil
 		}
-		if info, err := collateral.ParseTCBInfo(b); check(err) {
-			info.Match(collateral.Platform{})
-			for _, l := range info.TCBLevels {
-				l.TCB.Short(collateral.Platform{})
+		if info, err := collateral.ParseTCBInfo(b, collateral.IDTDX); check(err) {
+			zero := collateral.Platform{}
+			found := info.Find(&zero)
+			for i, l := range info.TCBLevels {
+				if reached := len(l.TCB.Short(zero)) == 0; reached && (found < 0 || found > i) {
+					t.Errorf("Find = %d, and level %d lacks nothing", found, i)
+				}
 			}
 		}
-		if qe, err := collateral.ParseQEIdentity(b); check(err) && len(qe.Attributes) != 16 {
+		if qe, err := collateral.ParseQEIdentity(b, collateral.IDTDQE); check(err) && len(qe.Attributes) != 16 {
 			t.Errorf("attributes of %d bytes", len(qe.Attributes))
 		}
 		_, _, err := collateral.Open(collateral.KeyTCBInfo, b)

@@ -1,4 +1,4 @@
-// Package collateral is Intel's signed material around a TDX quote, as the
+// Package collateral is Intel's signed material around a TDX or SGX quote, as the
 // Provisioning Certification Service (PCS) API v4 serves it: TCB info v3 and
 // QE identity v2, each a JSON object inside an envelope with its signature.
 //

@@ -1,8 +1,8 @@
 package collateral
 
 import (
+	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 
 	"github.com/secretvm/secretvm/vm"
@@ -22,21 +22,34 @@ func Open(key string, envelope []byte) (inner []byte, signature [64]byte, err er
 	if len(envelope) == 0 {
 		return nil, signature, vm.Refuse(vm.CodeCollateral, "%s is missing", key)
 	}
-	// A map keeps the keys case-sensitive and the inner bytes as they are.
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(envelope, &fields); err != nil {
-		return nil, signature, vm.Refuse(vm.CodeMalformed, "%s envelope: %v", key, err)
+	wrong := func(format string, args ...any) ([]byte, [64]byte, error) {
+		return nil, [64]byte{}, vm.Refuse(vm.CodeMalformed, "%s envelope: "+format, append([]any{key}, args...)...)
 	}
-	var text string
-	inner = fields[key]
-	if len(fields) != 2 || inner == nil || json.Unmarshal(fields[keySignature], &text) != nil {
-		return nil, signature, vm.Refuse(vm.CodeMalformed, "%s envelope holds something else than %q and %q", key, key, keySignature)
+	r := text{b: envelope}
+	var digits []byte
+	for g := r.object(); r.more(&g); {
+		switch name := r.name(&g); {
+		case string(name) == key:
+			r.peek()
+			from := r.at
+			r.skip()
+			inner = bytes.TrimRight(envelope[from:r.at], " \t\r\n")
+		case string(name) == keySignature:
+			digits = r.quoted()
+		default:
+			r.fail("%.40q, want only %q and %q", name, key, keySignature)
+		}
 	}
-	if len(text) != 2*len(signature) {
-		return nil, signature, vm.Refuse(vm.CodeMalformed, "%s envelope: signature has %d characters, want %d hex digits", key, len(text), 2*len(signature))
+	switch err := r.end(); {
+	case err != nil:
+		return wrong("%v", err)
+	case len(inner) == 0 || inner[0] != '{' || digits == nil:
+		return wrong("it lacks %q or %q", key, keySignature)
+	case len(digits) != 2*len(signature):
+		return wrong("signature has %d characters, want %d hex digits", len(digits), 2*len(signature))
 	}
-	if _, err := hex.Decode(signature[:], []byte(text)); err != nil {
-		return nil, signature, vm.Refuse(vm.CodeMalformed, "%s envelope: signature is not hexadecimal", key)
+	if _, err := hex.Decode(signature[:], digits); err != nil {
+		return wrong("signature is not hexadecimal")
 	}
 	return inner, signature, nil
 }

@@ -1,6 +1,9 @@
 package collateral
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Platform is the TCB that a quote shows.
 type Platform struct {
@@ -9,15 +12,25 @@ type Platform struct {
 	TDX    [components]byte // TEE_TCB_SVN of the body; [1] is the module's major version
 }
 
-// Match returns the first level that the platform reaches: the PCS lists the
-// best one first.
-func (t TCBInfo) Match(p Platform) (TCBLevel, bool) {
-	for _, l := range t.TCBLevels {
-		if len(l.TCB.Short(p)) == 0 {
-			return l, true
+// Find returns the index of the first level that the platform reaches, or -1:
+// the PCS lists the best one first.
+func (t *TCBInfo) Find(p *Platform) int {
+	return slices.IndexFunc(t.TCBLevels, func(l TCBLevel) bool { return l.TCB.reachedBy(p) })
+}
+
+// reachedBy is Short without the words.
+func (l *TCB) reachedBy(p *Platform) bool {
+	for i := range l.SGX {
+		if p.SGX[i] < l.SGX[i].SVN {
+			return false
 		}
 	}
-	return TCBLevel{}, false
+	for i := range l.TDX {
+		if !(i < 2 && p.TDX[1] > 0) && int(p.TDX[i]) < l.TDX[i].SVN {
+			return false
+		}
+	}
+	return p.PCESVN >= l.PCESVN
 }
 
 // Short lists what the platform lacks for a level: nothing when it reaches it.
@@ -48,12 +61,7 @@ func (l TCB) Short(p Platform) []string {
 	return short
 }
 
-// MatchSVN returns the first level that svn reaches.
-func MatchSVN(levels []SVNLevel, svn int) (SVNLevel, bool) {
-	for _, l := range levels {
-		if svn >= l.TCB.ISVSVN {
-			return l, true
-		}
-	}
-	return SVNLevel{}, false
+// FindSVN returns the index of the first level that svn reaches, or -1.
+func FindSVN(levels []SVNLevel, svn int) int {
+	return slices.IndexFunc(levels, func(l SVNLevel) bool { return svn >= l.TCB.ISVSVN })
 }

@@ -1,16 +1,15 @@
 package collateral
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/secretvm/secretvm/vm"
 )
 
-// QEIdentity says what Intel's TD quoting enclave looks like.
+// QEIdentity says what Intel's quoting enclave looks like.
 type QEIdentity struct {
-	ID                      string     `json:"id"`      // "TD_QE"
+	ID                      string     `json:"id"`      // IDTDQE or IDQE
 	Version                 int        `json:"version"` // 2
 	IssueDate               time.Time  `json:"issueDate"`
 	NextUpdate              time.Time  `json:"nextUpdate"`
@@ -24,19 +23,59 @@ type QEIdentity struct {
 	TCBLevels               []SVNLevel `json:"tcbLevels"`
 }
 
+// Identifiers of the quoting enclaves.
+const (
+	IDTDQE = "TD_QE" // quotes TDX machines
+	IDQE   = "QE"    // quotes SGX enclaves
+)
+
 // ParseQEIdentity reads the signed bytes of a QE identity and refuses what is
-// not for the TD quoting enclave or not of version 2.
-func ParseQEIdentity(inner []byte) (q QEIdentity, err error) {
-	if err := json.Unmarshal(inner, &q); err != nil {
+// not for the quoting enclave of the given identifier or not of version 2.
+func ParseQEIdentity(inner []byte, id string) (q QEIdentity, err error) {
+	r := text{b: inner}
+	fields := 0
+	for g := r.object(); r.more(&g); {
+		fields++
+		switch string(r.name(&g)) {
+		case "id":
+			q.ID = r.string()
+		case "version":
+			q.Version = r.int(maxNumber)
+		case "issueDate":
+			q.IssueDate = r.time()
+		case "nextUpdate":
+			q.NextUpdate = r.time()
+		case "tcbEvaluationDataNumber":
+			q.TCBEvaluationDataNumber = r.int(maxNumber)
+		case "miscselect":
+			q.MiscSelect = r.hex(4)
+		case "miscselectMask":
+			q.MiscSelectMask = r.hex(4)
+		case "attributes":
+			q.Attributes = r.hex(16)
+		case "attributesMask":
+			q.AttributesMask = r.hex(16)
+		case "mrsigner":
+			q.MRSigner = r.hex(32)
+		case "isvprodid":
+			q.ISVProdID = r.int(maxSVN)
+		case "tcbLevels":
+			q.TCBLevels = r.svnLevels()
+		default:
+			fields--
+			r.skip()
+		}
+	}
+	if err := r.end(); err != nil {
 		return q, vm.Refuse(vm.CodeMalformed, "QE identity: %v", err)
 	}
 	switch {
-	case q.ID != "TD_QE":
-		return q, vm.Refuse(vm.CodeCollateral, "QE identity is for another enclave").On("id", fmt.Sprintf("%q", q.ID), `"TD_QE"`)
+	case q.ID != id:
+		return q, vm.Refuse(vm.CodeCollateral, "QE identity is for another enclave").On("id", fmt.Sprintf("%.40q", q.ID), fmt.Sprintf("%q", id))
 	case q.Version != 2:
 		return q, vm.Refuse(vm.CodeCollateral, "QE identity has another version").On("version", fmt.Sprint(q.Version), "2")
-	case len(q.MiscSelect) != 4 || len(q.MiscSelectMask) != 4 || len(q.Attributes) != 16 || len(q.AttributesMask) != 16 || len(q.MRSigner) != 32:
-		return q, vm.Refuse(vm.CodeMalformed, "QE identity: a field has the wrong length")
+	case fields != 12:
+		return q, vm.Refuse(vm.CodeMalformed, "QE identity: it has %d of the 12 fields of version 2", fields)
 	}
 	return q, nil
 }

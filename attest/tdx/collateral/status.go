@@ -1,5 +1,7 @@
 package collateral
 
+import "slices"
+
 // Status is Intel's word for the state of a TCB.
 type Status string
 
@@ -40,4 +42,28 @@ func (s Status) Converge(part Status) Status {
 	default:
 		return OutOfDate
 	}
+}
+
+// order is from best to worst.
+var order = []Status{
+	UpToDate, SWHardeningNeeded, ConfigurationNeeded, ConfigurationAndSWHardeningNeeded,
+	OutOfDate, OutOfDateConfigurationNeeded, RevokedTCB,
+}
+
+// Worse joins the statuses of one platform at two times: the worse one, and a
+// need for configuration is not forgotten over it. Unknown words are worst.
+func (s Status) Worse(other Status) Status {
+	a, b := slices.Index(order, s), slices.Index(order, other)
+	switch {
+	case a < 0:
+		return s
+	case b < 0:
+		return other
+	case a > b:
+		a, b = b, a
+	}
+	if order[b] == OutOfDate && (order[a] == ConfigurationNeeded || order[a] == ConfigurationAndSWHardeningNeeded) {
+		return OutOfDateConfigurationNeeded
+	}
+	return order[b]
 }

@@ -1,19 +1,16 @@
 package collateral
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/secretvm/secretvm/vm"
 )
 
 const components = 16
 
 // TCBInfo lists the TCB levels of one platform family (FMSPC), best first.
 type TCBInfo struct {
-	ID                      string           `json:"id"`      // "TDX"
+	ID                      string           `json:"id"`      // IDTDX or IDSGX
 	Version                 int              `json:"version"` // 3
 	IssueDate               time.Time        `json:"issueDate"`
 	NextUpdate              time.Time        `json:"nextUpdate"`
@@ -21,7 +18,7 @@ type TCBInfo struct {
 	PCEID                   Hex              `json:"pceId"` // 2 bytes
 	TCBType                 int              `json:"tcbType"`
 	TCBEvaluationDataNumber int              `json:"tcbEvaluationDataNumber"`
-	TDXModule               Module           `json:"tdxModule"`
+	TDXModule               Module           `json:"tdxModule,omitzero"`
 	TDXModuleIdentities     []ModuleIdentity `json:"tdxModuleIdentities,omitempty"`
 	TCBLevels               []TCBLevel       `json:"tcbLevels"`
 }
@@ -65,7 +62,7 @@ type TCBLevel struct {
 type TCB struct {
 	SGX    []Component `json:"sgxtcbcomponents"`
 	PCESVN int         `json:"pcesvn"`
-	TDX    []Component `json:"tdxtcbcomponents"`
+	TDX    []Component `json:"tdxtcbcomponents,omitempty"`
 }
 
 // Component is one part of the TCB, and who updates it.
@@ -75,45 +72,11 @@ type Component struct {
 	Type     string `json:"type,omitempty"`     // "Early Microcode Update" …
 }
 
-// ParseTCBInfo reads the signed bytes of a TCB info and refuses what is not
-// for TDX or not of version 3.
-func ParseTCBInfo(inner []byte) (t TCBInfo, err error) {
-	if err := json.Unmarshal(inner, &t); err != nil {
-		return t, vm.Refuse(vm.CodeMalformed, "TCB info: %v", err)
-	}
-	switch {
-	case t.ID != "TDX":
-		return t, vm.Refuse(vm.CodeCollateral, "TCB info is for another TEE").On("id", fmt.Sprintf("%q", t.ID), `"TDX"`)
-	case t.Version != 3:
-		return t, vm.Refuse(vm.CodeCollateral, "TCB info has another version").On("version", fmt.Sprint(t.Version), "3")
-	case t.TCBType != 0:
-		return t, vm.Refuse(vm.CodeCollateral, "TCB info has another type").On("tcbType", fmt.Sprint(t.TCBType), "0")
-	case len(t.FMSPC) != 6 || len(t.PCEID) != 2:
-		return t, vm.Refuse(vm.CodeMalformed, "TCB info: fmspc has %d bytes and pceId %d, want 6 and 2", len(t.FMSPC), len(t.PCEID))
-	}
-	if err := t.TDXModule.check("tdxModule"); err != nil {
-		return t, err
-	}
-	for _, m := range t.TDXModuleIdentities {
-		if err := m.check("TDX module identity " + m.ID); err != nil {
-			return t, err
-		}
-	}
-	for i, l := range t.TCBLevels {
-		if len(l.TCB.SGX) != components || len(l.TCB.TDX) != components {
-			return t, vm.Refuse(vm.CodeMalformed, "TCB info: level %d has %d SGX and %d TDX components, want %d of each", i, len(l.TCB.SGX), len(l.TCB.TDX), components)
-		}
-	}
-	return t, nil
-}
-
-func (m Module) check(what string) error {
-	if len(m.MRSigner) != 48 || len(m.Attributes) != 8 || len(m.AttributesMask) != 8 {
-		return vm.Refuse(vm.CodeMalformed, "TCB info: %s: mrsigner, attributes and mask have %d, %d and %d bytes, want 48, 8 and 8",
-			what, len(m.MRSigner), len(m.Attributes), len(m.AttributesMask))
-	}
-	return nil
-}
+// Identifiers of TCB infos.
+const (
+	IDTDX = "TDX"
+	IDSGX = "SGX"
+)
 
 // ModuleOf returns the identity of the TDX modules with the given major
 // version, which is above 0.

@@ -3,7 +3,8 @@ package pki
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/pem"
+	"encoding/base64"
+	"slices"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -25,23 +26,23 @@ const maxChain = 3
 // them there may be white space and NUL bytes only: Intel's libraries
 // terminate the string.
 func ParsePEM(what string, b []byte) ([]*x509.Certificate, error) {
-	const blank = " \t\r\n\x00"
+	return (&Checker{memory: &memory{}}).Certificates(what, b)
+}
+
+// Certificates is ParsePEM for a Checker, which reads no certificate twice.
+func (c *Checker) Certificates(what string, b []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
-	for b = bytes.Trim(b, blank); len(b) > 0; b = bytes.TrimLeft(b, blank) {
+	for b = trimBlank(b); len(b) > 0; b = trimBlank(b) {
 		if len(certs) == maxChain {
 			return nil, vm.Refuse(vm.CodeTooLarge, "%s has more than %d certificates", what, maxChain)
 		}
-		block, rest := pem.Decode(b)
-		// Decode skips what it does not understand; here that is an error.
-		if block == nil || block.Type != "CERTIFICATE" || len(block.Headers) > 0 || !bytes.HasPrefix(b, []byte("-----BEGIN CERTIFICATE-----")) {
+		text, rest, ok := cutPEM(b)
+		if !ok {
 			return nil, vm.Refuse(vm.CodeMalformed, "%s is not a plain PEM bundle of certificates", what)
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, vm.Refuse(vm.CodeMalformed, "certificate %d of %s: %v", len(certs)+1, what, err)
-		}
-		if len(cert.UnhandledCriticalExtensions) > 0 {
-			return nil, vm.Refuse(vm.CodeMalformed, "certificate %d of %s has an unknown critical extension %v", len(certs)+1, what, cert.UnhandledCriticalExtensions[0])
+		cert, wrong := c.memory.read(text, c.Roots)
+		if wrong != "" {
+			return nil, vm.Refuse(vm.CodeMalformed, "certificate %d of %s: %s", len(certs)+1, what, wrong)
 		}
 		certs = append(certs, cert)
 		b = rest
@@ -50,6 +51,72 @@ func ParsePEM(what string, b []byte) ([]*x509.Certificate, error) {
 		return nil, vm.Refuse(vm.CodeMalformed, "%s holds no certificate", what)
 	}
 	return certs, nil
+}
+
+// read returns the certificate of a PEM text, or says what is wrong with it. A
+// trusted root is not read again.
+func (m *memory) read(text []byte, roots []*x509.Certificate) (cert *x509.Certificate, wrong string) {
+	for _, s := range m.certs {
+		if bytes.Equal(s.text, text) {
+			return s.cert, ""
+		}
+	}
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Strict().Decode(b, text)
+	if err != nil {
+		return nil, "not base64"
+	}
+	b = b[:n]
+	for _, root := range roots {
+		if bytes.Equal(root.Raw, b) {
+			cert = root
+		}
+	}
+	if cert == nil {
+		if cert, err = x509.ParseCertificate(b); err != nil {
+			return nil, err.Error()
+		}
+		if len(cert.UnhandledCriticalExtensions) > 0 {
+			return nil, "unknown critical extension " + cert.UnhandledCriticalExtensions[0].String()
+		}
+	}
+	m.certs = append(m.certs, seen{text, cert})
+	return cert, ""
+}
+
+// The lines around a certificate (RFC 7468).
+var (
+	beginCertificate = []byte("-----BEGIN CERTIFICATE-----")
+	endCertificate   = []byte("-----END CERTIFICATE-----")
+)
+
+// cutPEM takes one certificate in PEM from the front of b and returns the
+// base64 text inside: lines of the alphabet, no headers, nothing else.
+func cutPEM(b []byte) (text, rest []byte, ok bool) {
+	b, ok = bytes.CutPrefix(b, beginCertificate)
+	if !ok || len(b) == 0 || (b[0] != '\n' && b[0] != '\r') {
+		return nil, nil, false
+	}
+	text, rest, ok = bytes.Cut(b, endCertificate)
+	// The alphabet has no '-': a text with another line in it ends here too.
+	if !ok || len(text) < 2 || text[len(text)-1] != '\n' || bytes.IndexByte(text, '-') >= 0 {
+		return nil, nil, false
+	}
+	if len(rest) > 0 && trimBlank(rest[:1]) != nil {
+		return nil, nil, false
+	}
+	return text, rest, true
+}
+
+// trimBlank removes what may stand in front of a certificate, and returns nil
+// when nothing else is left.
+func trimBlank(b []byte) []byte {
+	for i, c := range b {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' && c != 0 {
+			return b[i:]
+		}
+	}
+	return nil
 }
 
 // Chain checks a chain that is given leaf first and root last: each
@@ -63,8 +130,8 @@ func (c *Checker) Chain(what string, certs []*x509.Certificate) (*x509.Certifica
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Window("root certificate of "+what, root.NotBefore, root.NotAfter); err != nil {
-		return nil, err
+	if !c.valid(root) {
+		return nil, c.Window("root certificate of "+what, root.NotBefore, root.NotAfter)
 	}
 	parent := root
 	for i := len(certs) - 2; i >= 0; i-- {
@@ -107,31 +174,37 @@ func describe(cert *x509.Certificate) string {
 
 // link checks that parent issued cert, which has below certificates under it.
 func (c *Checker) link(what string, cert, parent *x509.Certificate, below int) error {
-	name := what + ": certificate " + cert.Subject.CommonName
-	if err := c.Window(name, cert.NotBefore, cert.NotAfter); err != nil {
-		return err
+	name := func() string { return what + ": certificate " + cert.Subject.CommonName }
+	if !c.valid(cert) {
+		return c.Window(name(), cert.NotBefore, cert.NotAfter)
 	}
 	switch {
 	case !bytes.Equal(cert.RawIssuer, parent.RawSubject):
-		return vm.Refuse(vm.CodeChain, "%s was issued by %q, not by the next one, %q", name, cert.Issuer.CommonName, parent.Subject.CommonName)
+		return vm.Refuse(vm.CodeChain, "%s was issued by %q, not by the next one, %q", name(), cert.Issuer.CommonName, parent.Subject.CommonName)
 	case !parent.BasicConstraintsValid || !parent.IsCA || parent.KeyUsage&x509.KeyUsageCertSign == 0:
-		return vm.Refuse(vm.CodeChain, "%s was issued by %q, which is no CA", name, parent.Subject.CommonName)
+		return vm.Refuse(vm.CodeChain, "%s was issued by %q, which is no CA", name(), parent.Subject.CommonName)
 	case (parent.MaxPathLen > 0 || parent.MaxPathLenZero) && below > parent.MaxPathLen:
-		return vm.Refuse(vm.CodeChain, "%s lies deeper below %q than that CA allows", name, parent.Subject.CommonName)
+		return vm.Refuse(vm.CodeChain, "%s lies deeper below %q than that CA allows", name(), parent.Subject.CommonName)
 	}
 	if _, err := Key(cert); err != nil {
 		return err
 	}
-	// The issuer is part of the memory: equal bytes under another key are not verified.
-	seen := vm.HashOf(append(append([]byte{}, parent.RawSubjectPublicKeyInfo...), cert.Raw...))
-	if c.done[seen] {
+	// Certificates are read once, so equal ones have one address here. The
+	// issuer is part of the memory: equal bytes below another key are not verified.
+	this := link{parent, cert}
+	if slices.Contains(c.memory.issued, this) {
 		return nil
 	}
-	if err := issued(name, parent, cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
-		return err
+	if !signedBy(parent, cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature) {
+		return unsigned(name(), parent)
 	}
-	c.done[seen] = true
+	c.memory.issued = append(c.memory.issued, this)
 	return nil
+}
+
+// valid is Window without the words of a refusal.
+func (c *Checker) valid(cert *x509.Certificate) bool {
+	return !c.At.Before(cert.NotBefore) && !c.At.After(cert.NotAfter) && c.Window("", cert.NotBefore, cert.NotAfter) == nil
 }
 
 // Named refuses a certificate whose common name is none of names: a genuine

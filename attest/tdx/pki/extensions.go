@@ -1,8 +1,8 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
 
@@ -29,182 +29,174 @@ type Extensions struct {
 }
 
 var (
-	oidSGX      = asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
-	oidTCBCount = 18
+	oidSGX = asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}
+	derSGX = []byte{0x2a, 0x86, 0x48, 0x86, 0xf8, 0x4d, 0x01, 0x0d, 0x01} // the same, as in DER
 )
 
-// attribute is one SEQUENCE { OBJECT IDENTIFIER, ANY } of the extension.
-type attribute struct {
-	ID    asn1.ObjectIdentifier
-	Value asn1.RawValue
-}
+// Fields of the extension, by the last number of their identifier.
+const (
+	fieldPPID = iota + 1
+	fieldTCB
+	fieldPCEID
+	fieldFMSPC
+	fieldSGXType
+	fieldPlatformInstance
+	fieldConfiguration
 
-func oid(suffix ...int) asn1.ObjectIdentifier {
-	return append(append(asn1.ObjectIdentifier{}, oidSGX...), suffix...)
+	maxFields = 18 // of the TCB: 16 components, PCESVN, CPUSVN
+)
+
+// fields are the values of a SEQUENCE OF SEQUENCE { OBJECT IDENTIFIER, ANY }
+// whose identifiers begin alike and end in 1 to 18.
+type fields struct {
+	under string // the identifiers' beginning, for messages
+	all   [maxFields + 1]struct {
+		tag     byte
+		content []byte
+		there   bool
+	}
 }
 
 // ParseExtensions reads the SGX extensions of a PCK certificate.
 func ParseExtensions(cert *x509.Certificate) (e Extensions, err error) {
-	for _, ext := range cert.Extensions {
-		if !ext.Id.Equal(oidSGX) {
+	for i := range cert.Extensions {
+		if !cert.Extensions[i].Id.Equal(oidSGX) {
 			continue
 		}
-		fields, err := attributes("SGX extension", ext.Value)
-		if err != nil {
-			return e, err
+		content, ok := takeOnly(cert.Extensions[i].Value, tagSequence)
+		if !ok {
+			return e, vm.Refuse(vm.CodeMalformed, "SGX extension is not one SEQUENCE of attributes")
 		}
-		return e, e.read(fields)
+		return e, e.read(content)
 	}
 	return e, vm.Refuse(vm.CodeMalformed, "PCK certificate has no SGX extension %v", oidSGX)
 }
 
-func (e *Extensions) read(fields map[string]asn1.RawValue) error {
-	if err := octets(fields, oid(1), e.PPID[:]); err != nil {
+func (e *Extensions) read(content der) error {
+	var f fields
+	if err := f.read("SGX extension", "", content); err != nil {
 		return err
 	}
-	if err := octets(fields, oid(3), e.PCEID[:]); err != nil {
-		return err
-	}
-	if err := octets(fields, oid(4), e.FMSPC[:]); err != nil {
-		return err
-	}
-	kind, ok := fields[oid(5).String()]
-	if !ok || kind.Tag != asn1.TagEnum || len(kind.Bytes) != 1 {
-		return vm.Refuse(vm.CodeMalformed, "SGX extension %v (SGX type) is missing or not a short ENUMERATED", oid(5))
-	}
-	e.SGXType = int(kind.Bytes[0])
-	if err := e.readPlatform(fields); err != nil {
-		return err
-	}
-	tcb, ok := fields[oid(2).String()]
-	if !ok {
-		return vm.Refuse(vm.CodeMalformed, "SGX extension %v (TCB) is missing", oid(2))
-	}
-	return e.readTCB(tcb.FullBytes)
-}
-
-// readPlatform reads the optional fields.
-func (e *Extensions) readPlatform(fields map[string]asn1.RawValue) error {
-	if _, ok := fields[oid(6).String()]; ok {
-		if err := octets(fields, oid(6), e.PlatformInstance[:]); err != nil {
+	for _, field := range []struct {
+		number int
+		to     []byte
+	}{{fieldPPID, e.PPID[:]}, {fieldPCEID, e.PCEID[:]}, {fieldFMSPC, e.FMSPC[:]}} {
+		if err := f.octets(field.number, field.to); err != nil {
 			return err
 		}
 	}
-	configuration, ok := fields[oid(7).String()]
-	if !ok {
+	kind := f.all[fieldSGXType]
+	if !kind.there || kind.tag != tagEnumerated || len(kind.content) != 1 || kind.content[0] >= 0x80 {
+		return vm.Refuse(vm.CodeMalformed, "SGX extension %s (SGX type) is missing or not a short ENUMERATED", f.name(fieldSGXType))
+	}
+	e.SGXType = int(kind.content[0])
+	if f.all[fieldPlatformInstance].there {
+		if err := f.octets(fieldPlatformInstance, e.PlatformInstance[:]); err != nil {
+			return err
+		}
+	}
+	if err := e.readConfiguration(&f); err != nil {
+		return err
+	}
+	return e.readTCB(&f)
+}
+
+// readConfiguration reads the flags of a multi-package platform.
+func (e *Extensions) readConfiguration(outer *fields) error {
+	configuration := outer.all[fieldConfiguration]
+	if !configuration.there {
 		return nil
 	}
-	flags, err := attributes("configuration of the SGX extension", configuration.FullBytes)
-	if err != nil {
+	if configuration.tag != tagSequence {
+		return vm.Refuse(vm.CodeMalformed, "configuration of the SGX extension is not one SEQUENCE of attributes")
+	}
+	var f fields
+	if err := f.read("configuration of the SGX extension", ".7", configuration.content); err != nil {
 		return err
 	}
 	for i := range e.Configuration {
-		if flag, ok := flags[oid(7, i+1).String()]; ok {
-			rest, err := asn1.Unmarshal(flag.FullBytes, &e.Configuration[i])
-			if err != nil || len(rest) > 0 {
-				return vm.Refuse(vm.CodeMalformed, "SGX extension %v is not a BOOLEAN", oid(7, i+1))
-			}
+		flag := f.all[i+1]
+		if !flag.there {
+			continue
 		}
+		if flag.tag != tagBoolean || len(flag.content) != 1 || (flag.content[0] != 0 && flag.content[0] != 0xff) {
+			return vm.Refuse(vm.CodeMalformed, "SGX extension %s is not a BOOLEAN", f.name(i+1))
+		}
+		e.Configuration[i] = flag.content[0] != 0
 	}
 	return nil
 }
 
-func (e *Extensions) readTCB(der []byte) error {
-	fields, err := attributes("TCB of the SGX extension", der)
-	if err != nil {
+func (e *Extensions) readTCB(outer *fields) error {
+	tcb := outer.all[fieldTCB]
+	if !tcb.there || tcb.tag != tagSequence {
+		return vm.Refuse(vm.CodeMalformed, "SGX extension %s (TCB) is missing", outer.name(fieldTCB))
+	}
+	var f fields
+	if err := f.read("TCB of the SGX extension", ".2", tcb.content); err != nil {
 		return err
 	}
-	if len(fields) != oidTCBCount {
-		return vm.Refuse(vm.CodeMalformed, "TCB of the SGX extension has %d fields, want %d", len(fields), oidTCBCount)
-	}
 	for i := range e.SVN {
-		if err := integer(fields, oid(2, i+1), &e.SVN[i]); err != nil {
+		if err := f.integer(i+1, &e.SVN[i]); err != nil {
 			return err
 		}
 	}
-	if err := integer(fields, oid(2, 17), &e.PCESVN); err != nil {
+	if err := f.integer(Components+1, &e.PCESVN); err != nil {
 		return err
 	}
-	return octets(fields, oid(2, 18), e.CPUSVN[:])
+	return f.octets(Components+2, e.CPUSVN[:])
 }
 
-// attributes reads a SEQUENCE OF attribute without repetitions.
-func attributes(what string, der []byte) (map[string]asn1.RawValue, error) {
-	var list []attribute
-	rest, err := asn1.Unmarshal(der, &list)
-	if err != nil || len(rest) > 0 {
-		return nil, vm.Refuse(vm.CodeMalformed, "%s is not one SEQUENCE of attributes", what)
+// read fills f from the content of a SEQUENCE. Attributes with other
+// identifiers are passed over; none may be there twice.
+func (f *fields) read(what, under string, content der) error {
+	f.under = under
+	prefix := derSGX
+	if under != "" {
+		prefix = append(derSGX[:len(derSGX):len(derSGX)], under[1]-'0')
 	}
-	fields := make(map[string]asn1.RawValue, len(list))
-	for _, a := range list {
-		if _, twice := fields[a.ID.String()]; twice {
-			return nil, vm.Refuse(vm.CodeMalformed, "%s names %v twice", what, a.ID)
+	for len(content) > 0 {
+		attribute, ok := content.take(tagSequence)
+		pair := der(attribute)
+		id, ok2 := pair.take(tagObjectID)
+		tag, value, _, ok3 := pair.next()
+		if !ok || !ok2 || !ok3 || len(pair) > 0 {
+			return vm.Refuse(vm.CodeMalformed, "%s is not one SEQUENCE of attributes", what)
 		}
-		fields[a.ID.String()] = a.Value
+		last, ok := bytes.CutPrefix(id, prefix)
+		if !ok || len(last) != 1 || last[0] == 0 || last[0] > maxFields {
+			continue
+		}
+		field := &f.all[last[0]]
+		if field.there {
+			return vm.Refuse(vm.CodeMalformed, "%s names %s twice", what, f.name(int(last[0])))
+		}
+		field.tag, field.content, field.there = tag, value, true
 	}
-	return fields, nil
-}
-
-func octets(fields map[string]asn1.RawValue, id asn1.ObjectIdentifier, to []byte) error {
-	v, ok := fields[id.String()]
-	if !ok || v.Class != asn1.ClassUniversal || v.Tag != asn1.TagOctetString || len(v.Bytes) != len(to) {
-		return vm.Refuse(vm.CodeMalformed, "SGX extension %v is missing or not an OCTET STRING of %d bytes", id, len(to))
-	}
-	copy(to, v.Bytes)
 	return nil
 }
 
-func integer(fields map[string]asn1.RawValue, id asn1.ObjectIdentifier, to *int) error {
-	v, ok := fields[id.String()]
-	var n int
-	if ok {
-		rest, err := asn1.Unmarshal(v.FullBytes, &n)
-		ok = err == nil && len(rest) == 0
+// name is the identifier of a field in full.
+func (f *fields) name(number int) string { return fmt.Sprintf("%v%s.%d", oidSGX, f.under, number) }
+
+func (f *fields) octets(number int, to []byte) error {
+	field := f.all[number]
+	if !field.there || field.tag != tagOctetString || len(field.content) != len(to) {
+		return vm.Refuse(vm.CodeMalformed, "SGX extension %s is missing or not an OCTET STRING of %d bytes", f.name(number), len(to))
 	}
-	if !ok || n < 0 || n > 0xffff {
-		return vm.Refuse(vm.CodeMalformed, "SGX extension %v is missing or not an INTEGER of 16 bits", id)
-	}
-	*to = n
+	copy(to, field.content)
 	return nil
 }
 
-// Marshal makes the X.509 extension that ParseExtensions reads.
-func (e Extensions) Marshal() (pkix.Extension, error) {
-	var tcb []attribute
-	for i, svn := range e.SVN {
-		tcb = append(tcb, attribute{oid(2, i+1), raw(svn)})
+func (f *fields) integer(number int, to *int) error {
+	field := f.all[number]
+	n := field.content
+	if !field.there || field.tag != tagInteger || !minimalInteger(n) || n[0] >= 0x80 || len(n) > 3 || (len(n) == 3 && n[0] != 0) {
+		return vm.Refuse(vm.CodeMalformed, "SGX extension %s is missing or not an INTEGER of 16 bits", f.name(number))
 	}
-	tcb = append(tcb, attribute{oid(2, 17), raw(e.PCESVN)}, attribute{oid(2, 18), raw(e.CPUSVN[:])})
-	fields := []attribute{
-		{oid(1), raw(e.PPID[:])},
-		{oid(2), raw(tcb)},
-		{oid(3), raw(e.PCEID[:])},
-		{oid(4), raw(e.FMSPC[:])},
-		{oid(5), raw(asn1.Enumerated(e.SGXType))},
+	*to = 0
+	for _, c := range n {
+		*to = *to<<8 | int(c)
 	}
-	if e.PlatformInstance != [16]byte{} {
-		fields = append(fields, attribute{oid(6), raw(e.PlatformInstance[:])}, attribute{oid(7), raw(e.flags())})
-	}
-	der, err := asn1.Marshal(fields)
-	if err != nil {
-		return pkix.Extension{}, fmt.Errorf("encode SGX extensions: %w", err)
-	}
-	return pkix.Extension{Id: oidSGX, Value: der}, nil
-}
-
-func (e Extensions) flags() (flags []attribute) {
-	for i, on := range e.Configuration {
-		flags = append(flags, attribute{oid(7, i+1), raw(on)})
-	}
-	return flags
-}
-
-// raw encodes v, which is an integer, a flag, bytes or a list of attributes: types
-// that asn1 always encodes.
-func raw(v any) asn1.RawValue {
-	der, err := asn1.Marshal(v)
-	if err != nil {
-		panic("pki: " + err.Error())
-	}
-	return asn1.RawValue{FullBytes: der}
+	return nil
 }

@@ -133,7 +133,7 @@ func (p *PKI) current() (*vm.Collateral, error) {
 // and says whether it did.
 func (p *PKI) renew(now time.Time) (renewed bool, err error) {
 	if inner, _, err := collateral.Open(collateral.KeyTCBInfo, p.Collateral.TCBInfo); err == nil {
-		info, err := collateral.ParseTCBInfo(inner)
+		info, err := collateral.ParseTCBInfo(inner, collateral.IDTDX)
 		if err == nil && now.After(info.IssueDate) && now.Add(renewBefore).Before(info.NextUpdate) {
 			return false, nil
 		}

@@ -1,0 +1,266 @@
+package collateral
+
+import (
+	"fmt"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Bounds on numbers.
+const (
+	maxSVN       = 0xffff
+	maxComponent = 0xffff
+	maxNumber    = 1<<31 - 1
+)
+
+// ParseTCBInfo reads the signed bytes of a TCB info and refuses what is not
+// for the TEE of the given identifier or not of version 3. Fields that are not
+// known are passed over; known ones must all be there.
+func ParseTCBInfo(inner []byte, id string) (t TCBInfo, err error) {
+	r := text{b: inner}
+	fields := 0
+	for g := r.object(); r.more(&g); {
+		fields++
+		switch string(r.name(&g)) {
+		case "id":
+			t.ID = r.string()
+		case "version":
+			t.Version = r.int(maxNumber)
+		case "issueDate":
+			t.IssueDate = r.time()
+		case "nextUpdate":
+			t.NextUpdate = r.time()
+		case "fmspc":
+			t.FMSPC = r.hex(6)
+		case "pceId":
+			t.PCEID = r.hex(2)
+		case "tcbType":
+			t.TCBType = r.int(maxNumber)
+		case "tcbEvaluationDataNumber":
+			t.TCBEvaluationDataNumber = r.int(maxNumber)
+		case "tcbLevels":
+			t.TCBLevels = r.tcbLevels()
+		case "tdxModule":
+			fields--
+			t.TDXModule = r.module()
+		case "tdxModuleIdentities":
+			fields--
+			t.TDXModuleIdentities = r.moduleIdentities()
+		default:
+			fields--
+			r.skip()
+		}
+	}
+	if err := r.end(); err != nil {
+		return t, vm.Refuse(vm.CodeMalformed, "TCB info: %v", err)
+	}
+	switch {
+	case t.ID != id:
+		return t, vm.Refuse(vm.CodeCollateral, "TCB info is for another TEE").On("id", fmt.Sprintf("%.40q", t.ID), fmt.Sprintf("%q", id))
+	case t.Version != 3:
+		return t, vm.Refuse(vm.CodeCollateral, "TCB info has another version").On("version", fmt.Sprint(t.Version), "3")
+	case fields != 9:
+		return t, vm.Refuse(vm.CodeMalformed, "TCB info: it has %d of the 9 fields of version 3", fields)
+	case t.TCBType != 0:
+		return t, vm.Refuse(vm.CodeCollateral, "TCB info has another type").On("tcbType", fmt.Sprint(t.TCBType), "0")
+	case id == IDTDX && t.TDXModule.MRSigner == nil:
+		return t, vm.Refuse(vm.CodeMalformed, "TCB info: it lacks tdxModule")
+	}
+	return t, t.checkLevels()
+}
+
+// checkLevels refuses levels that do not have as many components as they are
+// compared with.
+func (t TCBInfo) checkLevels() error {
+	ofTDX := 0
+	if t.ID == IDTDX {
+		ofTDX = components
+	}
+	for i, l := range t.TCBLevels {
+		if len(l.TCB.SGX) != components || len(l.TCB.TDX) != ofTDX {
+			return vm.Refuse(vm.CodeMalformed, "TCB info: level %d has %d SGX and %d TDX components, want %d and %d", i, len(l.TCB.SGX), len(l.TCB.TDX), components, ofTDX)
+		}
+	}
+	return nil
+}
+
+func (r *text) tcbLevels() (levels []TCBLevel) {
+	for g := r.array(); r.more(&g); {
+		if len(levels) == maxLevels {
+			r.fail("more than %d levels", maxLevels)
+			break
+		}
+		var l TCBLevel
+		fields := 0
+		for g := r.object(); r.more(&g); {
+			fields++
+			switch string(r.name(&g)) {
+			case "tcb":
+				l.TCB = r.tcb()
+			case "tcbDate":
+				l.TCBDate = r.time()
+			case "tcbStatus":
+				l.TCBStatus = Status(r.string())
+			case "advisoryIDs":
+				fields--
+				l.AdvisoryIDs = r.strings()
+			default:
+				fields--
+				r.skip()
+			}
+		}
+		if fields != 3 {
+			r.fail("a level that lacks tcb, tcbDate or tcbStatus")
+		}
+		levels = append(levels, l)
+	}
+	return levels
+}
+
+func (r *text) tcb() (t TCB) {
+	there := false
+	for g := r.object(); r.more(&g); {
+		switch string(r.name(&g)) {
+		case "sgxtcbcomponents":
+			t.SGX = r.components()
+		case "tdxtcbcomponents":
+			t.TDX = r.components()
+		case "pcesvn":
+			t.PCESVN, there = r.int(maxSVN), true
+		default:
+			r.skip()
+		}
+	}
+	if !there {
+		r.fail("a level without pcesvn")
+	}
+	return t
+}
+
+func (r *text) components() []Component {
+	list := make([]Component, 0, components)
+	for g := r.array(); r.more(&g); {
+		if len(list) == components {
+			r.fail("more than %d components", components)
+			break
+		}
+		var c Component
+		there := false
+		for g := r.object(); r.more(&g); {
+			switch string(r.name(&g)) {
+			case "svn":
+				c.SVN, there = r.int(maxComponent), true
+			case "category":
+				c.Category = r.string()
+			case "type":
+				c.Type = r.string()
+			default:
+				r.skip()
+			}
+		}
+		if !there {
+			r.fail("a component without svn")
+		}
+		list = append(list, c)
+	}
+	return list
+}
+
+func (r *text) module() (m Module) {
+	for g := r.object(); r.more(&g); {
+		r.moduleField(&m, string(r.name(&g)))
+	}
+	r.checkModule(m)
+	return m
+}
+
+func (r *text) moduleField(m *Module, name string) {
+	switch name {
+	case "mrsigner":
+		m.MRSigner = r.hex(48)
+	case "attributes":
+		m.Attributes = r.hex(8)
+	case "attributesMask":
+		m.AttributesMask = r.hex(8)
+	default:
+		r.skip()
+	}
+}
+
+func (r *text) checkModule(m Module) {
+	if m.MRSigner == nil || m.Attributes == nil || m.AttributesMask == nil {
+		r.fail("a TDX module without mrsigner, attributes or attributesMask")
+	}
+}
+
+func (r *text) moduleIdentities() (list []ModuleIdentity) {
+	for g := r.array(); r.more(&g); {
+		if len(list) == maxLevels {
+			r.fail("more than %d modules", maxLevels)
+			break
+		}
+		var m ModuleIdentity
+		for g := r.object(); r.more(&g); {
+			switch name := string(r.name(&g)); name {
+			case "id":
+				m.ID = r.string()
+			case "tcbLevels":
+				m.TCBLevels = r.svnLevels()
+			default:
+				r.moduleField(&m.Module, name)
+			}
+		}
+		r.checkModule(m.Module)
+		list = append(list, m)
+	}
+	return list
+}
+
+// svnLevels reads the levels of an enclave or a module.
+func (r *text) svnLevels() (levels []SVNLevel) {
+	for g := r.array(); r.more(&g); {
+		if len(levels) == maxLevels {
+			r.fail("more than %d levels", maxLevels)
+			break
+		}
+		var l SVNLevel
+		fields := 0
+		for g := r.object(); r.more(&g); {
+			fields++
+			switch string(r.name(&g)) {
+			case "tcb":
+				l.TCB = r.svn()
+			case "tcbDate":
+				l.TCBDate = r.time()
+			case "tcbStatus":
+				l.TCBStatus = Status(r.string())
+			case "advisoryIDs":
+				fields--
+				l.AdvisoryIDs = r.strings()
+			default:
+				fields--
+				r.skip()
+			}
+		}
+		if fields != 3 {
+			r.fail("a level that lacks tcb, tcbDate or tcbStatus")
+		}
+		levels = append(levels, l)
+	}
+	return levels
+}
+
+func (r *text) svn() (s SVN) {
+	there := false
+	for g := r.object(); r.more(&g); {
+		if string(r.name(&g)) == "isvsvn" {
+			s.ISVSVN, there = r.int(maxSVN), true
+			continue
+		}
+		r.skip()
+	}
+	if !there {
+		r.fail("a level without isvsvn")
+	}
+	return s
+}
