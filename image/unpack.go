@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -105,25 +104,10 @@ func (b *build) walk(ctx context.Context, p lock.Package, visit func(deb.Entry, 
 
 // keep adds an entry to the tree of its package, unless the specification drops it.
 func (b *build) keep(t tree.Tree, e deb.Entry, content []byte) error {
-	name := merged(e.Path)
-	if b.Source.Spec.Rootfs.drops(name) {
+	if b.Source.Spec.Rootfs.drops(tree.Merged(e.Path)) {
 		return nil
 	}
-	switch e.Type {
-	case tar.TypeDir:
-		t.Folder(name, e.Mode)
-	case tar.TypeSymlink:
-		t.Link(name, e.Link)
-	case tar.TypeLink:
-		n, ok := t[merged(e.Link)]
-		if !ok {
-			return fmt.Errorf("hard link %s to %s, which is not before it", e.Path, e.Link)
-		}
-		t[name] = n
-	default:
-		t.File(name, e.Mode, content)
-	}
-	return nil
+	return t.Unpack(e, content)
 }
 
 // merge joins the packages' trees in the order of the lock. Two packages that
@@ -142,14 +126,4 @@ func (b *build) merge(trees []tree.Tree) error {
 		}
 	}
 	return nil
-}
-
-// merged maps paths of before the /usr merge to where they are now.
-func merged(name string) string {
-	first, _, _ := strings.Cut(name, "/")
-	switch first {
-	case "bin", "sbin", "lib", "lib64":
-		return "usr/" + name
-	}
-	return name
 }

@@ -33,43 +33,18 @@ func (b *builder) packages(ctx context.Context, group string) (tree.Tree, error)
 		if err != nil {
 			return nil, err
 		}
-		if err := deb.Walk(r, deb.Decompress, func(e deb.Entry, content io.Reader) error { return keep(t, e, content) }); err != nil {
+		err = deb.Walk(r, deb.Decompress, func(e deb.Entry, content io.Reader) error {
+			b, err := io.ReadAll(content) // nothing, but for files
+			if err != nil {
+				return fmt.Errorf("%s: %w", e.Path, err)
+			}
+			return t.Unpack(e, b)
+		})
+		if err != nil {
 			return nil, fmt.Errorf("unpack %s: %w", p.ID(), err)
 		}
 	}
 	return t, nil
-}
-
-func keep(t tree.Tree, e deb.Entry, content io.Reader) error {
-	name := merged(e.Path)
-	switch e.Type {
-	case tar.TypeDir:
-		t.Folder(name, e.Mode)
-	case tar.TypeSymlink:
-		t.Link(name, e.Link)
-	case tar.TypeLink:
-		n, ok := t[merged(e.Link)]
-		if !ok {
-			return fmt.Errorf("hard link %s to %s, which is not before it", e.Path, e.Link)
-		}
-		t[name] = n
-	default:
-		b, err := io.ReadAll(content)
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Path, err)
-		}
-		t.File(name, e.Mode, b)
-	}
-	return nil
-}
-
-// merged maps paths of before the /usr merge to where they are now.
-func merged(name string) string {
-	switch first, _, _ := strings.Cut(name, "/"); first {
-	case "bin", "sbin", "lib", "lib64":
-		return "usr/" + name
-	}
-	return name
 }
 
 // libraryFolders is where Debian's dynamic loader looks without a cache file.
@@ -97,7 +72,7 @@ func closure(all tree.Tree, programs []string) (tree.Tree, error) {
 			if path.IsAbs(n.Target) {
 				target = path.Clean(n.Target)
 			}
-			todo = append(todo, merged(strings.TrimPrefix(target, "/")))
+			todo = append(todo, tree.Merged(strings.TrimPrefix(target, "/")))
 		case n.Type == tar.TypeReg && bytes.HasPrefix(n.Content, []byte(elf.ELFMAG)):
 			needed, err := needs(all, name, n.Content)
 			if err != nil {
@@ -135,7 +110,7 @@ func needs(all tree.Tree, name string, content []byte) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
-		paths = append(paths, merged(strings.Trim(string(loader), "\x00/")))
+		paths = append(paths, tree.Merged(strings.Trim(string(loader), "\x00/")))
 	}
 	return paths, nil
 }
