@@ -2,6 +2,8 @@ package endorsement
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/secretvm/secretvm/attest/tdx"
@@ -10,11 +12,20 @@ import (
 )
 
 // Complete fills in what evidence lacks to be judged. What it carries stays,
-// unless it has expired and o.Renew asks for new. The error is a *vm.Refusal;
-// what was found until then is filled in.
+// unless it has expired and o.Renew asks for new. The error wraps a
+// *vm.Refusal; what was found until then is filled in.
 func Complete(ctx context.Context, ev *vm.Evidence, o Options) error {
 	f := o.finder()
-	return f.completeIntel(ctx, ev)
+	var cpu, gpu error
+	if ev.TEE == vm.SNP {
+		cpu = f.completeAMD(ctx, ev)
+	} else {
+		cpu = f.completeIntel(ctx, ev)
+	}
+	if ev.GPU != nil {
+		gpu = f.completeGPU(ctx, ev)
+	}
+	return errors.Join(cpu, gpu)
 }
 
 // Early finds what the next TCB recovery will say about the platform of ev:
@@ -30,9 +41,16 @@ func Early(ctx context.Context, ev vm.Evidence, o Options) (*vm.Collateral, erro
 	return IntelEarly(ctx, p, o)
 }
 
-// PlatformOf reads from a TDX quote which collateral it needs. Nothing is
-// verified.
+// PlatformOf reads from a quote of TDX or SGX which collateral it needs.
+// Nothing is verified.
 func PlatformOf(quote []byte) (p IntelPlatform, err error) {
+	if len(quote) > 2 && binary.LittleEndian.Uint16(quote) == tdx.Version3 {
+		q, err := tdx.DecodeSGX(quote)
+		if err != nil {
+			return p, err
+		}
+		return platformOf("sgx", q.Signature.PCKChain)
+	}
 	q, err := tdx.Decode(quote)
 	if err != nil {
 		return p, err

@@ -30,6 +30,12 @@ func (f fetchFlags) steps(args []string, o endorsement.Options) (steps []step.St
 		}
 		steps = append(steps, step.Step{Name: "Intel", Run: func(ctx context.Context) (string, error) { return fetchIntel(ctx, p, o) }})
 	}
+	for _, product := range f.product {
+		steps = append(steps, step.Step{Name: "AMD", Run: func(ctx context.Context) (string, error) { return product, endorsement.AMD(ctx, product, o) }})
+	}
+	for _, id := range f.rims {
+		steps = append(steps, step.Step{Name: "NVIDIA", Run: func(ctx context.Context) (string, error) { return id, endorsement.RIM(ctx, id, o) }})
+	}
 	return steps, nil
 }
 
@@ -75,6 +81,9 @@ func evidenceStep(from string, o endorsement.Options) step.Step {
 // bare is evidence without what vendors sign.
 func bare(ev vm.Evidence) *vm.Evidence {
 	ev.Collateral = nil
+	if ev.AMD != nil { // a VLEK is with its provider only
+		ev.AMD = &vm.AMDCollateral{EndorsementKey: ev.AMD.EndorsementKey}
+	}
 	if ev.GPU != nil {
 		gpu := *ev.GPU
 		gpu.RIMs, gpu.OCSP = nil, nil
