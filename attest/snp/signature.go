@@ -48,9 +48,13 @@ func (r *Report) SignedBy(k Key, maskedChip bool) error {
 }
 
 // Product returns the kind of chip that the report comes from. Reports of
-// version 2 do not say: they count as the first product of the line.
+// version 2 do not say: they count as the first product of the line, but not
+// as Turin, which never had them.
 func (r *Report) Product(line Line) (Product, error) {
-	if r.Version < versionCPU {
+	switch {
+	case r.Version < versionCPU && line == Turin:
+		return ProductMilan, nil
+	case r.Version < versionCPU:
 		return Product(line), nil
 	}
 	return r.CPU.Product()
