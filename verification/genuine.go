@@ -94,18 +94,26 @@ func (f *finding) checkQuote() Check {
 	if refusal := f.checkKind(); refusal != nil {
 		return fails("quote", refusal)
 	}
-	if a.Intel {
-		return holds("quote", "genuine Intel CPU", "Intel root %s", short(a.SHA256))
+	what := map[vm.TEE]string{vm.TDX: "genuine Intel CPU", vm.SGX: "genuine Intel CPU", vm.SNP: "genuine AMD CPU"}[f.verdict.TEE]
+	if what == "" {
+		return holds("quote", "signed under a root that YOU named, not a CPU's", "%s, %s", a.Subject, short(a.SHA256))
 	}
-	return holds("quote", "signed under a root that YOU named, not a CPU's", "%s, %s", a.Subject, short(a.SHA256))
+	if f.verdict.SNP != nil {
+		return holds("quote", what, "AMD root %s, %s", short(a.SHA256), f.verdict.SNP.SignedBy)
+	}
+	return holds("quote", what, "Intel root %s", short(a.SHA256))
 }
 
 // checkPlatform reports what the policy of package attest accepted.
 func (f *finding) checkPlatform() Check {
-	advisories := "no open advisories"
-	if n := f.verdict.Advisories; len(n) > 0 {
-		advisories = "advisories " + strings.Join(n, " ")
-	}
-	return holds("platform", "TCB "+f.verdict.TCBStatus+", "+advisories+", debug off",
+	return holds("platform", "TCB "+f.verdict.TCBStatus+advisories(f.verdict.Advisories)+", debug off",
 		"FMSPC %s, valid to %s", f.verdict.FMSPC, f.verdict.ValidUntil.UTC().Format(time.DateOnly))
+}
+
+// advisories lists known weaknesses for people.
+func advisories(ids []string) string {
+	if len(ids) == 0 {
+		return ", no open advisories"
+	}
+	return ", advisories " + strings.Join(ids, " ")
 }

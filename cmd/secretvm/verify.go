@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/secretvm/secretvm/verification"
-	"github.com/secretvm/secretvm/verification/fetch"
 )
 
 // verifyFlags are the flags of verify.
@@ -21,23 +19,38 @@ type verifyFlags struct {
 	compose, files, manifest, image string
 	service, groupKey               string
 	roots                           []string
-	json                            bool
+	policy                          string
+	at                              string
+	bundle                          string
+	json, verbose, early            bool
 	timeout                         time.Duration
+	services                        serviceFlags
 }
 
 func newVerifyCommand() *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
-		Use:   "verify URL",
-		Short: "Check that the machine at URL is genuine and runs what you expect",
+		Use:   "verify URL|FILE",
+		Short: "Check that a machine is genuine and runs what you expect",
 		Long: `verify asks the attestation service at URL (https, port 29343 unless named) for
-a fresh quote over a random number, checks it up to Intel's root certificate,
-and compares what the machine measured with the files that you pass: the
-compose file, byte for byte, and the manifest of the image. Take both from the
-owner or from your own build, never from the machine.
+a fresh quote over a random number, checks it up to the vendor's root
+certificate, and compares what the machine measured with the files that you
+pass: the compose file, byte for byte, and the manifest of the image; or with
+a policy file, which says the same and more. Take them from the owner or from
+your own build, never from the machine.
 
 Everything is asked over one TLS connection, whose key the quote must name.
 What you do not pass is shown with a · and not compared.
+
+A FILE holds evidence that was kept: a bundle of --bundle, the answer of
+GET /attestation, or a quote or report in any of its usual forms (TDX, SGX,
+SEV-SNP; raw, hex, base64; of SecretVM or dstack machines too). There is no
+connection then, and what it would show stays open. A bundle is judged at the
+moment when it was made, and compared with the wishes in it unless you pass
+your own.
+
+Collateral that the evidence lacks is looked for in --collateral and in the
+cache, then asked from the vendor, unless --offline.
 
 A soft TEE (a development machine) is refused unless you name its root with
 --trust-root; its operator can read and change everything in it.
@@ -51,12 +64,25 @@ Exit codes:
 		Example: `  secretvm verify https://guestbook.example --compose docker-compose.yaml --manifest manifest.json
   secretvm verify 203.0.113.7:29343 --compose docker-compose.yaml --image ./image --service svm1.../guestbook
   secretvm verify https://127.0.0.1:29343 --compose docker-compose.yaml --image ./image --trust-root dev-root.pem
-  secretvm verify https://guestbook.example --compose docker-compose.yaml --manifest manifest.json --json | jq .verdict`,
+  secretvm verify https://guestbook.example --policy policy.yaml --bundle proof.zip
+  secretvm verify proof.zip                                      # the same verdict, offline, years later
+  secretvm verify quote.hex --collateral collateral.json --at 2025-07-01
+  secretvm verify https://guestbook.example --policy policy.yaml --json | jq .verdict`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			return runVerify(c.Context(), args[0], f, c.OutOrStdout())
+			return runVerify(c, args[0], f)
 		},
 	}
+	f.register(c)
+	flags := c.Flags()
+	flags.StringVar(&f.bundle, "bundle", "", "keep every input and the report in this zip `FILE`")
+	flags.BoolVar(&f.json, "json", false, "print the report as one JSON document")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show everything that was learnt, event by event")
+	return c
+}
+
+// register adds the flags that verify and explain share.
+func (f *verifyFlags) register(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.compose, "compose", "", "the compose `FILE` that the machine should run")
 	flags.StringVar(&f.files, "files", "", "the archive `FILE` that belongs to the compose file, if there is one")
@@ -64,38 +90,36 @@ Exit codes:
 	flags.StringVar(&f.image, "image", "", "the same, from the `FOLDER` of an image")
 	flags.StringVar(&f.service, "service", "", "the service `ID` that it should belong to, owner/name")
 	flags.StringVar(&f.groupKey, "kms", "", "the group `KEY` of the key manager that it should obey, hex")
-	flags.StringArrayVar(&f.roots, "trust-root", nil, "accept this certificate `FILE` beside Intel's root (repeatable)")
-	flags.BoolVar(&f.json, "json", false, "print the report as one JSON document")
+	flags.StringVar(&f.policy, "policy", "", "a policy `FILE` (YAML) with all of these and more; flags go before it")
+	flags.StringArrayVar(&f.roots, "trust-root", nil, "accept this certificate `FILE` beside the vendors' roots (repeatable)")
+	flags.StringVar(&f.at, "at", "", "judge at this `TIME`: 2025-07-01, 2025-07-01T12:00:00Z or now (default: now; for a bundle: when it was made)")
+	flags.BoolVar(&f.early, "early", false, "ask what the next TCB recovery will say, too")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long")
-	return c
+	f.services.register(c)
 }
 
 // runVerify is the whole command; exit codes follow from the report.
-func runVerify(ctx context.Context, url string, f verifyFlags, out io.Writer) error {
-	// What does the caller want?
-	address, err := verification.ParseAddress(url)
-	if err != nil {
-		return &exitError{exitUsage, err}
-	}
-	want, err := f.wanted()
-	if err != nil {
-		return &exitError{exitUsage, err}
-	}
-
-	// What does the machine say?
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+func runVerify(c *cobra.Command, target string, f verifyFlags) error {
+	ctx, cancel := context.WithTimeout(c.Context(), f.timeout)
 	defer cancel()
-	var report verification.Report
-	answer, err := fetch.Fetch(ctx, address)
-	want.Time = time.Now()
+	out := c.OutOrStdout()
+
+	// What does the caller want, and what is there to be judged?
+	j, err := f.open(ctx, target, c.ErrOrStderr())
 	if err != nil {
-		report = verification.Unanswered(address, err, want.Time)
-	} else {
-		report = verification.Appraise(answer, want)
+		return err
 	}
 
-	// Say so.
-	if err := writeReport(report, f.json, out); err != nil {
+	// Judge it.
+	report := j.report()
+
+	// Keep it, and say so.
+	if f.bundle != "" && j.answered() {
+		if err := j.keep(f.bundle, report); err != nil {
+			return err
+		}
+	}
+	if err := writeReport(report, f, out); err != nil {
 		return fmt.Errorf("print report: %w", err)
 	}
 	if code := exitCodeOf(report); code != exitOK {
@@ -104,48 +128,30 @@ func runVerify(ctx context.Context, url string, f verifyFlags, out io.Writer) er
 	return nil
 }
 
-// wanted reads the files that the flags name.
-func (f verifyFlags) wanted() (w verification.Wanted, err error) {
-	w.Service = f.service
-	if key, err := hex.DecodeString(f.groupKey); err != nil || f.groupKey != "" && len(key) != 96 {
-		return w, fmt.Errorf("--kms: want the 192 hex digits of a group key, as `kmsd status` prints them")
-	} else if f.groupKey != "" {
-		w.GroupKey = hex.EncodeToString(key)
+// writeReport prints JSON, or lines with colours on a terminal.
+func writeReport(r verification.Report, f verifyFlags, out io.Writer) error {
+	if f.json {
+		return printJSON(out, r)
 	}
-	if w.Compose, err = readWanted("--compose", f.compose); err != nil {
-		return w, err
+	if err := r.WriteText(out, colours(out)); err != nil || !f.verbose {
+		return err
 	}
-	if w.Files, err = readWanted("--files", f.files); err != nil {
-		return w, err
-	}
-	if w.Manifest, err = f.readManifest(); err != nil {
-		return w, err
-	}
-	for _, path := range f.roots {
-		pem, err := readWanted("--trust-root", path)
-		if err != nil {
-			return w, err
-		}
-		roots, err := verification.ParseRoots(pem)
-		if err != nil {
-			return w, fmt.Errorf("--trust-root %s: %w", path, err)
-		}
-		w.Roots = append(w.Roots, roots...)
-	}
-	return w, nil
+	return r.WriteFacts(out)
 }
 
-// writeReport prints JSON, or lines with colours on a terminal.
-func writeReport(r verification.Report, asJSON bool, out io.Writer) error {
-	if asJSON {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
-	}
+// printJSON prints one indented document.
+func printJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// colours reports whether out is a terminal whose user did not decline them.
+func colours(out io.Writer) bool {
 	_, noColour := os.LookupEnv("NO_COLOR")
 	file, isFile := out.(*os.File)
-	return r.WriteText(out, isFile && !noColour && term.IsTerminal(int(file.Fd())))
+	return isFile && !noColour && term.IsTerminal(int(file.Fd()))
 }
 
 func exitCodeOf(r verification.Report) int {

@@ -1,14 +1,88 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/secretvm/secretvm/policy"
+	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
+
+// wanted reads the files that the flags name: the policy first, then what
+// replaces parts of it.
+func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
+	if err := f.readPolicy(&w); err != nil {
+		return w, err
+	}
+	if f.service != "" {
+		w.Service = f.service
+	}
+	if key, err := hex.DecodeString(f.groupKey); err != nil || f.groupKey != "" && len(key) != 96 {
+		return w, fmt.Errorf("--kms: want the 192 hex digits of a group key, as `kmsd status` prints them")
+	} else if f.groupKey != "" {
+		w.GroupKey = hex.EncodeToString(key)
+	}
+	if b, err := readWanted("--compose", f.compose); err != nil {
+		return w, err
+	} else if b != nil {
+		w.Compose, w.Wishes.ComposeHash = b, nil
+	}
+	if b, err := readWanted("--files", f.files); err != nil {
+		return w, err
+	} else if b != nil {
+		w.Files, w.Wishes.FilesHash = b, nil
+	}
+	if m, err := f.readManifest(); err != nil {
+		return w, err
+	} else if m != nil {
+		w.Manifest, w.Wishes.Registers, w.Wishes.RootHash = m, nil, nil
+	}
+	for _, path := range f.roots {
+		pem, err := readWanted("--trust-root", path)
+		if err != nil {
+			return w, err
+		}
+		roots, err := verification.ParseRoots(pem)
+		if err != nil {
+			return w, fmt.Errorf("--trust-root %s: %w", path, err)
+		}
+		w.Roots = append(w.Roots, roots...)
+	}
+	return w, nil
+}
+
+// wishes reports whether the caller says anything about the machine.
+func (f *verifyFlags) wishes() bool {
+	return f.policy != "" || f.compose != "" || f.files != "" || f.manifest != "" || f.image != "" || f.service != "" || f.groupKey != ""
+}
+
+// readPolicy applies --policy. Its paths are relative to it.
+func (f *verifyFlags) readPolicy(w *verification.Wanted) error {
+	b, err := readWanted("--policy", f.policy)
+	if err != nil || b == nil {
+		return err
+	}
+	p, err := policy.Parse(b)
+	if err != nil {
+		return fmt.Errorf("--policy %s: %w", f.policy, err)
+	}
+	err = p.Apply(w, func(path string) ([]byte, error) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(f.policy), path)
+		}
+		return readWanted("it names a file", path)
+	})
+	if err != nil {
+		return fmt.Errorf("--policy %s: %w", f.policy, err)
+	}
+	f.services.offline = f.services.offline || p.Collateral.Offline
+	return nil
+}
 
 // readWanted reads the file that a flag of verify names; nil without one.
 func readWanted(flag, path string) ([]byte, error) {
@@ -28,7 +102,7 @@ func readWanted(flag, path string) ([]byte, error) {
 }
 
 // readManifest reads --manifest or the manifest in --image; nil without both.
-func (f verifyFlags) readManifest() (*vm.Manifest, error) {
+func (f *verifyFlags) readManifest() (*vm.Manifest, error) {
 	flag, path := "--manifest", f.manifest
 	if f.image != "" {
 		if f.manifest != "" {
