@@ -2,6 +2,7 @@ package attest
 
 import (
 	"container/list"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"sync"
@@ -11,10 +12,10 @@ import (
 )
 
 // CacheOptions bound what a Verifier remembers, in entries: an entry of a
-// chain takes about 8 KiB, one of collateral at most a few times
+// chain takes about 16 KiB, one of collateral at most a few times
 // vm.MaxCollateralSize and usually 20 KiB. Zero means the defaults, 1024 and 64.
 type CacheOptions struct {
-	Chains     int // certificate chains of platforms
+	Chains     int // certificate chains of platforms, and as many of their attestation keys
 	Collateral int // sets of collateral
 }
 
@@ -36,6 +37,7 @@ func NewVerifier(o CacheOptions) *Verifier {
 	}
 	return &Verifier{&memory{
 		platforms: store[platform]{limit: o.Chains},
+		keys:      store[*ecdsa.PublicKey]{limit: o.Chains},
 		said:      store[said]{limit: o.Collateral},
 
 		endorsements: store[endorsement]{limit: o.Chains},
@@ -49,14 +51,22 @@ func (v *Verifier) Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 
 // memory holds what one Verifier remembers; nil remembers nothing.
 type memory struct {
-	platforms store[platform] // PCK certificate chains
-	said      store[said]     // Intel's collateral
+	platforms store[platform]         // PCK certificate chains
+	keys      store[*ecdsa.PublicKey] // attestation keys that a quoting enclave vouches for
+	said      store[said]             // Intel's collateral
 
 	endorsements store[endorsement] // certificates beside SNP reports, with AMD's collateral
 }
 
 // span is the time for which something holds, both ends inclusive.
 type span struct{ from, until time.Time }
+
+// A signature does not age, but the certificate of its key does: what holds
+// always is remembered and asked for at any time, say this one.
+var (
+	anyTime = time.Unix(0, 0)
+	always  = span{anyTime, anyTime}
+)
 
 func (s span) holds(at time.Time) bool { return !at.Before(s.from) && !at.After(s.until) }
 

@@ -252,14 +252,3 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
-
-// BenchmarkVerify is one full verification with cold collateral.
-func BenchmarkVerify(b *testing.B) {
-	bed := newBed(b)
-	ev := bed.evidence(b)
-	for b.Loop() {
-		if _, err := Verify(ev, bed.options); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

@@ -24,7 +24,7 @@ func (m *memory) verifySGX(ev vm.Evidence, o Options) (v vm.Verdict, err error) 
 		return v, err
 	}
 	// That the platform's quoting enclave vouches for the key that signed these very bytes.
-	if err := checkSignatures(&quote.Signature, quote.Signed(), platform.pck); err != nil {
+	if err := m.checkSignatures(&quote.Signature, quote.Signed(), platform); err != nil {
 		return v, err
 	}
 	// That the host cannot look into the enclave.
@@ -32,7 +32,7 @@ func (m *memory) verifySGX(ev vm.Evidence, o Options) (v vm.Verdict, err error) 
 		return v, err
 	}
 	// Which machine it is, if that matters.
-	if err := o.Policy.checkHardware(platform.id()); err != nil {
+	if err := o.Policy.checkHardware(platform.id); err != nil {
 		return v, err
 	}
 	// What Intel says about this platform today, and what that means for it.

@@ -26,7 +26,7 @@ func (m *memory) verifyTDX(ev vm.Evidence, o Options) (v vm.Verdict, err error) 
 		return v, err
 	}
 	// That the platform's quoting enclave vouches for the key that signed these very bytes.
-	if err := checkSignatures(&quote.Signature, quote.Signed(), platform.pck); err != nil {
+	if err := m.checkSignatures(&quote.Signature, quote.Signed(), platform); err != nil {
 		return v, err
 	}
 	// That the host cannot look into or move the machine.
@@ -34,7 +34,7 @@ func (m *memory) verifyTDX(ev vm.Evidence, o Options) (v vm.Verdict, err error) 
 		return v, err
 	}
 	// Which machine it is, if that matters.
-	if err := o.Policy.checkHardware(platform.id()); err != nil {
+	if err := o.Policy.checkHardware(platform.id); err != nil {
 		return v, err
 	}
 	// What Intel says about this platform today, and what that means for it.
@@ -67,15 +67,8 @@ func (m *memory) verifyTDX(ev vm.Evidence, o Options) (v vm.Verdict, err error) 
 type platform struct {
 	pck, ca, root *x509.Certificate
 	sgx           pki.Extensions
-}
-
-// id names the platform: its instance where it has several packages, the
-// pseudonym of its one package otherwise.
-func (p platform) id() string {
-	if p.sgx.PlatformInstance != [16]byte{} {
-		return hexOf(p.sgx.PlatformInstance[:])
-	}
-	return hexOf(p.sgx.PPID[:])
+	id            string // names the platform, in hexadecimal
+	anchor        vm.Anchor
 }
 
 // checkPCK checks the certificate chain inside the quote up to a trusted root.
@@ -122,8 +115,17 @@ func readPCK(check *pki.Checker, chain []byte) (p platform, err error) {
 	if err := pki.Named("issuer of the PCK certificate", p.ca, pki.NamePlatformCA, pki.NameProcessorCA); err != nil {
 		return p, err
 	}
-	p.sgx, err = pki.ParseExtensions(p.pck)
-	return p, err
+	if p.sgx, err = pki.ParseExtensions(p.pck); err != nil {
+		return p, err
+	}
+	// Its instance where it may have several packages, else the pseudonym of
+	// its one package.
+	id := p.sgx.PlatformInstance
+	if id == [16]byte{} {
+		id = p.sgx.PPID
+	}
+	p.id, p.anchor = hexOf(id[:]), anchor(p.root)
+	return p, nil
 }
 
 // intelVerdict is the part of a verdict that is alike for TDX and SGX.
@@ -133,8 +135,8 @@ func intelVerdict(p platform, s state, valid span, at time.Time) vm.Verdict {
 		TCBStatus:  string(s.status),
 		Advisories: s.advisories,
 		FMSPC:      collateral.Hex(p.sgx.FMSPC[:]).String(),
-		HardwareID: p.id(),
-		Anchor:     anchor(p.root),
+		HardwareID: p.id,
+		Anchor:     p.anchor,
 		ValidUntil: valid.join(s.valid).until,
 		Stale:      at.After(s.fresh),
 	}

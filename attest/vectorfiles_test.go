@@ -17,9 +17,14 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-func read(t *testing.T, name string) []byte {
+func haveVectors() bool {
+	_, err := os.Stat(vectors)
+	return err == nil
+}
+
+func read(t testing.TB, name string) []byte {
 	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
+	if !haveVectors() {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
 	b, err := os.ReadFile(filepath.Join(vectors, name))
@@ -29,7 +34,7 @@ func read(t *testing.T, name string) []byte {
 	return b
 }
 
-func readHex(t *testing.T, name string) []byte {
+func readHex(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.TrimPrefix(strings.Trim(string(read(t, name)), "\"\r\n "), "0x"))
 	if err != nil {
@@ -40,7 +45,7 @@ func readHex(t *testing.T, name string) []byte {
 
 // dcapCollateral reads the JSON form of dcap-qvl, which keeps the signed
 // object and its signature apart.
-func dcapCollateral(t *testing.T, name string) *vm.Collateral {
+func dcapCollateral(t testing.TB, name string) *vm.Collateral {
 	t.Helper()
 	var f map[string]string
 	if err := json.Unmarshal(read(t, name), &f); err != nil {
@@ -56,7 +61,7 @@ func dcapCollateral(t *testing.T, name string) *vm.Collateral {
 
 // kmsCollateral reads the blob that Secret Network's chain takes: eight u32,
 // TEE type and seven lengths, then NUL-terminated parts; CRLs are hex text.
-func kmsCollateral(t *testing.T, name string) *vm.Collateral {
+func kmsCollateral(t testing.TB, name string) *vm.Collateral {
 	t.Helper()
 	blob := readHex(t, name)
 	rest := blob[32:]
@@ -72,7 +77,7 @@ func kmsCollateral(t *testing.T, name string) *vm.Collateral {
 	}
 }
 
-func unhex(t *testing.T, s string) []byte {
+func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
@@ -98,7 +103,7 @@ func with(base *vm.Collateral, over vm.Collateral) *vm.Collateral {
 // intelSample is the TDX quote of Intel's own library with the certificate
 // chain put in, which that library is given separately. The chain is outside
 // what the quote signs.
-func intelSample(t *testing.T) []byte {
+func intelSample(t testing.TB) []byte {
 	t.Helper()
 	q, err := tdx.Decode(read(t, intel+"quote.dat"))
 	if err != nil {

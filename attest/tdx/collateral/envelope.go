@@ -1,7 +1,6 @@
 package collateral
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
 
@@ -25,15 +24,12 @@ func Open(key string, envelope []byte) (inner []byte, signature [64]byte, err er
 	wrong := func(format string, args ...any) ([]byte, [64]byte, error) {
 		return nil, [64]byte{}, vm.Refuse(vm.CodeMalformed, "%s envelope: "+format, append([]any{key}, args...)...)
 	}
-	r := text{b: envelope}
+	r := newText(envelope)
 	var digits []byte
 	for g := r.object(); r.more(&g); {
 		switch name := r.name(&g); {
 		case string(name) == key:
-			r.peek()
-			from := r.at
-			r.skip()
-			inner = bytes.TrimRight(envelope[from:r.at], " \t\r\n")
+			inner = r.extent() // whoever parses it is strict about what is inside
 		case string(name) == keySignature:
 			digits = r.quoted()
 		default:
@@ -43,7 +39,7 @@ func Open(key string, envelope []byte) (inner []byte, signature [64]byte, err er
 	switch err := r.end(); {
 	case err != nil:
 		return wrong("%v", err)
-	case len(inner) == 0 || inner[0] != '{' || digits == nil:
+	case inner == nil || digits == nil:
 		return wrong("it lacks %q or %q", key, keySignature)
 	case len(digits) != 2*len(signature):
 		return wrong("signature has %d characters, want %d hex digits", len(digits), 2*len(signature))

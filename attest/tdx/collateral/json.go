@@ -28,6 +28,8 @@ type text struct {
 	err   error
 }
 
+func newText(b []byte) text { return text{b: b, names: make([][]byte, 0, 24)} }
+
 func (r *text) fail(format string, args ...any) {
 	if r.err == nil {
 		r.err = fmt.Errorf("at byte %d: "+format, append([]any{r.at}, args...)...)
@@ -116,7 +118,7 @@ func (r *text) name(g *group) []byte {
 		return nil
 	}
 	for _, earlier := range r.names[g.names:] {
-		if bytes.Equal(earlier, name) {
+		if len(earlier) == len(name) && bytes.Equal(earlier, name) {
 			r.fail("%.40q occurs twice", name)
 			return nil
 		}
@@ -244,6 +246,31 @@ func (r *text) strings() (list []string) {
 		list = append(list, r.string())
 	}
 	return list
+}
+
+// extent takes an object and returns its bytes, as far as its braces go.
+func (r *text) extent() []byte {
+	if r.peek() != '{' {
+		r.fail("not an object")
+		return nil
+	}
+	from, depth := r.at, 0
+	for ; r.at < len(r.b) && r.err == nil; r.at++ {
+		switch r.b[r.at] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				r.at++
+				return r.b[from:r.at]
+			}
+		case '"':
+			r.quoted()
+			r.at--
+		}
+	}
+	r.fail("an object does not end")
+	return nil
 }
 
 // skip takes a value of any kind that this package does not use, with the

@@ -17,7 +17,7 @@ const (
 // for the TEE of the given identifier or not of version 3. Fields that are not
 // known are passed over; known ones must all be there.
 func ParseTCBInfo(inner []byte, id string) (t TCBInfo, err error) {
-	r := text{b: inner}
+	r := newText(inner)
 	fields := 0
 	for g := r.object(); r.more(&g); {
 		fields++

@@ -32,7 +32,7 @@ const (
 // ParseQEIdentity reads the signed bytes of a QE identity and refuses what is
 // not for the quoting enclave of the given identifier or not of version 2.
 func ParseQEIdentity(inner []byte, id string) (q QEIdentity, err error) {
-	r := text{b: inner}
+	r := newText(inner)
 	fields := 0
 	for g := r.object(); r.more(&g); {
 		fields++

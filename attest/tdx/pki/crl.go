@@ -133,7 +133,8 @@ func checkEntries(entries der) bool {
 		if !ok || !minimalInteger(serial) {
 			return false
 		}
-		if _, ok := entry.time(); !ok {
+		// When does not matter (Revoked): the form of a time is enough.
+		if tag, at, _, ok := entry.next(); !ok || !timeForm(tag, at) {
 			return false
 		}
 		if len(entry) > 0 && checkExtensions(entry) != "" {
@@ -169,24 +170,38 @@ func checkExtensions(b []byte) (wrong string) {
 	return ""
 }
 
+// timeForm reports whether content has the form of a time of the given tag.
+func timeForm(tag byte, content []byte) bool {
+	digits := len("060102150405")
+	if tag == tagGeneralizedTime {
+		digits = len("20060102150405")
+	} else if tag != tagUTCTime {
+		return false
+	}
+	if len(content) != digits+1 || content[digits] != 'Z' {
+		return false
+	}
+	for _, c := range content[:digits] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
 // time takes a UTCTime or a GeneralizedTime in the forms that RFC 5280 allows.
 func (d *der) time() (t time.Time, ok bool) {
 	tag, content, _, ok := d.next()
-	if !ok {
+	if !ok || !timeForm(tag, content) {
 		return t, false
 	}
 	var err error
-	switch {
-	case tag == tagUTCTime && len(content) == len("060102150405Z"):
+	if tag == tagUTCTime {
 		if t, err = time.Parse("060102150405Z", string(content)); err == nil && t.Year() >= 2050 {
 			t = t.AddDate(-100, 0, 0)
 		}
-	case tag == tagGeneralizedTime && len(content) == len("20060102150405Z"):
-		if t, err = time.Parse("20060102150405Z", string(content)); t.Year() < 2050 {
-			return t, false // RFC 5280 wants UTCTime until then
-		}
-	default:
-		return t, false
+	} else if t, err = time.Parse("20060102150405Z", string(content)); t.Year() < 2050 {
+		return t, false // RFC 5280 wants UTCTime until then
 	}
 	return t.UTC(), err == nil
 }
