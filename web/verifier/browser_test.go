@@ -113,6 +113,9 @@ func TestPageJudgesBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	// From here on there is no network: everything is loaded.
+	b.Call("Network.emulateNetworkConditions", map[string]any{"offline": true, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1})
+
 	// S1: the bundle's own root is shown, and not trusted.
 	b.Choose("#file", path)
 	if got := judged(b); got != verification.NotVerified {
@@ -188,6 +191,34 @@ func TestPageRefusesWhatWasChanged(t *testing.T) {
 	}
 	if text := b.Text("document.querySelector('#result').textContent"); !strings.Contains(text, "[malformed]") {
 		t.Errorf("a broken bundle: %s", text)
+	}
+	quiet(t, b, page)
+}
+
+// TestA4_ReportIsText: what a machine says cannot become part of the page, nor
+// write over what stands around it.
+func TestA4_ReportIsText(t *testing.T) {
+	b, page := visit(t)
+	const hostile = "<img src=x onerror=alert(1)><script>alert(1)</script>\u202e\u0007"
+	m := machinetest.Boot(t, func(s *machinetest.Spec) {
+		s.Measured = func(events []vm.Event) []vm.Event { return append(events, vm.RuntimeEvent(hostile, []byte(hostile))) }
+	})
+	a, w := recorded(t, m)
+	a.URL = hostile
+	b.Choose("#roots", kept(t, machinetest.RootName, m.PKI.RootPEM()))
+	b.Choose("#file", kept(t, "hostile.zip", bundleOf(t, a, w)))
+	if got := judged(b); got != verification.NotVerified {
+		t.Errorf("an event after the boot: %s", got)
+	}
+	shown := b.Text("document.querySelector('#result').textContent")
+	if !strings.Contains(shown, "<img src=x") {
+		t.Error("the hostile name is not shown: the test no longer reaches the page")
+	}
+	if strings.ContainsAny(shown, "\u202e\u0007") {
+		t.Error("formatting characters reach the page")
+	}
+	if b.Evaluate("document.querySelector('#result img, #result script')") != nil {
+		t.Error("a machine's words became elements")
 	}
 	quiet(t, b, page)
 }
@@ -299,6 +330,10 @@ func TestPageIsForEveryone(t *testing.T) {
 	w.Compose = []byte("services: {}\n")
 	bad := kept(t, "other.zip", bundleOf(t, a, w))
 	root := kept(t, machinetest.RootName, m.PKI.RootPEM())
+	b.Press("Tab")
+	if b.Evaluate("document.activeElement.id + getComputedStyle(document.querySelector('#drop')).outlineStyle") != "filesolid" {
+		t.Error("the first stop of the keyboard is not the drop zone, or does not show")
+	}
 	for _, look := range []struct {
 		name, scheme string
 		width        int

@@ -112,6 +112,12 @@ func TestBundle(t *testing.T) {
 		{"another service", whole, map[string][]byte{"trust_bundle_roots": trusted, "service": []byte("a/b")}, verification.NotVerified, "config-mismatch"},
 		{"nothing to compare with", bare, map[string][]byte{"trust_bundle_roots": trusted}, verification.UnverifiedWorkload, "--compose"},
 		{"the caller's comparisons", bare, map[string][]byte{"trust_bundle_roots": trusted, "compose": m.Compose, "manifest": manifest}, verification.Verified, ""},
+		{"a policy", whole, map[string][]byte{"trust_bundle_roots": trusted, "policy": []byte("version: 1\nworkload:\n  compose_sha256: " + vm.HashOf(m.Compose).String() + "\n"), "manifest": manifest}, verification.Verified, ""},
+		{"a policy that names files", whole, map[string][]byte{"trust_bundle_roots": trusted, "policy": []byte("version: 1\nworkload:\n  compose: x/compose.yaml\nimage:\n  manifest: y\n"), "compose": m.Compose, "manifest": manifest}, verification.Verified, ""},
+		{"a policy that names a file which is not here", whole, map[string][]byte{"policy": []byte("version: 1\nworkload:\n  compose: /etc/passwd\n")}, "invalid", ""},
+		{"a policy that wants a connection", whole, map[string][]byte{"trust_bundle_roots": trusted, "policy": []byte("version: 1\nfreshness:\n  required: true\n")}, verification.NotVerified, "stale"},
+		{"a policy of another schema", whole, map[string][]byte{"policy": []byte("version: 1\nwrokload: {}\n")}, "invalid", ""},
+		{"wishes of two people are not mixed", whole, map[string][]byte{"trust_bundle_roots": trusted, "compose": m.Compose}, verification.UnverifiedWorkload, "--manifest"},
 		{"long ago", whole, map[string][]byte{"trust_bundle_roots": trusted, "time": []byte("2020-01-01T00:00:00Z")}, verification.NotVerified, "expired"},
 		{"cut", whole[:len(whole)-100], nil, "malformed", ""},
 		{"not a bundle", []byte("hello"), nil, "malformed", ""},
@@ -173,7 +179,7 @@ func TestWishesAreChecked(t *testing.T) {
 	a, w := recorded(t, machinetest.Boot(t))
 	bundle := bundleOf(t, a, w)
 	for name, value := range map[string]string{
-		"compose": "", "files": "", "manifest": "{}", "roots": "no certificate", "group_key": "8a", "time": "yesterday",
+		"compose": "", "files": "", "policy": "", "collateral": "{", "manifest": "{}", "roots": "no certificate", "group_key": "8a", "time": "yesterday",
 	} {
 		r := call(t, Call{Operation: "bundle", Input: bundle, Fields: map[string][]byte{name: []byte(value)}})
 		if r.Refusal == nil || r.Refusal.Code != vm.CodeInvalid && r.Refusal.Code != vm.CodeMalformed {

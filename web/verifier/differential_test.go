@@ -1,8 +1,6 @@
 package verifier
 
 import (
-	"bytes"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"os"
@@ -11,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -110,11 +107,14 @@ func compare(t *testing.T, n *node, v vector, ev vm.Evidence, outcomes map[strin
 func (v vector) evidence(t testing.TB) vm.Evidence {
 	t.Helper()
 	ev := vm.Evidence{TEE: vm.TDX, Quote: vectorBytes(t, v.quote)}
-	switch {
-	case strings.HasSuffix(v.collateral, ".json"):
-		ev.Collateral = separateCollateral(t, vectorBytes(t, v.collateral))
-	case v.collateral != "":
-		ev.Collateral = packedCollateral(t, vectorBytes(t, v.collateral))
+	if v.collateral != "" {
+		b, err := os.ReadFile(filepath.Join(vectors, v.collateral))
+		if err == nil {
+			ev.Collateral, err = verification.ParseCollateral(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return ev
 }
@@ -130,49 +130,4 @@ func vectorBytes(t testing.TB, name string) []byte {
 		return raw
 	}
 	return b
-}
-
-// separateCollateral reads the JSON form of dcap-qvl, which keeps the signed
-// objects and their signatures apart.
-func separateCollateral(t testing.TB, b []byte) *vm.Collateral {
-	t.Helper()
-	var f map[string]string
-	if err := json.Unmarshal(b, &f); err != nil {
-		t.Fatal(err)
-	}
-	unhex := func(name string) []byte {
-		raw, err := hex.DecodeString(f[name])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return raw
-	}
-	return &vm.Collateral{
-		PCKCRL: unhex("pck_crl"), PCKCRLChain: []byte(f["pck_crl_issuer_chain"]), RootCACRL: unhex("root_ca_crl"),
-		TCBInfo:      collateral.Seal(collateral.KeyTCBInfo, []byte(f["tcb_info"]), [64]byte(unhex("tcb_info_signature"))),
-		TCBInfoChain: []byte(f["tcb_info_issuer_chain"]), QEIdentityChain: []byte(f["qe_identity_issuer_chain"]),
-		QEIdentity: collateral.Seal(collateral.KeyQEIdentity, []byte(f["qe_identity"]), [64]byte(unhex("qe_identity_signature"))),
-	}
-}
-
-// packedCollateral reads the blob that Secret Network's chain takes: eight u32,
-// the TEE type and seven lengths, then NUL-terminated parts; CRLs are hex text.
-func packedCollateral(t testing.TB, blob []byte) *vm.Collateral {
-	t.Helper()
-	rest, parts := blob[32:], make([][]byte, 7)
-	for i := range parts {
-		size := binary.LittleEndian.Uint32(blob[4+4*i:])
-		parts[i], rest = bytes.TrimRight(rest[:size], "\x00"), rest[size:]
-	}
-	for _, crl := range []int{1, 2} {
-		raw, err := hex.DecodeString(string(parts[crl]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts[crl] = raw
-	}
-	return &vm.Collateral{
-		PCKCRLChain: parts[0], RootCACRL: parts[1], PCKCRL: parts[2],
-		TCBInfoChain: parts[3], TCBInfo: parts[4], QEIdentityChain: parts[5], QEIdentity: parts[6],
-	}
 }

@@ -26,20 +26,14 @@ type Root struct {
 	SHA256  vm.Hash `json:"sha256"` // of its DER
 }
 
-// judgeBundle repeats the verdict of a bundle, with the caller's own wishes in
-// place of its maker's where there are any.
+// judgeBundle repeats the verdict of a bundle, or judges it by the caller's own
+// wishes where there are any.
 func judgeBundle(c Call) (result, error) {
-	answer, want, err := verification.OpenBundle(c.Input)
+	answer, recorded, err := verification.OpenBundle(c.Input)
 	if err != nil {
 		return result{}, err
 	}
-	if len(c.Fields["trust_bundle_roots"]) > 0 {
-		want.Roots = append(want.Roots, want.BundleRoots...)
-	}
-	if err := c.wish(&want); err != nil {
-		return result{}, err
-	}
-	return reported(verification.Appraise(answer, want))
+	return c.appraise(answer, recorded)
 }
 
 func listBundle(c Call) (result, error) {
@@ -83,14 +77,10 @@ func judgeAnswer(c Call) (result, error) {
 	if err != nil {
 		return result{}, vm.Refuse(vm.CodeInvalid, "took_ms is not a number of milliseconds")
 	}
-	want := verification.Wanted{Time: c.Now}
-	if err := c.wish(&want); err != nil {
-		return result{}, err
-	}
-	return reported(verification.Appraise(verification.Answer{
+	return c.appraise(verification.Answer{
 		URL: string(c.Fields["url"]), Nonce: nonce, Asked: c.Now, Took: time.Duration(took) * time.Millisecond,
 		Attestation: attestation, Config: c.Fields["config"],
-	}, want))
+	}, verification.Wanted{})
 }
 
 func readAddress(c Call) (result, error) {
@@ -110,6 +100,21 @@ func reportUnanswered(c Call) (result, error) {
 		return result{}, vm.Refuse(vm.CodeInvalid, "the reason is not a refusal: %.100v", err)
 	}
 	return reported(verification.Unanswered(a, &why, c.Now))
+}
+
+// appraise judges answer by the caller's wishes. Collateral that the caller
+// passes takes the place of what came along; it is signed.
+func (c Call) appraise(answer verification.Answer, recorded verification.Wanted) (result, error) {
+	want, err := c.wanted(recorded)
+	if err != nil {
+		return result{}, err
+	}
+	if b := c.Fields["collateral"]; b != nil {
+		if answer.Attestation.Evidence.Collateral, err = verification.ParseCollateral(b); err != nil {
+			return result{}, err
+		}
+	}
+	return reported(verification.Appraise(answer, want))
 }
 
 func reported(r verification.Report) (result, error) {
@@ -133,9 +138,5 @@ func judgeEvidence(c Call) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	want := verification.Wanted{Time: c.Now}
-	if err := c.wish(&want); err != nil {
-		return result{}, err
-	}
-	return reported(verification.Appraise(answer, want))
+	return c.appraise(answer, verification.Wanted{})
 }

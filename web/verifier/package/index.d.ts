@@ -3,7 +3,10 @@
 /** Binary input, or text (PEM, hex, YAML, JSON). */
 export type Bytes = Uint8Array | ArrayBuffer | ArrayBufferView | string;
 
-/** What the caller expects of the machine. What is left out is not compared. */
+/**
+ * What the caller expects of the machine. What is left out is not compared; a bundle is then judged by the wishes that
+ * it recorded, but only if nothing at all is said here about the machine (roots and time are not about it).
+ */
 export interface Wanted {
   /** The compose file, byte for byte. */
   compose?: Bytes;
@@ -11,8 +14,10 @@ export interface Wanted {
   files?: Bytes;
   /** manifest.json of the image that the machine should boot. */
   manifest?: Bytes | object;
-  /** A policy file, YAML. What it says and another option says too, the option decides. */
+  /** A policy file, YAML. What it says and another option says too, the option decides; files that it names are those of the options. */
   policy?: Bytes;
+  /** Intel's collateral, where the evidence comes without it: dcap-qvl's JSON, our own, or a chain's blob. */
+  collateral?: Bytes;
   /** Root certificates, PEM, accepted beside the vendors' own. */
   trustRoots?: Bytes | Bytes[];
   /** Bundles only: accept the roots that the bundle brings. Whoever made it chose them. */

@@ -87,7 +87,7 @@ function bytes(value) {
   throw new TypeError('want a Uint8Array, an ArrayBuffer, a string or an object');
 }
 
-const asBytes = { compose: 'compose', files: 'files', manifest: 'manifest', policy: 'policy' };
+const asBytes = { compose: 'compose', files: 'files', manifest: 'manifest', policy: 'policy', collateral: 'collateral' };
 const asText = { service: 'service', groupKey: 'group_key' };
 
 // fieldsOf writes what the caller wants in the program's terms.

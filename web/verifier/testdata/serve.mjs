@@ -8,7 +8,7 @@ const bytes = (text) => new Uint8Array(Buffer.from(text, 'base64'));
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { operation, input, wanted = {} } = JSON.parse(line);
-  for (const name of ['compose', 'files', 'manifest', 'policy', 'trustRoots']) {
+  for (const name of ['compose', 'files', 'manifest', 'policy', 'collateral', 'trustRoots']) {
     if (wanted[name]) wanted[name] = bytes(wanted[name]);
   }
   const result = {};
