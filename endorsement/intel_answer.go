@@ -92,18 +92,25 @@ func decodeChain(value string) ([]byte, error) {
 // decodeCRL reads a CRL in DER, which a PCCS writes in hexadecimal digits, or
 // in PEM, which PCS gives unless asked for DER. It returns DER.
 func decodeCRL(b []byte) ([]byte, error) {
-	if _, err := x509.ParseRevocationList(b); err == nil {
+	if wholeCRL(b) == nil {
 		return b, nil
 	}
 	text := bytes.Trim(b, "\" \t\r\n\x00")
 	if der, err := hex.DecodeString(string(text)); err == nil && len(der) > 0 {
-		_, err := x509.ParseRevocationList(der)
-		return der, err
+		return der, wholeCRL(der)
 	}
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "X509 CRL" || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errors.New("neither DER, nor that in hexadecimal, nor PEM")
 	}
-	_, err := x509.ParseRevocationList(block.Bytes)
-	return block.Bytes, err
+	return block.Bytes, wholeCRL(block.Bytes)
+}
+
+// wholeCRL is an error unless der is one CRL and nothing else.
+func wholeCRL(der []byte) error {
+	list, err := x509.ParseRevocationList(der)
+	if err == nil && len(list.Raw) != len(der) {
+		err = errors.New("there are bytes behind the CRL")
+	}
+	return err
 }

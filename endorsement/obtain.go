@@ -72,7 +72,7 @@ func (o Options) finder() *finder {
 // then what the services say, then what is at hand although it is not fresh.
 func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 	if err := a.check(); err != nil {
-		return Finding{}, vm.Refuse(vm.CodeInvalid, "%v", err)
+		return Finding{}, vm.Refuse(vm.CodeInvalid, "%v", err).Try("the name comes from the evidence or the command line, and is not of the form that the vendor uses")
 	}
 	hand, have := f.atHand(a.question)
 	if have && (f.Offline || !f.Refresh && hand.Facts.fresh(hand.Fetched, f.now)) {
