@@ -11,12 +11,15 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Served is what the endpoints of an existing SecretVM say beside its
-// evidence. Nothing of it is believed.
+// Served is what a machine of another system says beside its evidence. Nothing
+// of it is believed.
 type Served struct {
 	Compose []byte `json:"docker_compose,omitempty"` // GET /docker-compose: raw, or a page that holds it
 	Info    []byte `json:"info,omitempty"`           // GET /info, of v0.0.34 and later
 	GPU     []byte `json:"gpu,omitempty"`            // GET /gpu, where there is one
+
+	AppCompose []byte `json:"app_compose,omitempty"` // dstack: the application document
+	MrConfig   []byte `json:"mr_config,omitempty"`   // dstack: the document that the launch is bound to
 }
 
 // ComposeFiles returns what the compose file may be: the answer as it is, and

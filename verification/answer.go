@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -23,9 +24,11 @@ type Answer struct {
 	Asked       time.Time
 	Took        time.Duration
 	Attestation vm.Attestation
-	Config      []byte // served as the canonical config
-	Log         []byte // dstack's event log (JSON), where the evidence is of such a machine
-	Recorded    bool   // read from a bundle: the connection and the nonce are its maker's word
+	Config      []byte       // served as the canonical config
+	Log         []byte       // dstack's event log (JSON), where the evidence is of such a machine
+	Served      *peer.Served // what a machine of another system says beside evidence; nil for our own
+	TLSCert     vm.Hash      // SHA-256 of the certificate's DER, which existing SecretVM machines may bind
+	Recorded    bool         // read from a bundle: the connection and the nonce are its maker's word
 }
 
 // Connected reports whether evidence came over a connection that somebody saw.

@@ -4,9 +4,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/attest/nvidia"
+	"github.com/secretvm/secretvm/attest/snp"
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -23,6 +27,7 @@ type Wanted struct {
 	Policy   attest.Policy       // what state of a platform is good enough
 	Early    *vm.Collateral      // Intel's coming TCB information, for a warning ahead
 	Wishes   Wishes              // comparisons that need no file
+	Registry *peer.Registry      // known images of existing SecretVM
 
 	// Recorded says that the wishes came with a bundle: whoever made it chose
 	// them, and no text may call them the caller's own.
@@ -40,6 +45,7 @@ type finding struct {
 	answer  Answer
 	verdict vm.Verdict // of genuine evidence
 	config  *vm.Config // nil until it is shown to be the measured one
+	other   system     // of another system's machine; nil for our own
 }
 
 // Appraise judges one answer. It does no I/O.
@@ -47,23 +53,37 @@ func Appraise(answer Answer, want Wanted) Report {
 	r := Report{URL: answer.URL, Time: want.Time.UTC(), TLSKey: answer.TLSKey}
 	f := &finding{want: want, answer: answer}
 	verdict, err := attest.Verify(answer.Attestation.Evidence, attest.Options{
-		Roots: append([]*x509.Certificate{attest.IntelRoot()}, want.Roots...), Time: want.Time, Policy: want.Policy,
+		Roots: rootsWith(want.Roots), Time: want.Time, Policy: want.Policy, Early: want.Early,
 	})
 	if err != nil {
 		r.Checks = notGenuine(answer, refusalOf(err))
 	} else {
 		f.verdict = verdict
 		r.Machine, r.Anchor = &f.verdict, &f.verdict.Anchor
-		r.Checks = f.checks()
+		if f.other = f.system(); f.other != nil {
+			r.System, r.Checks, r.Warnings = f.other.name(), f.other.checks(), f.other.warnings()
+		} else {
+			r.Checks = f.checks()
+		}
 	}
 	// The evidence's own label is a hint by whoever sent it; a verdict's root is not.
-	r.Soft = err == nil && !verdict.Anchor.Intel || err != nil && answer.Attestation.Evidence.TEE == vm.Soft
+	r.Soft = err == nil && verdict.TEE == vm.Soft || err != nil && answer.Attestation.Evidence.TEE == vm.Soft
 	f.conclude(&r)
 	return r
 }
 
 // checks is the whole verification, in the order in which people read it.
 func (f *finding) checks() []Check {
+	switch {
+	case f.verdict.SNP != nil:
+		return append(f.checksSNP(), f.checkGPUs()...)
+	case f.verdict.SGX != nil:
+		return f.checksSGX()
+	}
+	return append(f.checksTDX(), f.checkGPUs()...)
+}
+
+func (f *finding) checksTDX() []Check {
 	configuration := f.checkConfiguration() // first: the others use the config once it is bound
 	connection, fresh := f.checkFreshness(f.checkReportData())
 	return []Check{
@@ -89,19 +109,32 @@ func (f *finding) checks() []Check {
 func notGenuine(answer Answer, r *vm.Refusal) []Check {
 	failing := "quote"
 	switch r.Code {
-	case vm.CodeTCB, vm.CodeModule, vm.CodeDebug, vm.CodeAttributes:
+	case vm.CodeTCB, vm.CodeModule, vm.CodeDebug, vm.CodeAttributes, vm.CodeHardware:
 		failing = "platform"
 	case vm.CodeEvents:
 		failing = "boot"
+	case vm.CodeGPU, vm.CodeGPUMeasured:
+		failing = "gpu"
 	}
-	if failing == "quote" && answer.Attestation.Evidence.TEE == vm.Soft && r.Code == vm.CodeChain {
+	tee := answer.Attestation.Evidence.TEE
+	if failing == "quote" && tee == vm.Soft && r.Code == vm.CodeChain {
 		r.Hint = "this is a soft TEE of a development machine, refused unless you name its root: " +
 			"--trust-root FILE (`secretvm up` prints where it is); never do so for production"
 	}
+	names := []string{"connection", "fresh", "quote", "platform"}
+	switch {
+	case tee == vm.SNP:
+		names = append(names, "launch", "workload")
+	case tee == vm.SGX:
+		names = append(names, "enclave")
+	default:
+		names = append(names, "firmware", "kernel", "hardware", "system", "workload", "configuration", "boot")
+	}
+	if !slices.Contains(names, failing) {
+		names = append(names, failing)
+	}
 	var checks []Check
-	for _, name := range []string{
-		"connection", "fresh", "quote", "platform", "firmware", "kernel", "hardware", "system", "workload", "configuration", "boot",
-	} {
+	for _, name := range names {
 		if name == failing {
 			checks = append(checks, fails(name, r))
 			continue
@@ -129,6 +162,12 @@ func (f *finding) conclude(r *Report) {
 	if f.config != nil && f.config.Images == "tag" {
 		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
 	}
+	if f.verdict.Stale {
+		r.Warnings = append(r.Warnings, "the collateral is out of date; the policy tolerates it until "+f.verdict.ValidUntil.UTC().Format(time.DateOnly))
+	}
+	if e := f.verdict.Early; e != nil && e.TCBStatus != f.verdict.TCBStatus {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("the next TCB recovery (evaluation %d) will say %s%s of this platform: its operator has to update it", e.Evaluation, e.TCBStatus, advisories(e.Advisories)))
+	}
 	if f.want.Recorded {
 		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
 	}
@@ -154,11 +193,17 @@ func (f *finding) conclude(r *Report) {
 // verified says what holds, of what, and for whom.
 func (f *finding) verified(soft bool) string {
 	where := " on genuine Intel TDX."
+	if f.verdict.SNP != nil {
+		where = " on genuine AMD SEV-SNP."
+	}
 	if soft {
 		where = ", ON A SOFT TEE that keeps nothing confidential."
 	}
 	file := "your compose file"
-	if f.want.Recorded {
+	switch {
+	case f.want.composeHash() == nil:
+		file = f.owned("exactly what your policy names", "exactly what the bundle names")
+	case f.want.Recorded:
 		file = "the bundle's compose file"
 	}
 	switch {
@@ -174,6 +219,14 @@ func (f *finding) verified(soft bool) string {
 
 // missing names the flags without which the workload is not compared.
 func (f *finding) missing() (flags []string) {
+	switch {
+	case f.other != nil:
+		return f.other.missing()
+	case f.verdict.SNP != nil:
+		return f.missingSNP()
+	case f.verdict.SGX != nil:
+		return []string{"a machine's evidence: enclaves are shown, not compared"}
+	}
 	if !f.wholeRegisters() {
 		if f.want.composeHash() == nil {
 			flags = append(flags, "--compose")
@@ -186,6 +239,16 @@ func (f *finding) missing() (flags []string) {
 		flags = append(flags, "--manifest")
 	}
 	return flags
+}
+
+// rootsWith are the roots of a verification: the vendors' alone, or with them
+// those that the caller named.
+func rootsWith(named []*x509.Certificate) []*x509.Certificate {
+	if len(named) == 0 {
+		return nil
+	}
+	all := append([]*x509.Certificate{attest.IntelRoot(), nvidia.DeviceRoot(), nvidia.RIMRoot()}, snp.Roots()...)
+	return append(all, named...)
 }
 
 func list(words []string) string {

@@ -161,6 +161,6 @@ func recogniseDstack(fields map[string]json.RawMessage) (Answer, Form, error) {
 	if err := json.Unmarshal(fields["event_log"], &log); err != nil {
 		return Answer{}, "", unrecognised(": its event_log is no text")
 	}
-	a.Log = []byte(log)
+	a.Log, a.Served = []byte(log), servedByDstack(fields)
 	return a, FormDstack, nil
 }

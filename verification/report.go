@@ -52,6 +52,7 @@ type Report struct {
 	Time     time.Time   `json:"time"`
 	Verdict  string      `json:"verdict"`
 	Summary  string      `json:"summary"`
+	System   string      `json:"system,omitempty"` // of another system's machine; empty for our own
 	Soft     bool        `json:"soft"`
 	Warnings []string    `json:"warnings,omitempty"`
 	Anchor   *vm.Anchor  `json:"anchor,omitempty"` // what the verdict rests on
