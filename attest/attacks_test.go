@@ -96,7 +96,7 @@ func TestK7_Collateral(t *testing.T) {
 			b := newBed(t)
 			ev := b.evidence(t)
 			row.change(t, b, &ev)
-			_, err := Verify(ev, b.options)
+			_, err := bothWays(t, ev, b.options)
 			if row.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -156,7 +156,7 @@ func TestK7_ForgedSignatures(t *testing.T) {
 			ev := b.evidence(t)
 			b.issue(t, &ev, func(*emulator.Plan) {})
 			row.change(ev.Collateral)
-			_, err := Verify(ev, b.options)
+			_, err := bothWays(t, ev, b.options)
 			refused(t, err, row.want)
 		})
 	}
@@ -172,7 +172,7 @@ func TestK7_AcceptedByPolicy(t *testing.T) {
 		p.TCBInfo.TCBLevels[0].AdvisoryIDs = []string{"INTEL-SA-00002", "INTEL-SA-00001", "INTEL-SA-00002"}
 	})
 	b.options.Policy.Accept = []string{"UpToDate", "SWHardeningNeeded"}
-	verdict, err := Verify(ev, b.options)
+	verdict, err := bothWays(t, ev, b.options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,11 +181,11 @@ func TestK7_AcceptedByPolicy(t *testing.T) {
 	}
 	for _, never := range []string{"Revoked", "", "uptodate"} {
 		b.options.Policy.Accept = []string{never}
-		_, err := Verify(ev, b.options)
+		_, err := bothWays(t, ev, b.options)
 		refused(t, err, vm.CodeInvalid)
 	}
 	b.options.Policy = Policy{Attributes: tdx.AttributeDebug}
-	_, err = Verify(ev, b.options)
+	_, err = bothWays(t, ev, b.options)
 	refused(t, err, vm.CodeInvalid)
 }
 
@@ -236,6 +236,6 @@ func TestS1_MixedRoots(t *testing.T) {
 	mixed := *ev.Collateral
 	mixed.TCBInfo, mixed.TCBInfoChain = foreign.TCBInfo, foreign.TCBInfoChain
 	ev.Collateral = &mixed
-	_, err := Verify(ev, b.options)
+	_, err := bothWays(t, ev, b.options)
 	refused(t, err, vm.CodeChain)
 }

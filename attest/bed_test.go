@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/attest/tdx"
+	"github.com/secretvm/secretvm/attest/tdx/collateral"
+	"github.com/secretvm/secretvm/attest/tdx/pki"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -100,4 +102,42 @@ func refused(t testing.TB, err error, want vm.Code) *vm.Refusal {
 		t.Fatalf("refused with %s (%v), want %s", r.Code, err, want)
 	}
 	return r
+}
+
+// certificates reads a PEM bundle.
+func certificates(t testing.TB, chain []byte) []*x509.Certificate {
+	t.Helper()
+	certs, err := pki.ParsePEM("chain", chain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certs
+}
+
+// parsed reads the two documents of TDX collateral, without their signatures.
+func parsed(t testing.TB, c *vm.Collateral) (info collateral.TCBInfo, qe collateral.QEIdentity) {
+	t.Helper()
+	inner, _, err := collateral.Open(collateral.KeyTCBInfo, c.TCBInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err = collateral.ParseTCBInfo(inner, collateral.IDTDX); err != nil {
+		t.Fatal(err)
+	}
+	if inner, _, err = collateral.Open(collateral.KeyQEIdentity, c.QEIdentity); err != nil {
+		t.Fatal(err)
+	}
+	if qe, err = collateral.ParseQEIdentity(inner, collateral.IDTDQE); err != nil {
+		t.Fatal(err)
+	}
+	return info, qe
+}
+
+func revocations(t testing.TB, der []byte) *x509.RevocationList {
+	t.Helper()
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

@@ -75,7 +75,7 @@ func TestVectors(t *testing.T) {
 		{"no collateral", read(t, dcap+"tdx_quote"), nil, june, Policy{}, "collateral", "without collateral"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			verdict, err := Verify(vm.Evidence{TEE: vm.TDX, Quote: row.quote, Collateral: row.collateral}, Options{Time: row.at, Policy: row.policy})
+			verdict, err := bothWays(t, vm.Evidence{TEE: vm.TDX, Quote: row.quote, Collateral: row.collateral}, Options{Time: row.at, Policy: row.policy})
 			found := verdict.TCBStatus
 			if err != nil {
 				found = string(vm.CodeOf(err))
