@@ -38,7 +38,20 @@ func Early(ctx context.Context, ev vm.Evidence, o Options) (*vm.Collateral, erro
 	if err != nil {
 		return nil, err
 	}
-	return IntelEarly(ctx, p, o)
+	if ev.Collateral == nil || lacking(ev.Collateral) {
+		return IntelEarly(ctx, p, o)
+	}
+	today, err := question{kind: KindTCBInfo, tee: p.TEE, fmspc: p.FMSPC}.describe(ev.Collateral.TCBInfo)
+	if err != nil {
+		return nil, vm.Refuse(vm.CodeMalformed, "collateral of the evidence: %v", err)
+	}
+	early, err := o.finder().levels(ctx, p, updateEarly)
+	if err != nil || early.tcb.Facts.Evaluation <= today.Evaluation {
+		return nil, err
+	}
+	c := *ev.Collateral // what is revoked is so under any evaluation
+	c.TCBInfo, c.TCBInfoChain, c.QEIdentity, c.QEIdentityChain = early.tcb.Body, early.tcb.Chain, early.qe.Body, early.qe.Chain
+	return &c, nil
 }
 
 // PlatformOf reads from a quote of TDX or SGX which collateral it needs.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/secretvm/secretvm/endorsement/store"
@@ -23,7 +24,7 @@ type Options struct {
 	Refresh   bool              // ask the services although there is something fresh
 	Renew     bool              // replace what evidence brings along, once it has expired
 	Time      time.Time         // when freshness is judged; zero: now
-	Found     func(Finding)     // told of each object, maybe from several goroutines at once
+	Found     func(Finding)     // told of each object, one at a time
 	Note      func(format string, args ...any)
 }
 
@@ -59,11 +60,25 @@ func (o Options) finder() *finder {
 		f.now = time.Now()
 	}
 	f.Addresses = DefaultAddresses().replacedBy(o.Addresses)
-	if f.Client == nil {
-		f.Client = &transport.Client{}
+	// Questions are put at once; whoever listens hears one voice at a time.
+	var one sync.Mutex
+	note, found := o.Note, o.Found
+	f.Note = func(format string, args ...any) {
+		one.Lock()
+		defer one.Unlock()
+		if note != nil {
+			note(format, args...)
+		}
 	}
-	if f.Note == nil {
-		f.Note = func(string, ...any) {}
+	f.Found = func(x Finding) {
+		one.Lock()
+		defer one.Unlock()
+		if found != nil {
+			found(x)
+		}
+	}
+	if f.Client == nil {
+		f.Client = &transport.Client{Note: f.Note}
 	}
 	return f
 }
@@ -106,9 +121,7 @@ func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 }
 
 func (f *finder) tell(x Finding) Finding {
-	if f.Found != nil {
-		f.Found(x)
-	}
+	f.Found(x)
 	return x
 }
 

@@ -59,7 +59,7 @@ Exit codes: 0 shown, 1 something is damaged, 2 wrong usage.`,
 
 func writeInventory(out io.Writer, i endorsement.Inventory, asJSON bool) error {
 	if asJSON {
-		return writeJSON(out, i)
+		return printJSON(out, i)
 	}
 	return i.WriteText(out)
 }

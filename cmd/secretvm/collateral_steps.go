@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -129,11 +128,4 @@ func readBounded(name string) ([]byte, error) {
 		err = fmt.Errorf("%s has more than %d bytes", name, maxEvidence)
 	}
 	return b, err
-}
-
-func writeJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }

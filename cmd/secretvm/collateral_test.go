@@ -1,0 +1,126 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/secretvm/secretvm/attest/tdx/collateral"
+	"github.com/secretvm/secretvm/endorsement/endorsementtest"
+	"github.com/secretvm/secretvm/tee/soft/emulator"
+	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/machinetest"
+)
+
+// TestCollateral runs the stories in testdata/collateral. In each, $PCCS is a
+// PCCS that knows the soft machine whose evidence, without collateral, is in
+// evidence.json, and says that the next TCB recovery puts it out of date; the
+// machine itself answers at $URL. $BROKEN fails whatever it is asked, $FAULTY
+// once. Where the independent vectors are at hand, $INTEL knows the platform of
+// quote.bin, as Intel described it in June 2025.
+func TestCollateral(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/collateral",
+		Setup: func(env *testscript.Env) error {
+			m := machinetest.Boot(t)
+			m.Write(t, env.WorkDir)
+			_, url := m.Serve(t, nil)
+			ev, err := m.TEE.Quote([64]byte{1})
+			if err != nil {
+				return err
+			}
+			ev.Collateral = nil
+			b, err := json.Marshal(ev)
+			if err != nil {
+				return err
+			}
+			fmspc := hex.EncodeToString(m.PKI.Platform.FMSPC[:])
+			known, broken, faulty := endorsementtest.Start(t), endorsementtest.Start(t), endorsementtest.Start(t)
+			for _, s := range []*endorsementtest.Services{known, faulty} {
+				if err := serveRecovery(s, m.PKI, fmspc); err != nil {
+					return err
+				}
+			}
+			broken.Fail(endorsementtest.Fault{Status: 503, RetryAfter: "600"})
+			faulty.Fail(endorsementtest.Fault{Status: 429, RetryAfter: "1", Times: 1})
+			env.Setenv("FMSPC", fmspc)
+			env.Setenv("URL", url)
+			env.Setenv("PCCS", known.URL)
+			env.Setenv("BROKEN", broken.URL)
+			env.Setenv("FAULTY", faulty.URL)
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
+			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
+			if err := os.WriteFile(filepath.Join(env.WorkDir, "evidence.json"), b, 0o600); err != nil {
+				return err
+			}
+			url, err = serveReal(t, env.WorkDir)
+			env.Setenv("INTEL", url)
+			return err
+		},
+		Condition: func(name string) (bool, error) {
+			_, err := os.Stat(realCollateral)
+			return name == "vectors" && err == nil, nil
+		},
+		Cmds: scriptCommands,
+	})
+}
+
+// serveRecovery serves what Intel would have before a recovery that the
+// platform of pki does not survive.
+func serveRecovery(s *endorsementtest.Services, pki *emulator.PKI, fmspc string) error {
+	for choice, change := range map[string]func(*emulator.Plan){
+		"": func(p *emulator.Plan) {
+			p.TCBInfo.TCBEvaluationDataNumber, p.QEIdentity.TCBEvaluationDataNumber = 19, 19
+		},
+		"update=early": func(p *emulator.Plan) {
+			p.TCBInfo.TCBEvaluationDataNumber, p.QEIdentity.TCBEvaluationDataNumber = 20, 20
+			demand, old := p.TCBInfo.TCBLevels[0], p.TCBInfo.TCBLevels[0]
+			demand.TCB.PCESVN++
+			old.TCBStatus, old.AdvisoryIDs = collateral.OutOfDate, []string{"INTEL-SA-09999"}
+			p.TCBInfo.TCBLevels = []collateral.TCBLevel{demand, old}
+		},
+	} {
+		plan := emulator.DefaultPlan(time.Now())
+		change(&plan)
+		c, err := pki.Issue(plan)
+		if err != nil {
+			return err
+		}
+		s.PutIntel("tdx", fmspc, "platform", choice, c)
+	}
+	return nil
+}
+
+const (
+	realQuote      = "../../../shared/vectors/dcap-qvl/sample/tdx_quote"
+	realCollateral = "../../../shared/vectors/dcap-qvl/sample/tdx_quote_collateral.json"
+)
+
+// serveReal serves a real platform as a PCCS does, and leaves its quote in dir.
+func serveReal(t *testing.T, dir string) (url string, err error) {
+	s := endorsementtest.Start(t)
+	b, err := os.ReadFile(realCollateral)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.URL, nil // the stories skip what needs it
+	}
+	if err != nil {
+		return "", err
+	}
+	c, err := verification.ParseCollateral(b)
+	if err != nil {
+		return "", err
+	}
+	s.PutIntel("tdx", "b0c06f000000", "platform", "", *c)
+	quote, err := os.ReadFile(realQuote)
+	if err != nil {
+		return "", err
+	}
+	return s.URL, os.WriteFile(filepath.Join(dir, "quote.bin"), quote, 0o600)
+}
