@@ -32,10 +32,11 @@ var maxFields = map[string]int{
 // that name.
 func MaxField(name string) int { return maxFields[name] }
 
-// result is what an operation returns; one field is set, Text along with Report.
+// result is what an operation returns; one field is set, Text and Facts along with Report.
 type result struct {
 	Report   *verification.Report `json:"report,omitempty"`
-	Text     string               `json:"text,omitempty"` // of the report, for people
+	Text     string               `json:"text,omitempty"`  // of the report, for people
+	Facts    string               `json:"facts,omitempty"` // what was learnt, for people
 	Contents *Contents            `json:"contents,omitempty"`
 	Address  string               `json:"address,omitempty"`
 	Refusal  *vm.Refusal          `json:"refusal,omitempty"`
@@ -50,7 +51,7 @@ var operations = map[string]func(Call) (result, error){
 	"unanswered": reportUnanswered,
 }
 
-// Run performs c and returns its result as JSON: {"report":…,"text":…},
+// Run performs c and returns its result as JSON: {"report":…,"text":…,"facts":…},
 // {"contents":…}, {"address":…}, or {"refusal":…} when c cannot be carried out.
 // Evidence that is not accepted is a report. Whatever goes wrong inside
 // is a refusal too, with vm.CodeInternal.

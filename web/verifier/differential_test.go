@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -102,6 +103,33 @@ func compare(t *testing.T, n *node, v vector, ev vm.Evidence, outcomes map[strin
 		}
 	}
 	outcomes[outcome]++
+}
+
+// TestWebAssemblyOnOtherKinds judges an SEV-SNP report, whose TCB versions are
+// larger than JavaScript's numbers, from a bundle with a policy for its age.
+func TestWebAssemblyOnOtherKinds(t *testing.T) {
+	if _, err := os.Stat(vectors); err != nil {
+		t.Skipf("independent vectors are not at %s: skipped", vectors)
+	}
+	n := startNode(t)
+	const folder = "trustee/deps/verifier/test_data/snp/"
+	ev := vm.Evidence{
+		TEE: vm.SNP, Quote: vectorBytes(t, folder+"test-report.bin"),
+		AMD: &vm.AMDCollateral{EndorsementKey: vectorBytes(t, folder+"test-vcek.der")},
+	}
+	want := verification.Wanted{Time: day(2025, 6, 1), Policy: attest.Policy{
+		Accept: []string{"OutOfDate"}, SNP: attest.SNPPolicy{VMPL: 1, WithoutCRL: true},
+	}}
+	bundle := bundleOf(t, verification.Answer{Attestation: vm.Attestation{Evidence: ev}}, want)
+	answer, recorded, err := verification.OpenBundle(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := verification.Appraise(answer, recorded)
+	if report.Machine == nil || report.Machine.SNP == nil || report.Machine.SNP.ReportedTCB < 1<<53 {
+		t.Errorf("the vector is no longer accepted, or small: %+v", report)
+	}
+	same(t, "SEV-SNP", n.call(t, request{"verifyBundle", bundle, nil}), report)
 }
 
 func (v vector) evidence(t testing.TB) vm.Evidence {

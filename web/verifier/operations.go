@@ -118,9 +118,9 @@ func (c Call) appraise(answer verification.Answer, recorded verification.Wanted)
 }
 
 func reported(r verification.Report) (result, error) {
-	var text strings.Builder
-	err := r.WriteText(&text, false)
-	return result{Report: &r, Text: text.String()}, err
+	var text, facts strings.Builder
+	err := errors.Join(r.WriteText(&text, false), r.WriteFacts(&facts))
+	return result{Report: &r, Text: text.String(), Facts: facts.String()}, err
 }
 
 // refusalOf finds the refusal in err; any other error is about an option.

@@ -79,24 +79,90 @@ export interface MeasuredEvent {
   digest: string;
 }
 
+/** An unsigned integer of 64 bits: decimal digits where a number cannot hold it. */
+export type Uint64 = number | string;
+
+/** An entry of the firmware's log that explains a register. What is not proven is the machine's word. */
+export interface BootEvent {
+  register: number;
+  type: string;
+  name: string;
+  description: string;
+  /** hex */
+  digest: string;
+  proven: boolean;
+}
+
+/** What an SEV-SNP report says. */
+export interface SNPFacts {
+  version: number;
+  product: string;
+  /** hex */
+  measurement: string;
+  host_data: number[];
+  policy: Uint64;
+  platform_info: Uint64;
+  vmpl: number;
+  guest_svn: number;
+  family_id: number[];
+  image_id: number[];
+  id_key_digest: string;
+  author_key_digest: string;
+  reported_tcb: Uint64;
+  committed_tcb: Uint64;
+  current_tcb: Uint64;
+  launch_tcb: Uint64;
+  firmware: string;
+  signed_by: string;
+}
+
+/** What the report of an SGX enclave says. */
+export interface SGXFacts {
+  /** hex */
+  mrenclave: string;
+  mrsigner: string;
+  isv_prod_id: number;
+  isv_svn: number;
+  attributes: number[];
+}
+
+/** What the evidence of one GPU or switch proves. */
+export interface GPUFacts {
+  kind: 'gpu' | 'switch';
+  architecture: string;
+  model: string;
+  sku?: string;
+  hardware_id: string;
+  driver?: string;
+  firmware?: string;
+  measured: boolean;
+  unrevoked: boolean;
+  vouched_by?: string;
+  anchor: Anchor;
+}
+
 /** What genuine evidence proves; absent unless it is genuine. */
 export interface Machine {
   tee: string;
   measurement: Measurement;
   /** base64 of 64 bytes */
   report_data: string;
-  attributes: number;
-  xfam: number;
+  attributes: Uint64;
+  xfam: Uint64;
   tcb_status: string;
   advisories?: string[];
   fmspc: string;
   anchor: Anchor;
   /** RFC 3339: the earliest end of validity that the verdict relied upon. */
   valid_until: string;
+  /** Collateral is past its nextUpdate, which the policy tolerates. */
+  stale?: boolean;
   events?: MeasuredEvent[];
+  boot_log?: BootEvent[];
   hardware_id?: string;
-  snp?: Record<string, unknown>;
-  gpus?: Record<string, unknown>[];
+  snp?: SNPFacts;
+  sgx?: SGXFacts;
+  gpus?: GPUFacts[];
   early?: { tcb_status: string; advisories?: string[]; evaluation: number };
 }
 
@@ -106,6 +172,8 @@ export interface Report {
   time: string;
   verdict: VerdictWord;
   summary: string;
+  /** Whose machine it is, where it is not one of secretvm's own. */
+  system?: string;
   /** A development machine: real formats, no confidentiality. */
   soft: boolean;
   warnings?: string[];
@@ -151,5 +219,8 @@ export function verifyURL(url: string | URL, wanted?: Wanted & { signal?: AbortS
 /** Lists what a bundle holds. */
 export function bundleContents(bundle: Uint8Array | ArrayBuffer | ArrayBufferView): Promise<BundleContents>;
 
-/** The lines that `secretvm verify` prints, of a report that this module returned (not of a copy). */
-export function reportText(report: Report): string;
+/**
+ * The lines that `secretvm verify` prints, of a report that this module returned (not of a copy); with verbose also
+ * what `secretvm verify -v` prints below them.
+ */
+export function reportText(report: Report, options?: { verbose?: boolean }): string;

@@ -70,9 +70,15 @@ async function call(operation, input, fields) {
     running = undefined;
     throw new VerifyError({ code: 'internal', reason: 'the verifier stopped' });
   }
-  const result = JSON.parse(answer);
+  const result = JSON.parse(lossless(answer));
   if (result.refusal) throw new VerifyError(result.refusal);
   return result;
+}
+
+// lossless quotes integers that a JavaScript number cannot hold, such as the
+// TCB versions of AMD, and leaves everything else as it is.
+function lossless(json) {
+  return json.replace(/"(?:[^"\\]|\\.)*"|-?\d{16,}/g, (token) => (token[0] === '"' || Number.isSafeInteger(Number(token)) ? token : `"${token}"`));
 }
 
 const encoder = new TextEncoder();
@@ -121,8 +127,8 @@ function joined(parts) {
 const texts = new WeakMap();
 
 async function judge(operation, input, fields) {
-  const { report, text } = await call(operation, input, fields);
-  texts.set(report, text);
+  const { report, text, facts = '' } = await call(operation, input, fields);
+  texts.set(report, [text, facts]);
   return report;
 }
 
@@ -153,8 +159,8 @@ export async function bundleContents(bundle) {
   return (await call('contents', bytes(bundle), {})).contents;
 }
 
-export function reportText(report) {
-  const text = texts.get(report);
-  if (text === undefined) throw new TypeError('want a report that this module returned');
-  return text;
+export function reportText(report, { verbose = false } = {}) {
+  const lines = texts.get(report);
+  if (lines === undefined) throw new TypeError('want a report that this module returned');
+  return verbose ? lines.join('') : lines[0];
 }

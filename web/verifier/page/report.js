@@ -15,6 +15,11 @@ function printable(text) {
   return clean.length > maxShown ? clean.slice(0, maxShown).join('') + '…' : clean.join('');
 }
 
+// worded keeps the command's flags in one piece where lines break.
+function worded(text) {
+  return printable(text).split(/(--[a-z-]+)/).map((part, i) => (i % 2 ? element('span', 'flag', part) : part));
+}
+
 function element(tag, classes, ...children) {
   const e = document.createElement(tag);
   if (classes) e.className = classes;
@@ -27,13 +32,13 @@ export function showReport(report, subject) {
   const section = element('section', `verdict ${kindOf(report)}`);
   const [shouted, warnings] = [report.warnings?.filter(loud) ?? [], report.warnings?.filter((w) => !loud(w)) ?? []];
   for (const warning of shouted) section.append(alarm(warning));
-  const [title, summary] = [heading(report.verdict), element('p', 'summary', printable(report.summary))];
+  const [title, summary] = [heading(report.verdict), element('p', 'summary', ...worded(report.summary))];
   summary.id = 'summary';
   title.setAttribute('aria-describedby', summary.id); // read out along with the verdict
   section.append(title, summary);
-  for (const warning of warnings) section.append(element('p', 'warning', printable(warning)));
+  for (const warning of warnings) section.append(element('p', 'warning', ...worded(warning)));
   section.append(element('ol', 'checks', ...report.checks.map(check)));
-  if (report.machine) section.append(machine(report), events(report.machine.events));
+  if (report.machine) section.append(machine(report), bootLog(report.machine.boot_log), events(report.machine.events));
   section.append(actions(report, subject));
   return section;
 }
@@ -58,7 +63,7 @@ function check(c) {
   const [mark, kind, spoken] = marks[String(c.ok)];
   const sign = element('span', 'mark', mark);
   sign.setAttribute('aria-hidden', 'true');
-  const rest = element('div', 'rest', element('div', 'what', printable(c.what)));
+  const rest = element('div', 'rest', element('div', 'what', ...worded(c.what)));
   const detail = c.code ? `[${c.code}]` : printable(c.detail);
   if (detail) rest.append(element('div', 'detail', detail));
   rest.append(...difference(c.refusal));
@@ -75,7 +80,7 @@ function difference(refusal) {
       lines.push(element('span', 'pair', element('b', '', `${printable(refusal.field)} ${word} `), element('span', 'hex', printable(refusal[word]))));
     }
   }
-  if (refusal?.hint) lines.push(element('p', 'try', `try: ${printable(refusal.hint)}`));
+  if (refusal?.hint) lines.push(element('p', 'try', 'try: ', ...worded(refusal.hint)));
   return lines;
 }
 
@@ -92,17 +97,42 @@ function table(rows) {
   return list;
 }
 
-function machine({ machine: m, anchor, time }) {
-  const r = m.measurement;
+function machine({ machine: m, anchor, time, system }) {
   return expandable('What the machine proves', table([
-    ['TEE', m.tee], ['Judged as of', moment(time)], ['Valid until', moment(m.valid_until)], ['TCB status', m.tcb_status], ['Advisories', m.advisories?.join(' ')],
+    ['TEE', m.tee], ['System', system], ['Judged as of', moment(time)], ['Valid until', moment(m.valid_until)],
+    ['TCB status', m.tcb_status], ['Advisories', m.advisories?.join(' ')], ['After the next recovery', m.early?.tcb_status],
     ['FMSPC', m.fmspc], ['Hardware', m.hardware_id], ['Root', `${anchor.subject}, sha256 ${anchor.sha256}`],
-    ...(m.snp ? Object.entries(m.snp).map(([name, value]) => [`SNP ${name}`, value]) : [
-      ['MRTD', r.mrtd], ['RTMR0', r.rtmr[0]], ['RTMR1', r.rtmr[1]], ['RTMR2', r.rtmr[2]], ['RTMR3', r.rtmr[3]], ['MR_CONFIG_ID', r.mr_config_id],
-    ]),
-    ...(m.gpus ?? []).map((gpu, i) => [`${gpu.kind} ${i}`, [gpu.model, gpu.driver, gpu.firmware].filter(Boolean).join(', ')]),
-    ['Report data', hex(m.report_data)],
+    ...registers(m), ['Report data', hex(m.report_data)], ...(m.gpus ?? []).map(gpu),
   ]));
+}
+
+// registers lists what was measured, as the kind of machine has it.
+function registers(m) {
+  if (m.snp) return Object.entries(m.snp).map(([name, value]) => [`SNP ${name.replaceAll('_', ' ')}`, shown(name, value)]);
+  if (m.sgx) return Object.entries(m.sgx).map(([name, value]) => [`SGX ${name.replaceAll('_', ' ')}`, shown(name, value)]);
+  const r = m.measurement;
+  return [['MRTD', r.mrtd], ...r.rtmr.map((value, i) => [`RTMR${i}`, value]), ['MR_CONFIG_ID', r.mr_config_id],
+    ['TD attributes', bits(m.attributes)], ['XFAM', bits(m.xfam)]];
+}
+
+function shown(name, value) {
+  if (Array.isArray(value)) return value.map((b) => b.toString(16).padStart(2, '0')).join('');
+  return /^(policy|platform_info|.*_tcb)$/.test(name) ? bits(value) : value;
+}
+
+const bits = (value) => `0x${BigInt(value).toString(16)}`;
+
+function gpu(g) {
+  const measured = g.measured ? 'as NVIDIA documents it' : 'not compared with NVIDIA\'s documents';
+  return [g.kind, [g.model, g.sku, g.hardware_id, g.driver && `driver ${g.driver}`, g.firmware && `firmware ${g.firmware}`, measured].filter(Boolean).join(', ')];
+}
+
+function bootLog(list) {
+  if (!list?.length) return '';
+  return expandable(`What booted: ${list.length} events in the registers`, element('ol', 'rows', ...list.map((e) => element('li', '',
+    element('h3', '', `RTMR${e.register} ${printable(e.name)}`),
+    element('p', '', e.proven ? '' : 'the machine says: ', printable(e.description)),
+    element('p', 'hex', e.digest)))));
 }
 
 function events(list) {

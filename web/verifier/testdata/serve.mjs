@@ -14,7 +14,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   const result = {};
   try {
     const made = await verifier[operation](operation === 'verifyURL' ? input : bytes(input), wanted);
-    if (operation.startsWith('verify')) Object.assign(result, { report: made, text: verifier.reportText(made) });
+    if (operation.startsWith('verify')) Object.assign(result, { report: made, text: verifier.reportText(made, { verbose: true }) });
     else result.contents = made;
   } catch (error) {
     result.refusal = error.refusal;
