@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type snpBed struct {
 	machine snptest.Machine
 	report  []byte // signed at evidence
 	options Options
+
+	otherIssuer *x509.Certificate // of VCEKs, where the chip signs with a VLEK
 }
 
 // newSNPBed makes a chip as planned, after change, and a sound report.

@@ -46,6 +46,10 @@ type Plan struct {
 	CRLFrom time.Time // a day ago
 	CRLTo   time.Time // in a day
 	Revoked []*big.Int
+	Serial  *big.Int // of the issuer; IssuerSerial
+
+	Name       func(common string) pkix.Name // a development organisation's
+	CRLAddress string                        // in the issuer's certificate
 
 	KeyName, IssuerName, RootName string                // common names, where others are wanted
 	Product                       string                // product name in the certificate
@@ -111,6 +115,14 @@ func (p *Plan) defaults() {
 			p.ChipID[i] = byte(i + 1)
 		}
 	}
+	if p.Serial == nil {
+		p.Serial = IssuerSerial
+	}
+	if p.Name == nil {
+		p.Name = func(common string) pkix.Name {
+			return pkix.Name{CommonName: common, Organization: []string{"secretvm development – INSECURE"}}
+		}
+	}
 	if p.Curve == nil {
 		p.Curve = elliptic.P384()
 	}
@@ -133,7 +145,7 @@ func Issue(p Plan) (m Machine, err error) {
 		return m, err
 	}
 	root := &x509.Certificate{
-		SerialNumber: RootSerial, Subject: name(p.RootName), NotBefore: p.Now.AddDate(-1, 0, 0), NotAfter: p.Now.AddDate(1, 0, 0),
+		SerialNumber: RootSerial, Subject: p.Name(p.RootName), NotBefore: p.Now.AddDate(-1, 0, 0), NotAfter: p.Now.AddDate(1, 0, 0),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SignatureAlgorithm: x509.SHA384WithRSAPSS,
 	}
 	if p.RootSignsNoCRL {
@@ -143,14 +155,17 @@ func Issue(p Plan) (m Machine, err error) {
 		return m, err
 	}
 	issuer := &x509.Certificate{
-		SerialNumber: IssuerSerial, Subject: name(p.IssuerName), NotBefore: root.NotBefore, NotAfter: root.NotAfter,
+		SerialNumber: p.Serial, Subject: p.Name(p.IssuerName), NotBefore: root.NotBefore, NotAfter: root.NotAfter,
 		IsCA: !p.IssuerIsNoCA, BasicConstraintsValid: true, MaxPathLenZero: !p.IssuerIsNoCA, KeyUsage: x509.KeyUsageCertSign, SignatureAlgorithm: x509.SHA384WithRSAPSS,
+	}
+	if p.CRLAddress != "" {
+		issuer.CRLDistributionPoints = []string{p.CRLAddress}
 	}
 	if m.Issuer, err = sign(issuer, m.Root, &p.IssuerKey.PublicKey, p.RootKey); err != nil {
 		return m, err
 	}
 	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(0), Subject: name(p.KeyName), NotBefore: p.From, NotAfter: p.To,
+		SerialNumber: big.NewInt(0), Subject: p.Name(p.KeyName), NotBefore: p.From, NotAfter: p.To,
 		SignatureAlgorithm: p.Algorithm, ExtraExtensions: p.extensions(),
 	}
 	cert, err := sign(leaf, m.Issuer, &m.Key.PublicKey, p.IssuerKey)
@@ -177,10 +192,6 @@ func Bundle(certs ...*x509.Certificate) (b []byte) {
 		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 	}
 	return b
-}
-
-func name(common string) pkix.Name {
-	return pkix.Name{CommonName: common, Organization: []string{"secretvm development – INSECURE"}}
 }
 
 func sign(template, parent *x509.Certificate, public any, key *rsa.PrivateKey) (*x509.Certificate, error) {

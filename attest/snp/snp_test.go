@@ -1,0 +1,110 @@
+package snp_test
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/secretvm/secretvm/attest/snp"
+	"github.com/secretvm/secretvm/attest/tdx/pki"
+	"github.com/secretvm/secretvm/vm"
+)
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	if _, err := os.Stat(vectors); err != nil {
+		t.Skipf("independent vectors are not at %s: skipped", vectors)
+	}
+	b, err := os.ReadFile(filepath.Join(vectors, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestTurinKey reads the certificate of a Turin chip, whose layout differs.
+func TestTurinKey(t *testing.T) {
+	der := read(t, "virtee-sev/tests/certs_data/vcek_turin.der")
+	check := pki.NewChecker(snp.Roots(), now)
+	for _, chain := range [][]byte{nil, read(t, "virtee-sev/tests/certs_data/cert_chain_turin")} {
+		e, err := snp.Open(check, &vm.AMDCollateral{EndorsementKey: der, Chain: chain}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Key.Line != snp.Turin || len(e.Key.ChipID) != 8 || e.Key.TCB != (snp.TCB{Microcode: 9}) || e.Root.Subject.CommonName != "ARK-Turin" {
+			t.Errorf("key is %+v below %s", e.Key, e.Root.Subject)
+		}
+	}
+}
+
+// TestExtensionTwice is a certificate that crypto/x509 would not even parse.
+func TestExtensionTwice(t *testing.T) {
+	cert, err := x509.ParseCertificate(machine(t, snp.Milan).Collateral.EndorsementKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert.Extensions = append(cert.Extensions, cert.Extensions...)
+	if _, err := snp.ParseKey(cert); vm.CodeOf(err) != vm.CodeMalformed || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("got %v", err)
+	}
+	cert.Extensions = []pkix.Extension{}
+	if _, err := snp.ParseKey(cert); vm.CodeOf(err) != vm.CodeMalformed {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTCBLayouts(t *testing.T) {
+	for _, row := range []struct {
+		line   snp.Line
+		packed uint64
+		want   snp.TCB
+	}{
+		{snp.Milan, 0xdb18000000000004, snp.TCB{Bootloader: 4, SNP: 0x18, Microcode: 0xdb}},
+		{snp.Genoa, 0x541700000000000a, snp.TCB{Bootloader: 10, SNP: 0x17, Microcode: 0x54}},
+		{snp.Turin, 0x1100000022334455, snp.TCB{FMC: 0x55, Bootloader: 0x44, TEE: 0x33, SNP: 0x22, Microcode: 0x11}},
+	} {
+		got, err := row.line.TCB("REPORTED_TCB", row.packed)
+		if err != nil || got != row.want || row.line.Pack(got) != row.packed {
+			t.Errorf("%s: %#x is %+v, %v, want %+v", row.line, row.packed, got, err, row.want)
+		}
+		if _, err := row.line.TCB("REPORTED_TCB", row.packed|1<<36); vm.CodeOf(err) != vm.CodeMalformed {
+			t.Errorf("%s: reserved bytes: %v", row.line, err)
+		}
+	}
+}
+
+// TestLevels holds the built-in levels to their order: a newer one is never
+// below an older one, and every product has one.
+func TestLevels(t *testing.T) {
+	for _, product := range []snp.Product{snp.ProductMilan, snp.ProductMilanX, snp.ProductGenoa, snp.ProductGenoaX, snp.ProductBergamo, snp.ProductTurin} {
+		levels := product.Levels()
+		if len(levels) == 0 {
+			t.Errorf("%s has no level", product)
+		}
+		for i, l := range levels {
+			if l.Date.IsZero() || len(l.Advisories) == 0 || l.TCB.SNP == 0 || product != snp.ProductTurin && l.TCB.Microcode == 0 {
+				t.Errorf("%s: level %+v is incomplete", product, l)
+			}
+			if i > 0 && (!levels[i-1].TCB.AtLeast(l.TCB) || !levels[i-1].Date.After(l.Date)) {
+				t.Errorf("%s: level %d is not newer than the next", product, i-1)
+			}
+		}
+	}
+	short := snp.TCB{SNP: 1}.Short(snp.TCB{SNP: 2, Microcode: 3})
+	if !slices.Equal(short, []string{"SNP firmware has 1, wants 2", "microcode has 0, wants 3"}) {
+		t.Errorf("short of %q", short)
+	}
+}
+
+func TestBitsHaveNames(t *testing.T) {
+	if got := (snp.PolicyDebug | snp.PolicySMT).String(); got != "SMT DEBUG" {
+		t.Errorf("policy reads %q", got)
+	}
+	if got := (snp.PlatformTSME | snp.PlatformAliasCheck).String(); got != "TSME_EN ALIAS_CHECK_COMPLETE" {
+		t.Errorf("platform reads %q", got)
+	}
+}
