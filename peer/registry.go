@@ -18,7 +18,7 @@ import (
 const (
 	MaxRegistrySize = 4 << 20
 	maxTDXRows      = 8000
-	maxSNPRows      = 1000
+	maxSNPRows      = 500
 )
 
 // Image is what a registry calls one image.
@@ -113,7 +113,7 @@ func (r *Registry) readTDX(file []byte) error {
 	seen := map[TDXImage]bool{}
 	for {
 		row, err := lines.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

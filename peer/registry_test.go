@@ -1,6 +1,7 @@
 package peer_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,8 +95,9 @@ func FuzzParseRegistry(f *testing.F) {
 	f.Add([]byte(columns + row("small", "prod", "v1")))
 	f.Add([]byte(`[{"vm_type":"prod","artifacts_ver":"v1","vcpu_type":"EPYC","ovmf_sections":[{"gpa":4096,"size":4096,"section_type":1}]}]`))
 	if b, err := os.ReadFile(filepath.Join(vectors, "secretvm-verify/artifacts_registry/sev.json")); err == nil {
-		f.Add(b[:3000])
-		f.Add(b)
+		if end := bytes.Index(b, []byte("\n    },\n")); end > 0 { // one entry: each costs a prediction
+			f.Add(append(bytes.Clone(b[:end+6]), ']'))
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := peer.ParseRegistry(b)
