@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -43,6 +44,15 @@ func (p Policy) Apply(w *verification.Wanted, read func(path string) ([]byte, er
 	}
 	if err != nil {
 		return err
+	}
+	var known [][]byte
+	for _, path := range p.Image.Registry {
+		known = append(known, file(path))
+	}
+	if known != nil && err == nil {
+		if w.Registry, err = peer.ParseRegistry(known...); err != nil {
+			err = fmt.Errorf("image.registry: %w", err)
+		}
 	}
 	w.Policy.GPU = p.GPU.policy(file)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -23,6 +24,7 @@ const (
 	entryFiles    = "files.tar"           // the caller's
 	entryManifest = "manifest.json"       // the caller's
 	entryRoots    = "roots.pem"           // accepted beside the vendors'
+	entryRegistry = "registries.json"     // known images of existing SecretVM: the caller's files, as text
 	entryReport   = "report.json"         // the verdict of then; not believed when read
 )
 
@@ -33,7 +35,7 @@ const MaxBundleSize = 64 << 20
 // maxEntry bounds single entries; what is not named here is no entry of a bundle.
 var maxEntry = map[string]int64{
 	entryReadme: 64 << 10, entryAnswer: maxAnswerSize, entryConfig: vm.MaxConfigSize, entryWanted: 2 << 20, entryCompose: 4 << 20,
-	entryFiles: 32 << 20, entryManifest: 4 << 20, entryRoots: 256 << 10, entryReport: 8 << 20,
+	entryFiles: 32 << 20, entryManifest: 4 << 20, entryRoots: 256 << 10, entryRegistry: 16 << 20, entryReport: 8 << 20,
 }
 
 // maxAnswerSize bounds evidence within vm's limits, in base64.
@@ -48,6 +50,8 @@ type bundledAnswer struct {
 	Took        time.Duration  `json:"took_ns"`
 	Attestation vm.Attestation `json:"attestation"`
 	Log         string         `json:"event_log,omitempty"` // dstack's
+	Served      *peer.Served   `json:"served,omitempty"`    // of another system's machine
+	TLSCert     vm.Hash        `json:"tls_certificate,omitzero"`
 }
 
 // bundledWanted is wanted.json. Fields follow Wanted; roots and files are
@@ -91,7 +95,7 @@ func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 		add(name, b)
 	}
 	add(entryReadme, []byte(bundleReadme(a, want, r)))
-	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Asked.UTC(), a.Took, a.Attestation, string(a.Log)})
+	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Asked.UTC(), a.Took, a.Attestation, string(a.Log), a.Served, a.TLSCert})
 	add(entryConfig, a.Config)
 	document(entryWanted, bundledWanted{want.Time.UTC(), want.Service, want.GroupKey, want.Policy, want.Early, want.Wishes})
 	add(entryCompose, want.Compose)
@@ -108,6 +112,9 @@ func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 		roots = append(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
 	}
 	add(entryRoots, roots)
+	if want.Registry != nil {
+		document(entryRegistry, registries(want.Registry.Source))
+	}
 	document(entryReport, r)
 	if failed != nil {
 		return fmt.Errorf("write bundle: %w", failed)
@@ -143,6 +150,7 @@ func OpenBundle(b []byte) (Answer, Wanted, error) {
 	a := Answer{
 		URL: said.URL, TLSKey: said.TLSKey, Nonce: said.Nonce, Asked: said.Asked, Took: said.Took,
 		Attestation: said.Attestation, Config: entries[entryConfig], Recorded: true,
+		Served: said.Served, TLSCert: said.TLSCert,
 	}
 	if said.Log != "" {
 		a.Log = []byte(said.Log)
@@ -163,7 +171,28 @@ func OpenBundle(b []byte) (Answer, Wanted, error) {
 			return Answer{}, Wanted{}, badBundle("%v", err)
 		}
 	}
+	if b := entries[entryRegistry]; b != nil {
+		var files []string
+		if err := decodeJSON(entryRegistry, b, &files); err != nil {
+			return Answer{}, Wanted{}, err
+		}
+		var source [][]byte
+		for _, f := range files {
+			source = append(source, []byte(f))
+		}
+		if want.Registry, err = peer.ParseRegistry(source...); err != nil {
+			return Answer{}, Wanted{}, err
+		}
+	}
 	return a, want, nil
+}
+
+// registries are the caller's files, which are text.
+func registries(source [][]byte) (files []string) {
+	for _, b := range source {
+		files = append(files, string(b))
+	}
+	return files
 }
 
 // IsBundle reports whether b may be a bundle: whether it is a zip file.

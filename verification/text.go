@@ -29,7 +29,7 @@ func (r Report) WriteText(w io.Writer, colour bool) error {
 		return "\x1b[" + code + "m" + s + "\x1b[0m"
 	}
 	var b strings.Builder
-	for _, c := range r.Checks {
+	for _, c := range together(r.Checks) {
 		mark := map[Outcome]string{Holds: paint(green, "✓"), Fails: paint(red, "✗"), Open: paint(faint, "·")}[c.OK]
 		detail := printable(c.Detail)
 		if c.Code != "" {
@@ -58,6 +58,27 @@ func (r Report) WriteText(w io.Writer, colour bool) error {
 	fmt.Fprintf(&b, "%s: %s\n", paint(code, r.Verdict), printable(r.Summary))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// together makes one line of three or more neighbours that say the same: what
+// was not decided is said once.
+func together(checks []Check) (lines []Check) {
+	for i := 0; i < len(checks); {
+		j := i
+		for j < len(checks) && checks[j].OK == Open && checks[j].What == checks[i].What && checks[j].Detail == checks[i].Detail {
+			j++
+		}
+		if j-i < 3 {
+			lines = append(lines, checks[i])
+			i++
+			continue
+		}
+		line := checks[i]
+		line.Name += "…" + checks[j-1].Name
+		lines = append(lines, line)
+		i = j
+	}
+	return lines
 }
 
 // printable keeps what a machine says from writing to the terminal as it

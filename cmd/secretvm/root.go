@@ -86,6 +86,8 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 		newSoftTEECommand(),
 		newUpCommand(),
 		newVerifyCommand(),
+		newShowCommand(),
+		newExplainCommand(),
 	)
 	return root
 }

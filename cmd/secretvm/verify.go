@@ -18,7 +18,7 @@ import (
 type verifyFlags struct {
 	compose, files, manifest, image string
 	service, groupKey               string
-	roots                           []string
+	roots, registries               []string
 	policy                          string
 	at                              string
 	bundle                          string
@@ -91,6 +91,7 @@ func (f *verifyFlags) register(c *cobra.Command) {
 	flags.StringVar(&f.service, "service", "", "the service `ID` that it should belong to, owner/name")
 	flags.StringVar(&f.groupKey, "kms", "", "the group `KEY` of the key manager that it should obey, hex")
 	flags.StringVar(&f.policy, "policy", "", "a policy `FILE` (YAML) with all of these and more; flags go before it")
+	flags.StringArrayVar(&f.registries, "registry", nil, "existing SecretVM: this `FILE` (tdx.csv, sev.json) lists known images (repeatable)")
 	flags.StringArrayVar(&f.roots, "trust-root", nil, "accept this certificate `FILE` beside the vendors' roots (repeatable)")
 	flags.StringVar(&f.at, "at", "", "judge at this `TIME`: 2025-07-01, 2025-07-01T12:00:00Z or now (default: now; for a bundle: when it was made)")
 	flags.BoolVar(&f.early, "early", false, "ask what the next TCB recovery will say, too")
@@ -114,6 +115,9 @@ func runVerify(c *cobra.Command, target string, f verifyFlags) error {
 	report := j.report()
 
 	// Keep it, and say so.
+	if j.unfound != nil && report.Verdict == verification.NotVerified {
+		fmt.Fprintf(c.ErrOrStderr(), "  collateral was not found: %v\n", j.unfound)
+	}
 	if f.bundle != "" && j.answered() {
 		if err := j.keep(f.bundle, report); err != nil {
 			return err

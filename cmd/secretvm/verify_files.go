@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/policy"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
@@ -42,6 +43,9 @@ func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
 	} else if m != nil {
 		w.Manifest, w.Wishes.Registers, w.Wishes.RootHash = m, nil, nil
 	}
+	if err := f.readRegistry(&w); err != nil {
+		return w, err
+	}
 	for _, path := range f.roots {
 		pem, err := readWanted("--trust-root", path)
 		if err != nil {
@@ -56,9 +60,29 @@ func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
 	return w, nil
 }
 
+// readRegistry reads the known images of another system.
+func (f *verifyFlags) readRegistry(w *verification.Wanted) error {
+	var files [][]byte
+	for _, path := range f.registries {
+		b, err := readWanted("--registry", path)
+		if err != nil {
+			return err
+		}
+		files = append(files, b)
+	}
+	if files == nil {
+		return nil
+	}
+	var err error
+	if w.Registry, err = peer.ParseRegistry(files...); err != nil {
+		return fmt.Errorf("--registry: %w", err)
+	}
+	return nil
+}
+
 // wishes reports whether the caller says anything about the machine.
 func (f *verifyFlags) wishes() bool {
-	return f.policy != "" || f.compose != "" || f.files != "" || f.manifest != "" || f.image != "" || f.service != "" || f.groupKey != ""
+	return f.policy != "" || f.compose != "" || f.files != "" || f.manifest != "" || f.image != "" || f.service != "" || f.groupKey != "" || f.registries != nil
 }
 
 // readPolicy applies --policy. Its paths are relative to it.

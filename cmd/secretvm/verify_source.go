@@ -24,6 +24,7 @@ type judgement struct {
 	form    verification.Form
 	address verification.Address
 	failure error // nothing was answered
+	unfound error // collateral that could not be found
 }
 
 // open finds out what the caller wants and what there is to judge. Errors are
@@ -42,7 +43,7 @@ func (f *verifyFlags) open(ctx context.Context, target string, notes io.Writer) 
 		if j.address, err = verification.ParseAddress(target); err != nil {
 			return usage(err)
 		}
-		j.answer, j.failure = fetch.Fetch(ctx, j.address)
+		j.answer, j.failure = fetch.Any(ctx, j.address)
 	case verification.IsBundle(b):
 		j.form = "bundle of secretvm verify"
 		if j.answer, recorded, err = verification.OpenBundle(b); err != nil {
@@ -142,7 +143,7 @@ func (f *verifyFlags) complete(ctx context.Context, j *judgement, notes io.Write
 	o.Time = j.want.Time
 	o.Offline = o.Offline || j.answer.Recorded // a bundle has every input; another would give another verdict
 	if err := endorsement.Complete(ctx, &j.answer.Attestation.Evidence, o); err != nil {
-		note("%v", err)
+		j.unfound = err
 	}
 	if j.want.Early == nil {
 		o.Offline = o.Offline || !f.early
