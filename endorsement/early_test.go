@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"testing"
+	"time"
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/endorsement"
@@ -19,7 +20,12 @@ func roots(certs ...*x509.Certificate) []*x509.Certificate { return certs }
 // what plans say: what counts today, and what will.
 func earlyBed(t *testing.T, today, early func(*emulator.Plan)) (*endorsementtest.Services, *emulator.PKI, vm.Evidence) {
 	t.Helper()
-	pki, err := emulator.NewPKI(july)
+	return bedAt(t, july, today, early)
+}
+
+func bedAt(t *testing.T, at time.Time, today, early func(*emulator.Plan)) (*endorsementtest.Services, *emulator.PKI, vm.Evidence) {
+	t.Helper()
+	pki, err := emulator.NewPKI(at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +44,7 @@ func earlyBed(t *testing.T, today, early func(*emulator.Plan)) (*endorsementtest
 		if change == nil {
 			continue
 		}
-		plan := emulator.DefaultPlan(july)
+		plan := emulator.DefaultPlan(at)
 		change(&plan)
 		c, err := pki.Issue(plan)
 		if err != nil {

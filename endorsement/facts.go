@@ -162,6 +162,25 @@ func (f Facts) fresh(fetched, now time.Time) bool {
 	return f.Next.IsZero() || now.Before(f.Next.Add(-f.Next.Sub(f.Issued)/4))
 }
 
+// stage is where in an object's life a moment lies.
+type stage int
+
+const (
+	holding stage = iota
+	ended
+	future
+)
+
+func (f Facts) stage(now time.Time) stage {
+	switch {
+	case now.Before(f.Issued):
+		return future
+	case f.Expired(now):
+		return ended
+	}
+	return holding
+}
+
 // Expired reports whether the object has ended at now. It may still be used,
 // if a policy says so.
 func (f Facts) Expired(now time.Time) bool { return !f.Next.IsZero() && now.After(f.Next) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
+	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -113,15 +114,59 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// A PCCS that has nothing newer than the cache takes nothing back.
+// A PCCS that has nothing newer than the cache takes nothing back, and what is
+// at hand is not asked about while it is fresh.
 func TestALaggingServiceTakesNothingBack(t *testing.T) {
+	now := time.Now()
+	s, pki, ev := bedAt(t, now, evaluation(18), nil)
+	o := newBed(t).options
+	o.Addresses, o.Time = s.Addresses(), now
+	find := func() []byte {
+		t.Helper()
+		ev.Collateral = nil
+		if err := endorsement.Complete(context.Background(), &ev, o); err != nil {
+			t.Fatal(err)
+		}
+		return ev.Collateral.TCBInfo
+	}
+	first := find()
+
+	plan := emulator.DefaultPlan(now.AddDate(0, 0, -3))
+	evaluation(17)(&plan)
+	older, err := pki.Issue(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.PutIntel("tdx", "de7e10000000", "platform", "", older)
+	for _, day := range []int{1, 8, 24} { // fresh; looked at a week ago; near its end
+		o.Time = now.AddDate(0, 0, day)
+		if got := find(); !bytes.Equal(got, first) {
+			t.Errorf("day %d: an older TCB info replaced the newer one", day)
+		}
+	}
+	if n := s.Asked("/tcb?"); n != 3 {
+		t.Errorf("asked %d times, want 3", n)
+	}
+	o.Refresh = true
+	if got := find(); bytes.Equal(got, first) {
+		t.Error("Refresh did not take what the service has")
+	}
+}
+
+// A verdict about the past uses what was kept from then, though services have
+// something newer, and keeps using it.
+func TestThePastIsJudgedByWhatWasKept(t *testing.T) {
 	b := newBed(t)
 	first := complete(t, b.options)
 	b.PutIntel("tdx", fmspc, "platform", "", older(t))
 	o := b.options
-	o.Time = july.AddDate(0, 0, 14) // near the end: time to ask
-	again := complete(t, o)
-	if !bytes.Equal(first.Collateral.TCBInfo, again.Collateral.TCBInfo) || b.Asked("/tcb?") != 2 {
-		t.Errorf("an older TCB info replaced the newer one, or nobody was asked (%d)", b.Asked("/tcb?"))
+	for _, at := range []time.Time{july.AddDate(0, 0, 15), july} {
+		o.Time = at
+		if again := complete(t, o); !bytes.Equal(first.Collateral.TCBInfo, again.Collateral.TCBInfo) {
+			t.Error("the TCB info of then was replaced")
+		}
+	}
+	if n := b.Asked("/tcb?"); n != 1 {
+		t.Errorf("asked %d times, want 1", n)
 	}
 }

@@ -57,7 +57,7 @@ func IntelEarly(ctx context.Context, p IntelPlatform, o Options) (*vm.Collateral
 func (f *finder) intel(ctx context.Context, p IntelPlatform, update string) (*vm.Collateral, error) {
 	var l levels
 	var r lists
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // one failure does not keep the others from being found
 	g.Go(func() (err error) { l, err = f.levels(ctx, p, update); return err })
 	g.Go(func() (err error) { r, err = f.lists(ctx, p); return err })
 	if err := g.Wait(); err != nil {
@@ -80,7 +80,7 @@ func join(l levels, r lists) *vm.Collateral {
 }
 
 func (f *finder) lists(ctx context.Context, p IntelPlatform) (r lists, err error) {
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() (err error) { r.pck, err = f.obtain(ctx, f.askPCKCRL(p)); return err })
 	g.Go(func() (err error) { r.root, err = f.obtain(ctx, f.askRootCRL(p)); return err })
 	return r, g.Wait()
@@ -111,7 +111,7 @@ func (f *finder) levels(ctx context.Context, p IntelPlatform, update string) (l 
 func (l levels) agree() bool { return l.tcb.Facts.Evaluation == l.qe.Facts.Evaluation }
 
 func (f *finder) levelsOnce(ctx context.Context, p IntelPlatform, update string) (l levels, err error) {
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group
 	g.Go(func() (err error) { l.tcb, err = f.obtain(ctx, f.askTCBInfo(p, update)); return err })
 	g.Go(func() (err error) { l.qe, err = f.obtain(ctx, f.askQEIdentity(p, update)); return err })
 	return l, g.Wait()

@@ -23,7 +23,7 @@ type Options struct {
 	Offline   bool              // never use the network
 	Refresh   bool              // ask the services although there is something fresh
 	Renew     bool              // replace what evidence brings along, once it has expired
-	Time      time.Time         // when freshness is judged; zero: now
+	Time      time.Time         // what the verdict will be about; zero: now
 	Found     func(Finding)     // told of each object, one at a time
 	Note      func(format string, args ...any)
 }
@@ -90,7 +90,7 @@ func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 		return Finding{}, vm.Refuse(vm.CodeInvalid, "%v", err).Try("the name comes from the evidence or the command line, and is not of the form that the vendor uses")
 	}
 	hand, have := f.atHand(a.question)
-	if have && (f.Offline || !f.Refresh && hand.Facts.fresh(hand.Fetched, f.now)) {
+	if have && (f.Offline || !f.Refresh && f.good(hand)) {
 		return f.tell(hand), nil
 	}
 	if f.Offline {
@@ -106,9 +106,9 @@ func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 		return f.tell(hand), nil
 	case err != nil:
 		return Finding{}, err
-	case have && !f.Refresh && found.Facts.Issued.Before(hand.Facts.Issued) && !hand.Facts.Issued.After(f.now):
+	case have && !f.Refresh && f.better(hand, found):
 		// A service that lags behind takes nothing back. (Refresh does.)
-		f.Note("%s of %s: %s is behind what is at hand", a.kind, a.subject(), found.From)
+		f.Note("%s of %s: what is at hand fits better than that of %s", a.kind, a.subject(), withoutQuery(found.From))
 		return f.tell(hand), nil
 	}
 	found.Took = time.Since(start)
@@ -125,7 +125,26 @@ func (f *finder) tell(x Finding) Finding {
 	return x
 }
 
-// atHand returns the youngest sound answer of the archives and the cache.
+// good reports whether what is at hand need not be asked for again. Nobody has
+// anything newer for a verdict about the past.
+func (f *finder) good(x Finding) bool {
+	past := time.Since(f.now) > 24*time.Hour
+	return x.Facts.fresh(x.Fetched, f.now) || past && x.Facts.stage(f.now) == holding
+}
+
+// better reports whether a is a better answer than b: one that holds now before
+// one that has ended, before one that is of the future; then the later one.
+func (f *finder) better(a, b Finding) bool {
+	if x, y := a.Facts.stage(f.now), b.Facts.stage(f.now); x != y {
+		return x < y
+	}
+	if !a.Facts.Issued.Equal(b.Facts.Issued) {
+		return a.Facts.Issued.After(b.Facts.Issued)
+	}
+	return a.Fetched.After(b.Fetched)
+}
+
+// atHand returns the best sound answer of the archives and the cache.
 func (f *finder) atHand(q question) (best Finding, have bool) {
 	look := func(a *store.Archive, from string) {
 		e, err := a.Get(q.String())
@@ -136,8 +155,8 @@ func (f *finder) atHand(q question) (best Finding, have bool) {
 		if err != nil {
 			return // damaged, or of an older form: as good as absent
 		}
-		if !have || facts.Issued.After(best.Facts.Issued) || facts.Issued.Equal(best.Facts.Issued) && e.Fetched.After(best.Fetched) {
-			best, have = Finding{Entry: e, Facts: facts, From: from}, true
+		if x := (Finding{Entry: e, Facts: facts, From: from}); !have || f.better(x, best) {
+			best, have = x, true
 		}
 	}
 	for _, a := range f.Archives {
@@ -185,7 +204,7 @@ func (f *finder) fetchFrom(ctx context.Context, a ask, u string) (Finding, error
 	if err != nil {
 		return Finding{}, &nonsense{fmt.Errorf("answered with something else: %w", err)}
 	}
-	e := store.Entry{Request: a.String(), Source: u, Fetched: f.now, Body: body, Chain: chain}
+	e := store.Entry{Request: a.String(), Source: u, Fetched: time.Now(), Body: body, Chain: chain}
 	return Finding{Entry: e, Facts: facts, From: u}, nil
 }
 
