@@ -99,10 +99,16 @@ func (r *reader) padding() bool {
 	if len(rest) == 0 {
 		return true
 	}
-	if fill := rest[0]; fill == 0 || fill == 0xff {
-		return len(bytes.Trim(rest, string([]byte{fill}))) == 0
+	fill := rest[0]
+	if fill != 0 && fill != 0xff {
+		return false
 	}
-	return false
+	for _, b := range rest {
+		if b != fill {
+			return false
+		}
+	}
+	return true
 }
 
 // header reads the first entry, TCG_PCR_EVENT with TCG_EfiSpecIDEventStruct

@@ -253,6 +253,7 @@ func TestK8_MalformedLogsAreRefused(t *testing.T) {
 		{"padding only", bytes.Repeat([]byte{0xff}, 100), "does not begin", vm.CodeMalformed},
 		{"header only", head, "no event", vm.CodeMalformed},
 		{"mixed padding", join(good, []byte{0xff, 0xff, 0xff, 0}), "names 0 digests", vm.CodeMalformed},
+		{"padding that is almost ones", join(good, []byte{0xff, 0xff, 0xff, 0xfe}), "names 0 digests", vm.CodeMalformed},
 		{"cut in the digest", good[:len(good)-20], "cut off", vm.CodeMalformed},
 		{"cut in the data", good[:len(good)-1], "cut off", vm.CodeMalformed},
 		{"cut in the header", head[:40], "crypto-agile", vm.CodeMalformed},

@@ -11,6 +11,7 @@ package tdx
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -32,9 +33,14 @@ const registers = "/sys/devices/virtual/misc/tdx_guest/measurements"
 // provider is the name that the TDX guest driver has in configfs-tsm.
 const provider = "tdx_guest"
 
+// bootLog is the firmware's log of RTMR0 to RTMR2, from sysfs (Documentation/ABI/testing/sysfs-firmware-acpi
+// in Linux): the area that the ACPI table CCEL points to.
+const bootLog = "/sys/firmware/acpi/tables/data/CCEL"
+
 // Device is the TDX module as the guest sees it.
 type Device struct {
 	registers string // folder of the registers' files, 48 raw bytes each
+	bootLog   string // file of the boot log; need not exist
 	quotes    configfsi.Client
 	mu        sync.Mutex // one extension, one quote at a time
 }
@@ -45,7 +51,7 @@ func Open() (*Device, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open TDX quote interface (is configfs mounted and tsm_report loaded?): %w", err)
 	}
-	return &Device{registers: registers, quotes: quotes}, nil
+	return &Device{registers: registers, bootLog: bootLog, quotes: quotes}, nil
 }
 
 // Kind returns vm.TDX.
@@ -119,7 +125,8 @@ func (d *Device) register(name string) (vm.Register, error) {
 	return vm.Register(content), nil
 }
 
-// Quote returns the quote over reportData. It carries no collateral: a TDX guest
+// Quote returns the quote over reportData, and the firmware's boot log where
+// the machine has one. It carries no collateral: a TDX guest
 // has none of its own, so that the verifier or a relay must bring it.
 func (d *Device) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
 	type outcome struct {
@@ -152,5 +159,34 @@ func (d *Device) quote(reportData [64]byte) (vm.Evidence, error) {
 	case len(answer.OutBlob) == 0 || len(answer.OutBlob) > vm.MaxQuoteSize:
 		return vm.Evidence{}, fmt.Errorf("quote by TDX module: quote has %d bytes, want 1 to %d", len(answer.OutBlob), vm.MaxQuoteSize)
 	}
-	return vm.Evidence{TEE: vm.TDX, Quote: answer.OutBlob}, nil
+	return vm.Evidence{TEE: vm.TDX, Quote: answer.OutBlob, BootLog: d.log()}, nil
+}
+
+// log returns the boot log with little of the padding that fills its area, or
+// nothing where the machine has none that evidence may carry. It explains
+// registers and proves nothing by itself, so a machine without one is as
+// genuine as any.
+func (d *Device) log() []byte {
+	const (
+		largest = 4 << 20
+		kept    = 4 << 10 // of the padding, for an event may end in bytes like it
+	)
+	f, err := os.Open(d.bootLog)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	area, err := io.ReadAll(io.LimitReader(f, largest+1))
+	if err != nil || len(area) == 0 || len(area) > largest {
+		return nil
+	}
+	end, fill := len(area), area[len(area)-1]
+	for end > 0 && area[end-1] == fill {
+		end--
+	}
+	area = area[:min(len(area), end+kept)]
+	if len(area) > vm.MaxBootLogSize {
+		return nil
+	}
+	return area
 }
