@@ -1,12 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/secretvm/secretvm/endorsement"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // serviceFlags say where vendors' signed material comes from.
@@ -55,4 +59,16 @@ func (s *serviceFlags) options(note func(format string, args ...any)) (o endorse
 		note("%v; going on without a cache", err)
 	}
 	return o, nil
+}
+
+// sayMissing says why evidence could not be completed, and what to do. The
+// verdict then only says that something is missing.
+func sayMissing(out io.Writer, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(out, "  collateral was not found: %s\n", strings.TrimSpace(line))
+	}
+	var refusal *vm.Refusal
+	if errors.As(err, &refusal) && refusal.Hint != "" {
+		fmt.Fprintf(out, "  try: %s\n", refusal.Hint)
+	}
 }

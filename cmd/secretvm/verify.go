@@ -116,7 +116,7 @@ func runVerify(c *cobra.Command, target string, f verifyFlags) error {
 
 	// Keep it, and say so.
 	if j.unfound != nil && report.Verdict == verification.NotVerified {
-		fmt.Fprintf(c.ErrOrStderr(), "  collateral was not found: %v\n", j.unfound)
+		sayMissing(c.ErrOrStderr(), j.unfound)
 	}
 	if f.bundle != "" && j.answered() {
 		if err := j.keep(f.bundle, report); err != nil {
