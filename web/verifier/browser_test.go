@@ -144,6 +144,12 @@ func TestPageJudgesBundle(t *testing.T) {
 		t.Errorf("%v events are shown, want %d", got, len(m.Events))
 	}
 
+	b.Evaluate("document.querySelector('#result details:has(.exhibit)').open = true")
+	b.Await("document.querySelectorAll('#result .exhibit section').length > 3")
+	if shown := b.Text("document.querySelector('#result .exhibit').textContent"); !strings.Contains(shown, "NOT VERIFIED") || !strings.Contains(shown, "PCK Certificate") {
+		t.Errorf("the parts of the evidence: %.300s", shown)
+	}
+
 	// Another bundle does not inherit that trust.
 	b.Drop("#drop", kept(t, "again.zip", bundle))
 	b.Await("document.querySelector('#result .verdict.bad')")
@@ -354,6 +360,7 @@ func TestPageIsForEveryone(t *testing.T) {
 					t.Errorf("%s: %s", name, got)
 				}
 				b.Evaluate("for (const d of document.querySelectorAll('#result details')) d.open = true")
+				b.Await("document.querySelector('#result .exhibit section')")
 			}
 			if got, _ := b.Evaluate("document.documentElement.scrollWidth").(float64); got == 0 || got > float64(look.width) {
 				t.Errorf("%s: the page is %v pixels wide, want at most %d", name, got, look.width)

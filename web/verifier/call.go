@@ -7,6 +7,7 @@ import (
 
 	"github.com/secretvm/secretvm/policy"
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/exhibit"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -38,6 +39,7 @@ type result struct {
 	Text     string               `json:"text,omitempty"`  // of the report, for people
 	Facts    string               `json:"facts,omitempty"` // what was learnt, for people
 	Contents *Contents            `json:"contents,omitempty"`
+	Shown    *exhibit.Exhibit     `json:"shown,omitempty"`
 	Address  string               `json:"address,omitempty"`
 	Refusal  *vm.Refusal          `json:"refusal,omitempty"`
 }
@@ -45,6 +47,7 @@ type result struct {
 var operations = map[string]func(Call) (result, error){
 	"bundle":     judgeBundle,
 	"contents":   listBundle,
+	"show":       showAnything,
 	"evidence":   judgeEvidence,
 	"address":    readAddress,
 	"answer":     judgeAnswer,
@@ -52,7 +55,7 @@ var operations = map[string]func(Call) (result, error){
 }
 
 // Run performs c and returns its result as JSON: {"report":…,"text":…,"facts":…},
-// {"contents":…}, {"address":…}, or {"refusal":…} when c cannot be carried out.
+// {"contents":…}, {"shown":…}, {"address":…}, or {"refusal":…} when c cannot be carried out.
 // Evidence that is not accepted is a report. Whatever goes wrong inside
 // is a refusal too, with vm.CodeInternal.
 func Run(c Call) []byte {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/exhibit"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -61,10 +62,11 @@ type reply struct {
 		} `json:"checks"`
 		Warnings []string `json:"warnings"`
 	} `json:"report"`
-	Text     string      `json:"text"`
-	Contents *Contents   `json:"contents"`
-	Address  string      `json:"address"`
-	Refusal  *vm.Refusal `json:"refusal"`
+	Text     string           `json:"text"`
+	Contents *Contents        `json:"contents"`
+	Address  string           `json:"address"`
+	Shown    *exhibit.Exhibit `json:"shown"`
+	Refusal  *vm.Refusal      `json:"refusal"`
 }
 
 func call(t testing.TB, c Call) reply {
@@ -137,6 +139,20 @@ func TestBundle(t *testing.T) {
 	}
 }
 
+func TestShow(t *testing.T) {
+	m := machinetest.Boot(t)
+	a, w := recorded(t, m)
+	for name, input := range map[string][]byte{"bundle": bundleOf(t, a, w), "quote": a.Attestation.Evidence.Quote, "certificate": m.PKI.RootPEM()} {
+		r := call(t, Call{Operation: "show", Input: input})
+		if r.Shown == nil || len(r.Shown.Sections) == 0 {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+	if r := call(t, Call{Operation: "show", Input: []byte("anything")}); r.Refusal == nil || r.Refusal.Code != vm.CodeMalformed {
+		t.Errorf("no form of evidence: %+v", r.Refusal)
+	}
+}
+
 // TestCallIsBounded: what is no operation, no option or over its bound is
 // refused before it is looked at.
 func TestCallIsBounded(t *testing.T) {
@@ -202,7 +218,7 @@ func FuzzRun(f *testing.F) {
 		if r.Report != nil && r.Report.Verdict == verification.Verified {
 			t.Error("VERIFIED")
 		}
-		if r.Report == nil && r.Contents == nil && r.Address == "" && r.Refusal == nil {
+		if r.Report == nil && r.Contents == nil && r.Address == "" && r.Shown == nil && r.Refusal == nil {
 			t.Error("an empty result")
 		}
 	})

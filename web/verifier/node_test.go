@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/verification/exhibit"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -33,11 +34,12 @@ type request struct {
 
 // made is what the function returned or threw.
 type made struct {
-	Report   json.RawMessage `json:"report"`
-	Text     string          `json:"text"`
-	Contents *Contents       `json:"contents"`
-	Refusal  *vm.Refusal     `json:"refusal"`
-	Thrown   string          `json:"thrown"`
+	Report   json.RawMessage  `json:"report"`
+	Text     string           `json:"text"`
+	Contents *Contents        `json:"contents"`
+	Shown    *exhibit.Exhibit `json:"shown"`
+	Refusal  *vm.Refusal      `json:"refusal"`
+	Thrown   string           `json:"thrown"`
 }
 
 // startNode skips the test, saying so, where Node is not installed.
@@ -172,6 +174,9 @@ func TestPackageInNode(t *testing.T) {
 
 	if got := n.call(t, request{"bundleContents", bundle, nil}); got.Contents == nil || len(got.Contents.Roots) != 1 {
 		t.Errorf("contents: %+v", got)
+	}
+	if want, err := exhibit.Of(bundle); err != nil || !reflect.DeepEqual(n.call(t, request{"show", bundle, nil}).Shown, &want) {
+		t.Errorf("what WebAssembly shows of a bundle is not what native code shows (%v)", err)
 	}
 	for _, c := range []struct {
 		name    string

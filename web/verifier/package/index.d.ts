@@ -195,6 +195,12 @@ export interface BundleContents {
   roots?: { subject: string; sha256: string }[];
 }
 
+/** What a file consists of, decoded and NOT verified: anyone can write such bytes. */
+export interface Exhibit {
+  form: string;
+  sections: { title: string; rows: { name: string; value: string; remark?: string }[] }[];
+}
+
 /** Input of which no report can be made: not a bundle, over a bound, an option that has no meaning. */
 export class VerifyError extends Error {
   refusal: Refusal;
@@ -218,6 +224,12 @@ export function verifyURL(url: string | URL, wanted?: Wanted & { signal?: AbortS
 
 /** Lists what a bundle holds. */
 export function bundleContents(bundle: Uint8Array | ArrayBuffer | ArrayBufferView): Promise<BundleContents>;
+
+/**
+ * Decodes a bundle, evidence in any form, collateral, certificates, a boot log; or, given a report of this module, what
+ * that report is about. Verifies nothing.
+ */
+export function show(input: Bytes | Report): Promise<Exhibit>;
 
 /**
  * The lines that `secretvm verify` prints, of a report that this module returned (not of a copy); with verbose also

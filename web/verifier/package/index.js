@@ -123,12 +123,12 @@ function joined(parts) {
   return whole;
 }
 
-// texts remembers the lines of each report that was handed out.
-const texts = new WeakMap();
+// made remembers, of each report that was handed out, its lines and what it was about.
+const made = new WeakMap();
 
 async function judge(operation, input, fields) {
   const { report, text, facts = '' } = await call(operation, input, fields);
-  texts.set(report, [text, facts]);
+  made.set(report, { text, facts, input });
   return report;
 }
 
@@ -159,8 +159,12 @@ export async function bundleContents(bundle) {
   return (await call('contents', bytes(bundle), {})).contents;
 }
 
+export async function show(input) {
+  return (await call('show', made.get(input)?.input ?? bytes(input), {})).shown;
+}
+
 export function reportText(report, { verbose = false } = {}) {
-  const lines = texts.get(report);
-  if (lines === undefined) throw new TypeError('want a report that this module returned');
-  return verbose ? lines.join('') : lines[0];
+  const lines = made.get(report);
+  if (!lines) throw new TypeError('want a report that this module returned');
+  return verbose ? lines.text + lines.facts : lines.text;
 }

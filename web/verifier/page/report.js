@@ -10,9 +10,9 @@ const maxShown = 400; // characters of one value, as on the terminal
 
 // printable keeps what a machine says from acting on the text around it:
 // control and formatting characters are replaced, length is bounded.
-function printable(text) {
+function printable(text, limit = maxShown) {
   const clean = [...String(text ?? '').replace(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/gu, '\uFFFD')];
-  return clean.length > maxShown ? clean.slice(0, maxShown).join('') + '…' : clean.join('');
+  return clean.length > limit ? clean.slice(0, limit).join('') + '…' : clean.join('');
 }
 
 // worded keeps the command's flags in one piece where lines break.
@@ -28,7 +28,8 @@ function element(tag, classes, ...children) {
 }
 
 // showReport returns the section for one report. The verdict takes the focus.
-export function showReport(report, subject) {
+// decode is asked for the evidence's parts when somebody wants to see them.
+export function showReport(report, subject, decode) {
   const section = element('section', `verdict ${kindOf(report)}`);
   const [shouted, warnings] = [report.warnings?.filter(loud) ?? [], report.warnings?.filter((w) => !loud(w)) ?? []];
   for (const warning of shouted) section.append(alarm(warning));
@@ -37,8 +38,9 @@ export function showReport(report, subject) {
   title.setAttribute('aria-describedby', summary.id); // read out along with the verdict
   section.append(title, summary);
   for (const warning of warnings) section.append(element('p', 'warning', ...worded(warning)));
-  section.append(element('ol', 'checks', ...report.checks.map(check)));
+  section.append(element('ol', 'checks', ...together(report.checks).map(check)));
   if (report.machine) section.append(machine(report), bootLog(report.machine.boot_log), events(report.machine.events));
+  section.append(decoded(decode));
   section.append(actions(report, subject));
   return section;
 }
@@ -56,6 +58,21 @@ function heading(text) {
   const h = element('h2', '', printable(text));
   h.tabIndex = -1;
   return h;
+}
+
+// together makes one line of three or more neighbours that say the same, as the
+// command does: what was not decided is said once.
+function together(checks) {
+  const lines = [];
+  for (let i = 0; i < checks.length;) {
+    const first = checks[i];
+    let j = i;
+    while (j < checks.length && checks[j].ok === null && checks[j].what === first.what && checks[j].detail === first.detail) j++;
+    if (j - i < 3) j = i + 1;
+    lines.push(j - i < 3 ? first : { ...first, name: `${first.name}…${checks[j - 1].name}` });
+    i = j;
+  }
+  return lines;
 }
 
 // check is one line, and what differs below it.
@@ -166,9 +183,37 @@ function actions(report, subject) {
   return element('div', 'actions', save, element('p', 'quiet', `About ${printable(made)}, judged as of ${moment(report.time)}`));
 }
 
+// decoded shows all parts of the evidence, once it is opened.
+function decoded(decode) {
+  const inside = element('div', 'exhibit');
+  const details = expandable('Every field and certificate, decoded', inside);
+  details.addEventListener('toggle', async () => {
+    if (!details.open || inside.hasChildNodes()) return;
+    inside.append(element('p', 'warning', 'Decoded, NOT VERIFIED: anyone can write such bytes. What holds is said above.'));
+    try {
+      const { form, sections } = await decode();
+      inside.append(element('p', 'quiet', printable(form)), ...sections.map(part));
+    } catch (error) {
+      inside.append(element('p', '', printable(error.message)));
+    }
+  });
+  return details;
+}
+
+function part({ title, rows }) {
+  const list = element('dl', 'table', ...rows.map((row) => {
+    const value = element('dd', 'hex', printable(row.value, 2000));
+    if (row.remark) value.append(element('div', 'remark', printable(row.remark, 2000)));
+    return element('div', '', element('dt', row.name.startsWith(' ') ? 'deeper' : '', printable(row.name.trim())), value);
+  }));
+  return element('section', '', element('h3', '', printable(title)), list);
+}
+
 // showRefusal is shown in place of a report, when none could be made.
-export function showRefusal(refusal) {
-  return element('section', 'verdict bad', heading('NOT VERIFIED'), element('p', 'summary', `${printable(refusal.reason)} [${printable(refusal.code)}]`), ...difference(refusal));
+export function showRefusal(refusal, decode) {
+  const section = element('section', 'verdict bad', heading('NOT VERIFIED'), element('p', 'summary', `${printable(refusal.reason)} [${printable(refusal.code)}]`), ...difference(refusal));
+  if (decode) section.append(decoded(decode));
+  return section;
 }
 
 // showRoots lists the certificates that a bundle brings.

@@ -1,6 +1,6 @@
 // The page: takes files and a URL, hands them to the verifier, shows its report.
 // It writes text nodes only, never HTML: what a machine says stays text.
-import { load, verifyBundle, verifyEvidence, verifyURL, bundleContents, VerifyError } from './package/index.js';
+import { load, verifyBundle, verifyEvidence, verifyURL, bundleContents, show, VerifyError } from './package/index.js';
 import { showReport, showRefusal, showRoots } from './report.js';
 
 const $ = (id) => document.getElementById(id);
@@ -32,10 +32,12 @@ async function run() {
   let view;
   try {
     await ready;
-    view = showReport(await judge(await wished()), subject);
+    const report = await judge(await wished());
+    view = showReport(report, subject, () => show(report));
   } catch (error) {
     const refusal = error instanceof VerifyError ? error.refusal : { code: 'internal', reason: String(error?.message ?? error) };
-    view = showRefusal(refusal);
+    const { bytes } = subject;
+    view = showRefusal(refusal, bytes && (() => show(bytes)));
   }
   end(mine, view);
 }

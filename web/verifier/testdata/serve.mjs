@@ -15,7 +15,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     const made = await verifier[operation](operation === 'verifyURL' ? input : bytes(input), wanted);
     if (operation.startsWith('verify')) Object.assign(result, { report: made, text: verifier.reportText(made, { verbose: true }) });
-    else result.contents = made;
+    else result[operation === 'show' ? 'shown' : 'contents'] = made;
   } catch (error) {
     result.refusal = error.refusal;
     result.thrown = `${error.name}: ${error.message}`;
