@@ -164,9 +164,16 @@ func shown(value []byte, ok bool) string {
 	return hex.EncodeToString(value[:min(len(value), spdm.DigestSize)])
 }
 
+// maxShown is how many of a measurement's values a refusal lists.
+const maxShown = 4
+
 func wanted(g rim.Golden) string {
 	var values []string
-	for _, v := range g.Values {
+	for i, v := range g.Values {
+		if i == maxShown {
+			values = append(values, fmt.Sprintf("one of %d more", len(g.Values)-i))
+			break
+		}
 		values = append(values, hex.EncodeToString(v))
 	}
 	return strings.Join(values, " or ")

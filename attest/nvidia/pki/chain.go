@@ -8,6 +8,10 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// maxCertificate bounds a certificate, in bytes, and so what of it ends up in
+// refusals. NVIDIA's have less than one thousand.
+const maxCertificate = 4 << 10
+
 // maxChain bounds the certificates of a chain. A device has five: its
 // attestation key, its boot ROM, two intermediate CAs, the root.
 const maxChain = 8
@@ -40,6 +44,9 @@ func ParsePEM(what string, b []byte) ([]*x509.Certificate, error) {
 
 // Parse reads one certificate in DER.
 func Parse(what string, der []byte) (*x509.Certificate, error) {
+	if len(der) > maxCertificate {
+		return nil, vm.Refuse(vm.CodeTooLarge, "a certificate of %s has %d bytes, want at most %d", what, len(der), maxCertificate)
+	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		return nil, vm.Refuse(vm.CodeMalformed, "a certificate of %s: %v", what, err)

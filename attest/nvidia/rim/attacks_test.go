@@ -98,6 +98,7 @@ func TestWrapping(t *testing.T) {
 		{"too large", sound + strings.Repeat(" ", 256<<10), vm.CodeTooLarge},
 		{"too deep", strings.Repeat("<a>", 40) + strings.Repeat("</a>", 40), vm.CodeTooLarge},
 		{"too many elements", "<a>" + strings.Repeat("<a/>", 10000) + "</a>", vm.CodeTooLarge},
+		{"name too long", "<" + strings.Repeat("a", 200) + "/>", vm.CodeMalformed},
 		{"too many attributes", "<a " + manyAttributes(200) + "/>", vm.CodeTooLarge},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -223,7 +223,7 @@ func (p *parser) name() (name, error) {
 	good := func(s string) bool {
 		return s != "" && !strings.Contains(s, ":") && strings.IndexByte(".-0123456789", s[0]) < 0
 	}
-	if !good(local) || prefixed && !good(prefix) {
+	if !good(local) || prefixed && !good(prefix) || len(text) > maxName {
 		return name{}, malformed("%.20q is no name that such documents use", text)
 	}
 	return name{prefix: prefix, local: local}, nil

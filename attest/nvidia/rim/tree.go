@@ -12,6 +12,7 @@ const (
 	maxDepth      = 16
 	maxNodes      = 8192
 	maxAttributes = 128 // of one element
+	maxName       = 100
 )
 
 // name is a qualified name. Space is the namespace that the prefix stands for.
