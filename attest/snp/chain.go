@@ -76,7 +76,7 @@ func findIssuers(check *pki.Checker, bundle []byte, cert *x509.Certificate) (ca 
 			return ca, vm.Refuse(vm.CodeCollateral, "%s is missing, and its issuer %q is not one that is built in", what, cert.Issuer.CommonName)
 		}
 	} else {
-		certs, err := pki.ParsePEM(what, bundle)
+		certs, err := check.Certificates(what, bundle)
 		if err != nil {
 			return ca, err
 		}
@@ -136,10 +136,25 @@ func (ca issuers) signed(check *pki.Checker, cert *x509.Certificate) error {
 	if err := window(check, ca.root); err != nil {
 		return err
 	}
-	if err := issued(check, ca.intermediate, ca.root); err != nil {
+	if !ca.builtIn() {
+		if err := issued(check, ca.intermediate, ca.root); err != nil {
+			return err
+		}
+	} else if err := window(check, ca.intermediate); err != nil {
 		return err
 	}
 	return issued(check, cert, ca.intermediate)
+}
+
+// builtIn reports whether root and issuer are a pair of AMD's that is built
+// in, whose signature a test has checked: it need not be checked again.
+func (ca issuers) builtIn() bool {
+	for i, known := range Intermediates() {
+		if bytes.Equal(known.Raw, ca.intermediate.Raw) {
+			return bytes.Equal(Roots()[i%len(Roots())].Raw, ca.root.Raw)
+		}
+	}
+	return false
 }
 
 func window(check *pki.Checker, cert *x509.Certificate) error {

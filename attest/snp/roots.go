@@ -16,8 +16,8 @@ import (
 //	ARK-Turin 1f084161a44bb6d93778a904877d4819cafa5d05ef4193b2ded9dd9c73dd3f6a
 //
 // They were compared between four independent copies, and a test compares
-// them with those in the vectors. The issuers need no such care: they count
-// only where a root has signed them.
+// them with those in the vectors. Another test checks that each issuer was
+// signed by its root.
 var (
 	//go:embed amd_arks.pem
 	rootsPEM []byte
@@ -29,8 +29,8 @@ var (
 // are shared: do not change them.
 var Roots = sync.OnceValue(func() []*x509.Certificate { return embedded(rootsPEM) })
 
-// Intermediates returns AMD's production issuers: the ASKs of Milan, Genoa and
-// Turin, then the ASVKs. They are shared: do not change them.
+// Intermediates returns AMD's production issuers, in the order of their roots:
+// the ASKs of Milan, Genoa and Turin, then the ASVKs. They are shared: do not change them.
 var Intermediates = sync.OnceValue(func() []*x509.Certificate { return embedded(intermediatesPEM) })
 
 func embedded(b []byte) (certs []*x509.Certificate) {

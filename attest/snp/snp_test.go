@@ -1,6 +1,7 @@
 package snp_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"os"
@@ -37,6 +38,25 @@ func TestTurinKey(t *testing.T) {
 		}
 		if e.Key.Line != snp.Turin || len(e.Key.ChipID) != 8 || e.Key.TCB != (snp.TCB{Microcode: 9}) || e.Root.Subject.CommonName != "ARK-Turin" {
 			t.Errorf("key is %+v below %s", e.Key, e.Root.Subject)
+		}
+	}
+}
+
+// TestBuiltInIssuers checks the signatures that verification then relies upon.
+func TestBuiltInIssuers(t *testing.T) {
+	roots := snp.Roots()
+	for i, issuer := range snp.Intermediates() {
+		root := roots[i%len(roots)]
+		if err := root.CheckSignature(x509.SHA384WithRSAPSS, issuer.RawTBSCertificate, issuer.Signature); err != nil || issuer.SignatureAlgorithm != x509.SHA384WithRSAPSS {
+			t.Errorf("%s below %s: %v", issuer.Subject.CommonName, root.Subject.CommonName, err)
+		}
+		kind := map[bool]string{true: "SEV-", false: "SEV-VLEK-"}[i < len(roots)]
+		line := strings.TrimPrefix(root.Subject.CommonName, "ARK-")
+		if issuer.Subject.CommonName != kind+line || !bytes.Equal(issuer.RawIssuer, root.RawSubject) || !issuer.IsCA || issuer.KeyUsage&x509.KeyUsageCertSign == 0 {
+			t.Errorf("issuer %d is %s below %s", i, issuer.Subject.CommonName, root.Subject.CommonName)
+		}
+		if err := root.CheckSignatureFrom(root); err != nil {
+			t.Errorf("%s: %v", root.Subject.CommonName, err)
 		}
 	}
 }
