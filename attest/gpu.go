@@ -40,7 +40,7 @@ func verifyGPU(ev *vm.GPUEvidence, v *vm.Verdict, o Options) error {
 	result, err := nvidia.Verify(ev, nvidia.Options{
 		Time: o.Time, Roots: o.Roots,
 		Unchecked: policy.Unchecked || said != nil, Unmeasured: policy.Unmeasured || said != nil,
-		Hold: policy.Hold, Stale: o.Policy.StaleCollateral,
+		Hold: policy.Hold, Stale: o.Policy.StaleCollateral, Unlinked: policy.Unlinked,
 	})
 	if err != nil {
 		return err

@@ -26,8 +26,13 @@ type GPUPolicy struct {
 
 	// Unmeasured accepts devices for whose driver or firmware NVIDIA's
 	// reference document is missing; vm.GPUFacts.Measured is then false. A
-	// difference to a document is always refused.
+	// difference to a document is always refused. Nothing else tells a device in
+	// debug mode from one that is not.
 	Unmeasured bool
+
+	// Unlinked accepts GPUs in protected PCIe mode although NVSwitches that they
+	// are linked with show no evidence.
+	Unlinked bool
 
 	// Unchecked accepts certificates without NVIDIA's word that they are not
 	// revoked; vm.GPUFacts.Unrevoked is then false. Hold accepts those that

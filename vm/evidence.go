@@ -142,11 +142,15 @@ type GPUFacts struct {
 	SKU          string `json:"sku,omitempty"`
 	HardwareID   string `json:"hardware_id"` // hex: serial number of the certificate of the boot ROM in silicon
 	Driver       string `json:"driver,omitempty"`
-	Firmware     string `json:"firmware,omitempty"`   // VBIOS, or the switch's firmware
-	Measured     bool   `json:"measured"`             // whether all measurements are those of NVIDIA's reference documents
-	Unrevoked    bool   `json:"unrevoked"`            // whether NVIDIA said so of every certificate that counts
-	VouchedBy    string `json:"vouched_by,omitempty"` // issuer of a token that says the same, where the policy trusts one
-	Anchor       Anchor `json:"anchor"`
+	Firmware     string `json:"firmware,omitempty"` // VBIOS, or the switch's firmware
+	// ProtectedPCIe: GPUs of this mode talk through NVSwitches in the clear, and
+	// the switches that they are linked with have to prove themselves too.
+	ProtectedPCIe bool `json:"protected_pcie,omitempty"`
+
+	Measured  bool   `json:"measured"`             // whether all measurements are those of NVIDIA's reference documents
+	Unrevoked bool   `json:"unrevoked"`            // whether NVIDIA said so of every certificate that counts
+	VouchedBy string `json:"vouched_by,omitempty"` // issuer of a token that says the same, where the policy trusts one
+	Anchor    Anchor `json:"anchor"`
 }
 
 // Outlook is the TCB status that a platform has under another evaluation.

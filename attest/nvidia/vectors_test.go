@@ -93,6 +93,8 @@ func TestVectors(t *testing.T) {
 	zero := strings.Repeat("0", 2*NonceSize)
 	in2025 := time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)
 	bare := Options{Time: in2025, Unchecked: true, Unmeasured: true}
+	alone := bare
+	alone.Unlinked = true
 	type evidence = func(t *testing.T) *vm.GPUEvidence
 	pair := func(report, chain, nonce string, rims ...string) evidence {
 		return func(t *testing.T) *vm.GPUEvidence {
@@ -131,9 +133,10 @@ func TestVectors(t *testing.T) {
 		{"sdk sample, strict", pair(samples+"hopperAttestationReport.txt", samples+"hopperCertChain.txt", ""), Options{Time: in2025}, vm.CodeCollateral, "OCSP answer"},
 		{"sdk sample, no documents", pair(samples+"hopperAttestationReport.txt", samples+"hopperCertChain.txt", ""), Options{Time: in2025, Unchecked: true}, vm.CodeCollateral, "NV_GPU_DRIVER_GH100_535.86.09"},
 		{"sdk unit test", pair(sdk+"hopperAttestationReport.txt", sdk+"hopperCertChain.txt", ""), bare, "", "580.159.03 96.00.74.00.20"},
-		{"sdk serialised", list(serials + "hopper_evidence.json"), bare, "", "590.12 96.00.A5.00.01"},
+		{"sdk serialised", list(serials + "hopper_evidence.json"), alone, "", "590.12 96.00.A5.00.01"},
+		{"sdk serialised, in protected PCIe mode without its switches", list(serials + "hopper_evidence.json"), bare, vm.CodeGPU, "switch"},
 		{"sdk serialised, certificate on hold: needs NVIDIA's answer", list(serials + "hopper_evidence_cert_hold.json"), Options{Time: in2025, Unmeasured: true}, vm.CodeCollateral, "OCSP answer"},
-		{"sdk driver 590.12", list(sdk + "evidence_hopper_590_12.json"), bare, "", "590.12 96.00.A5.00.01"},
+		{"sdk driver 590.12", list(sdk + "evidence_hopper_590_12.json"), alone, "", "590.12 96.00.A5.00.01"},
 		{"sdk blackwell", pair(samples+"blackwellAttestationReport.txt", samples+"blackwellCertChain.txt", nonce1), bare, "", ""},
 		{"trustee, case 1", pair(trustee+"hopperAttestationReport.txt", trustee+"hopper_cert_chain_case1.txt", nonce1), bare, "", "550.90.07 96.00.9F.00.01"},
 		{"trustee, case 2: only the root", pair(trustee+"hopperAttestationReport.txt", trustee+"hopper_cert_chain_case2.txt", nonce1), bare, vm.CodeChain, "no issuer"},

@@ -31,6 +31,10 @@ type Options struct {
 	// Unmeasured accepts devices whose reference documents are missing. Those
 	// that came along count all the same.
 	Unmeasured bool
+
+	// Unlinked accepts GPUs in protected PCIe mode without evidence of the
+	// switches between them.
+	Unlinked bool
 }
 
 // Result is what evidence proves.
@@ -74,6 +78,11 @@ func Verify(ev *vm.GPUEvidence, o Options) (Result, error) {
 		}
 		seen[key] = i
 		r.Devices = append(r.Devices, device)
+	}
+	if !o.Unlinked {
+		if err := checkLinks(r.Devices); err != nil {
+			return Result{}, err
+		}
 	}
 	r.Until = v.check.Until()
 	return r, nil
@@ -175,6 +184,7 @@ func (v *verifier) device(d vm.GPUDevice, nonce []byte) (out Device, key vm.Hash
 		Driver:     id.driver, Firmware: id.firmware, Measured: measured, Unrevoked: unrevoked && documentsUnrevoked,
 	}
 	out.Serial, out.Report = certs[0].SerialNumber.String(), report
+	out.Facts.ProtectedPCIe = protected(out)
 	return out, vm.HashOf(certs[1].RawSubjectPublicKeyInfo), nil
 }
 

@@ -215,6 +215,53 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
+// TestLinks: in protected PCIe mode every switch that a GPU is linked with has
+// to be there.
+func TestLinks(t *testing.T) {
+	b := newBed(t)
+	first, second := must(b.Device(KindSwitch, "LS10"))(t), must(b.Device(KindSwitch, "LS10"))(t)
+	field := func(f spdm.Field, value string) func(*spdm.Report) {
+		return func(r *spdm.Report) {
+			r.Opaque.Entries = append(r.Opaque.Entries, spdm.Entry{Field: f, Value: []byte(value)})
+		}
+	}
+	linked := func(mode, links string) func(*spdm.Report) {
+		return func(r *spdm.Report) {
+			field(spdm.FieldProtectedPCIe, mode)(r)
+			field(spdm.FieldPDI, links)(r)
+		}
+	}
+	for _, row := range []struct {
+		name string
+		gpu  func(*spdm.Report)
+		want vm.Code
+	}{
+		{"both switches are there", linked("\xaa", "87654321"+"HGFEDCBA"+"87654321"), ""},
+		{"another switch", linked("\xaa", "87654321"+"HGFEDCBX"), vm.CodeGPU},
+		{"id in the switch's own order", linked("\xaa", "12345678"), vm.CodeGPU},
+		{"no links", linked("\xaa", ""), vm.CodeMalformed},
+		{"half an id", linked("\xaa", "8765"), vm.CodeMalformed},
+		{"not in that mode", linked("\x55", "xxxxxxxx"), ""},
+	} {
+		ev, o := b.evidence(t, b.gpu, first, second), b.options()
+		o.Unmeasured = true
+		ev.Devices[0] = must(b.gpu.Evidence(b.nonce, row.gpu))(t)
+		ev.Devices[1] = must(first.Evidence(b.nonce, field(spdm.FieldPDI, "12345678")))(t)
+		ev.Devices[2] = must(second.Evidence(b.nonce, field(spdm.FieldPDI, "ABCDEFGH")))(t)
+		r, err := Verify(ev, o)
+		if row.want != "" {
+			refused(t, err, row.want)
+		} else if err != nil || r.Devices[0].Facts.ProtectedPCIe != (row.name != "not in that mode") {
+			t.Errorf("%s: %+v, %v", row.name, r.Devices, err)
+		}
+		if o.Unlinked = true; row.want != "" {
+			if _, err := Verify(ev, o); err != nil {
+				t.Errorf("%s, though links do not count: %v", row.name, err)
+			}
+		}
+	}
+}
+
 // TestEveryByteCounts flips each byte of a report, of the chain and of the
 // documents' signed parts: no change goes unnoticed.
 func TestEveryByteCounts(t *testing.T) {

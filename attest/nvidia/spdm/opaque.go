@@ -21,12 +21,17 @@ const (
 	FieldProjectSKU Field = 18 // text
 	FieldFWID       Field = 20 // digest of the firmware that holds the attestation key
 	FieldVersion    Field = 34 // of the opaque data's meaning
+
+	FieldProtectedPCIe Field = 21 // GPU: whether it is in protected PCIe mode
+	FieldPDI           Field = 22 // GPU: ids of the switches that it is linked with; switch: its own
 )
 
-// Values of FieldNVDEC0.
+// Values of FieldNVDEC0 and FieldProtectedPCIe.
 const (
 	NVDEC0On  = 0xAA
 	NVDEC0Off = 0x55
+
+	ProtectedPCIeOn = 0xAA
 )
 
 // maxFieldsVersion is the newest meaning of the fields that is known.
