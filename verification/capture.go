@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -23,6 +24,7 @@ const (
 	FormSGX         Form = "SGX quote"
 	FormSNP         Form = "SEV-SNP attestation report"
 	FormDstack      Form = "dstack quote with its event log (JSON)"
+	FormContainer   Form = "dstack attestation"
 )
 
 // MaxCaptureSize bounds a file of evidence, in bytes.
@@ -95,6 +97,9 @@ func recogniseBinary(b []byte) (Answer, Form, bool) {
 	}
 	version, keyType, teeType := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:]), binary.LittleEndian.Uint32(b[4:])
 	switch {
+	case peer.IsAttestation(b):
+		a, err := answerOfContainer(b)
+		return a, FormContainer, err == nil
 	case (version == 4 || version == 5) && teeType == teeTypeTDX && (keyType == 2 || keyType == 3):
 		return evidence(vm.TDX, FormTDX)
 	case version == 3 && teeType == teeTypeSGX && (keyType == 2 || keyType == 3) && !isSNP(b):
@@ -136,6 +141,8 @@ func recogniseJSON(b []byte) (Answer, Form, error) {
 		return Answer{Attestation: at}, FormEvidence, nil
 	case has("quote"):
 		return recogniseDstack(fields)
+	case has("attestation"):
+		return recogniseContainer(fields["attestation"])
 	}
 	return Answer{}, "", unrecognised(": a JSON document without evidence")
 }

@@ -64,6 +64,14 @@ func (f *finding) checkBoundKey() (connection, fresh Check) {
 	return f.checkFreshness(connection, fresh)
 }
 
+// platform is the check of the platform, by its kind.
+func (f *finding) platform() Check {
+	if f.verdict.SNP != nil {
+		return f.checkPlatformSNP()
+	}
+	return f.checkPlatform()
+}
+
 // images names what a machine may be, for people.
 func images[T interface{ String() string }](list []T) string {
 	const most = 6

@@ -1,7 +1,6 @@
 package verification
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -88,11 +87,16 @@ func (d *dstackSystem) checks() []Check {
 	connection := fact("connection", "not checked: what report data says is the application's choice", "report data %x…", d.verdict.ReportData[:8])
 	fresh := fact("fresh", "not checked: compare report data with what you asked the application to put there", "")
 	connection, fresh = d.checkFreshness(connection, fresh)
-	return []Check{
-		connection, fresh, d.checkQuote(), d.checkPlatform(),
-		d.checkFirmware(), d.checkKernel(), d.checkHardware(), d.checkSystem(),
-		d.checkWorkload(), d.checkConfiguration(), d.checkBoot(),
+	out := []Check{
+		connection, fresh, d.checkQuote(), d.platform(),
 	}
+	if d.verdict.SNP != nil {
+		out = append(out, d.checkLaunch())
+	} else {
+		out = append(out, d.checkFirmware(), d.checkKernel(), d.checkHardware(), d.checkSystem())
+	}
+	out = append(out, d.checkWorkload(), d.checkConfiguration(), d.checkBoot())
+	return append(out, d.checkGPUs()...)
 }
 
 // checkSystem compares the digest by which dstack names its OS images.
@@ -178,46 +182,13 @@ func (d *dstackSystem) missing() (flags []string) {
 	if d.want.composeHash() == nil || d.checkWorkload().OK == Open {
 		flags = append(flags, "app-compose.json with --compose")
 	}
-	if !d.wantsImage() {
+	switch {
+	case d.verdict.SNP != nil && len(d.want.Wishes.Launch) == 0:
+		flags = append(flags, "a policy with image.launch")
+	case d.verdict.SNP == nil && !d.wantsImage():
 		flags = append(flags, "--manifest or a policy that names registers")
 	}
 	return flags
 }
 
 func (d *dstackSystem) warnings() []string { return nil }
-
-// servedByDstack keeps what a dstack answer has beside quote and log: the
-// application document, and the one that the launch is bound to.
-func servedByDstack(fields map[string]json.RawMessage) *peer.Served {
-	text := func(name string) []byte {
-		var s string
-		if json.Unmarshal(fields[name], &s) != nil || s == "" {
-			return nil
-		}
-		return []byte(s)
-	}
-	s := peer.Served{AppCompose: text("app_compose"), MrConfig: text("mr_config")}
-	for _, nested := range []string{"tcb_info", "vm_config"} { // JSON inside text, or as it is
-		raw := text(nested)
-		if raw == nil {
-			raw = fields[nested]
-		}
-		var inner struct {
-			AppCompose string `json:"app_compose"`
-			MrConfig   string `json:"mr_config"`
-		}
-		if json.Unmarshal(raw, &inner) != nil {
-			continue
-		}
-		if s.AppCompose == nil && inner.AppCompose != "" {
-			s.AppCompose = []byte(inner.AppCompose)
-		}
-		if s.MrConfig == nil && inner.MrConfig != "" {
-			s.MrConfig = []byte(inner.MrConfig)
-		}
-	}
-	if s.AppCompose == nil && s.MrConfig == nil {
-		return nil
-	}
-	return &s
-}

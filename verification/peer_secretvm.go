@@ -63,7 +63,7 @@ func (s *secretVM) name() string { return SystemSecretVM }
 
 func (s *secretVM) checks() []Check {
 	connection, fresh := s.checkBoundKey()
-	out := []Check{connection, fresh, s.checkQuote(), s.checkPlatform()}
+	out := []Check{connection, fresh, s.checkQuote(), s.platform()}
 	if s.snp() {
 		out = append(out, s.launchChecks()...)
 	} else {
