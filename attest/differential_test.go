@@ -2,9 +2,6 @@ package attest
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"net/url"
@@ -51,15 +48,7 @@ func lowerFMSPC(t *testing.T, b bed, c *vm.Collateral) {
 		t.Fatal(err)
 	}
 	inner = bytes.Replace(inner, []byte(`"DE7E10000000"`), []byte(`"de7e10000000"`), 1)
-	digest := sha256.Sum256(inner)
-	r, s, err := ecdsa.Sign(rand.Reader, b.pki.TCBSigner.Key.PrivateKey, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var signature [64]byte
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
-	c.TCBInfo = collateral.Seal(collateral.KeyTCBInfo, inner, signature)
+	c.TCBInfo = collateral.Seal(collateral.KeyTCBInfo, inner, signDocument(t, b, inner))
 }
 
 // TestOracle compares verdicts with google/go-tdx-guest, an independent

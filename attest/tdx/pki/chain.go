@@ -33,12 +33,12 @@ func ParsePEM(what string, b []byte) ([]*x509.Certificate, error) {
 func (c *Checker) Certificates(what string, b []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate
 	for b = trimBlank(b); len(b) > 0; b = trimBlank(b) {
-		if len(certs) == maxChain {
-			return nil, vm.Refuse(vm.CodeTooLarge, "%s has more than %d certificates", what, maxChain)
-		}
 		text, rest, ok := cutPEM(b)
 		if !ok {
 			return nil, vm.Refuse(vm.CodeMalformed, "%s is not a plain PEM bundle of certificates", what)
+		}
+		if len(certs) == maxChain {
+			return nil, vm.Refuse(vm.CodeTooLarge, "%s has more than %d certificates", what, maxChain)
 		}
 		cert, wrong := c.memory.read(text, c.Roots)
 		if wrong != "" {
