@@ -78,5 +78,6 @@ func (p Policy) applyPlatform(w *verification.Wanted) {
 	w.Policy.Grace, w.Policy.MinEvaluation = time.Duration(p.TCB.GraceDays)*day, p.TCB.MinEvaluation
 	w.Policy.Hardware = p.Machine.Hardware
 	w.Policy.Attributes, w.Policy.XFAM, w.Policy.SEPTVE = uint64(p.Machine.TDAttributes), uint64(p.Machine.XFAM), p.Machine.SEPTVE
+	w.Policy.SNP = p.SNP.policy()
 	w.Policy.StaleCollateral = time.Duration(p.Collateral.StaleDays) * day
 }

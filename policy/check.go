@@ -38,5 +38,5 @@ func (p Policy) check() error {
 			return fmt.Errorf("machine.hardware[%d] is %.64q, want hex digits", i, id)
 		}
 	}
-	return nil
+	return p.SNP.check()
 }

@@ -14,6 +14,7 @@ type Policy struct {
 	Workload   Workload   `yaml:"workload" doc:"what it must run, and for whom"`
 	Machine    Machine    `yaml:"machine" doc:"what it may be"`
 	TCB        TCB        `yaml:"tcb" doc:"how current its platform must be; without it: Intel's status UpToDate, now"`
+	SNP        SNP        `yaml:"snp" doc:"what AMD SEV-SNP machines must be, beyond genuine"`
 	GPU        GPU        `yaml:"gpu" doc:"NVIDIA devices"`
 	Freshness  Freshness  `yaml:"freshness" doc:"how fresh the evidence must be"`
 	Collateral Collateral `yaml:"collateral" doc:"the vendors' signed statements about platforms"`

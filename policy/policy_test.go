@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -43,6 +44,22 @@ tcb:
   advisories: [INTEL-SA-00837]
   grace_days: 14
   min_evaluation: 18
+snp:
+  products: [Genoa]
+  minimum_tcb: [{ product: Genoa, bootloader: 9, tee: 1, snp: 23, microcode: 72 }]
+  vmpl: 1
+  guest_svn: 2
+  abi: 1.55
+  firmware: 1.55.39
+  allow: [CXL_ALLOW]
+  require: [SINGLE_SOCKET]
+  require_platform: [ALIAS_CHECK_COMPLETE]
+  no_smt: true
+  id_keys: [` + register + `]
+  author_keys: [` + register + `]
+  providers: [cloud]
+  without_crl: true
+  masked_chip_id: true
 gpu: { required: true, count: 2, switches: 1, architectures: [HOPPER], hardware: [00ff], unmeasured: true, unchecked: true, hold: true, issuer: me }
 freshness: { required: true, max_age: 10m }
 collateral: { stale_days: 3, offline: true }
@@ -70,6 +87,9 @@ func TestApply(t *testing.T) {
 		t.Errorf("tcb is %+v", w.Policy)
 	case w.Policy.GPU.GPUs != 2 || w.Policy.GPU.Switches != 1 || w.Policy.GPU.Architectures[0] != "HOPPER" || !w.Policy.GPU.Hold || !w.Wishes.Fresh || w.Wishes.MaxAge != 10*time.Minute:
 		t.Errorf("gpu is %+v, freshness %+v", w.Policy.GPU, w.Wishes)
+	case w.Policy.SNP.VMPL != 1 || w.Policy.SNP.Firmware.Build != 39 || w.Policy.SNP.MinimumTCB["Genoa"].Microcode != 72 || w.Policy.SNP.Allow != snp.PolicyCXL ||
+		w.Policy.SNP.Require != snp.PolicySingleSocket || w.Policy.SNP.RequirePlatform != snp.PlatformAliasCheck || !w.Policy.SNP.NoSMT || len(w.Policy.SNP.IDKeys) != 1:
+		t.Errorf("snp is %+v", w.Policy.SNP)
 	case w.Policy.StaleCollateral != 72*time.Hour || !p.Collateral.Offline:
 		t.Errorf("collateral is %v", w.Policy.StaleCollateral)
 	}
@@ -153,6 +173,11 @@ func TestParseRefuses(t *testing.T) {
 		{"bits", "version: 1\nmachine: { td_attributes: all }", "64-bit number"},
 		{"age", "version: 1\nfreshness: { max_age: 10 }", "such as 10m"},
 		{"age below zero", "version: 1\nfreshness: { max_age: -1s }", "such as 10m"},
+		{"privilege level", "version: 1\nsnp: { vmpl: 4 }", "0 to 3"},
+		{"TCB", "version: 1\nsnp: { minimum_tcb: [{ product: Milan, snp: 256 }] }", "at most 255"},
+		{"TCB of nothing", "version: 1\nsnp: { minimum_tcb: [{ snp: 1 }] }", "lacks product"},
+		{"firmware version", "version: 1\nsnp: { firmware: 1 }", "such as 1.55"},
+		{"debug", "version: 1\nsnp: { allow: [DEBUG] }", "want MIGRATE_MA"},
 		{"field of a word", "version: 1\nimage: manifest.json", "image wants fields, some of manifest, registers"},
 		{"too large", strings.Repeat("#", MaxSize+1), "at most"},
 		{"not YAML", "\t", "policy:"},

@@ -30,6 +30,8 @@ func schemaOf(t reflect.Type, enum string) map[string]any {
 		return map[string]any{"type": []string{"integer", "string"}}
 	case t == reflect.TypeFor[duration]():
 		return map[string]any{"type": "string", "pattern": "^[0-9.]+(s|m|h)"}
+	case t == reflect.TypeFor[version]():
+		return map[string]any{"type": []string{"string", "number"}, "pattern": "^[0-9]+\\.[0-9]+(\\.[0-9]+)?$"}
 	case t == reflect.TypeFor[vm.Hash]():
 		return map[string]any{"type": "string", "pattern": "^[0-9a-f]{64}$"}
 	case t == reflect.TypeFor[vm.Register]():
@@ -111,6 +113,8 @@ func kindOf(f reflect.StructField) string {
 		return list + "number, 0x…"
 	case t == reflect.TypeFor[duration]():
 		return list + "time: 10m, 24h"
+	case t == reflect.TypeFor[version]():
+		return list + "version: 1.55"
 	case t == reflect.TypeFor[vm.Hash]():
 		return list + "64 hex digits"
 	case t == reflect.TypeFor[vm.Register]():

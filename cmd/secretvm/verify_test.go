@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net"
@@ -28,6 +29,8 @@ func TestVerify(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			m := machinetest.Boot(t)
 			m.Write(t, env.WorkDir)
+			writeEvidence(t, m, env.WorkDir)
+			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			_, url := m.Serve(t, nil)
 			env.Setenv("URL", url)
 			env.Setenv("GROUP_KEY", m.Config.KMS.GroupKey)
@@ -50,6 +53,38 @@ func TestVerify(t *testing.T) {
 		},
 		Cmds: scriptCommands,
 	})
+}
+
+// writeEvidence keeps what m says in files: with and without what belongs to it.
+func writeEvidence(t *testing.T, m *machinetest.Machine, dir string) {
+	t.Helper()
+	key, nonce := vm.HashOf([]byte("key")), make([]byte, verification.NonceSize)
+	ev, err := m.TEE.Quote(vm.AttestationReportData(key, nonce))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev.Events = m.Events
+	for name, v := range map[string]any{
+		"attestation.json": vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: key, Evidence: ev},
+		"evidence.json":    ev,
+		"collateral.json":  ev.Collateral,
+		"quote.hex":        nil,
+		"fake.zip":         nil,
+	} {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch name {
+		case "quote.hex":
+			b = []byte(hex.EncodeToString(ev.Quote))
+		case "fake.zip":
+			b = []byte("PK\x03\x04 and no more")
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // exitCode reads the exit code from the error of an ended process.
