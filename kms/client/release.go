@@ -86,6 +86,7 @@ func (s *Session) ask(ctx context.Context, q Quoter, r Request, config []byte) e
 		return fmt.Errorf("make a quote: %w", err)
 	}
 	evidence.Events = r.Events
+	evidence.BootLog = nil // the chain decides by registers; a log would only make the request larger
 	offer := wire.Release{
 		Service: r.Config.Service, InstanceID: r.Config.InstanceID, HPKEKey: about.HPKEKey, SessionKey: about.SessionKey,
 		Height: newest.status.Height, BlockHash: about.BlockHash, Config: config, Evidence: evidence, Keys: r.Keys,
