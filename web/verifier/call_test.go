@@ -69,7 +69,7 @@ type reply struct {
 	Refusal  *vm.Refusal      `json:"refusal"`
 }
 
-func call(t testing.TB, c Call) reply {
+func judge(t testing.TB, c Call) reply {
 	t.Helper()
 	if c.Now.IsZero() {
 		c.Now = time.Now()
@@ -126,13 +126,13 @@ func TestBundle(t *testing.T) {
 		{"nothing", nil, nil, "malformed", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := call(t, Call{Operation: "bundle", Input: c.bundle, Fields: c.fields})
+			r := judge(t, Call{Operation: "bundle", Input: c.bundle, Fields: c.fields})
 			if got := r.outcome(); got != c.want || !strings.Contains(r.Text, c.text) {
 				t.Errorf("%s, want %s with %q: %+v\n%s", got, c.want, c.text, r.Refusal, r.Text)
 			}
 		})
 	}
-	r := call(t, Call{Operation: "contents", Input: whole})
+	r := judge(t, Call{Operation: "contents", Input: whole})
 	if r.Contents == nil || len(r.Contents.Roots) != 1 || r.Contents.Roots[0].SHA256 != vm.HashOf(m.PKI.Root.Cert.Raw) ||
 		strings.Join(r.Contents.Compares, ", ") != "compose file, image manifest, service svm1owner/guestbook" {
 		t.Errorf("contents: %+v", r.Contents)
@@ -143,12 +143,12 @@ func TestShow(t *testing.T) {
 	m := machinetest.Boot(t)
 	a, w := recorded(t, m)
 	for name, input := range map[string][]byte{"bundle": bundleOf(t, a, w), "quote": a.Attestation.Evidence.Quote, "certificate": m.PKI.RootPEM()} {
-		r := call(t, Call{Operation: "show", Input: input})
+		r := judge(t, Call{Operation: "show", Input: input})
 		if r.Shown == nil || len(r.Shown.Sections) == 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if r := call(t, Call{Operation: "show", Input: []byte("anything")}); r.Refusal == nil || r.Refusal.Code != vm.CodeMalformed {
+	if r := judge(t, Call{Operation: "show", Input: []byte("anything")}); r.Refusal == nil || r.Refusal.Code != vm.CodeMalformed {
 		t.Errorf("no form of evidence: %+v", r.Refusal)
 	}
 }
@@ -171,12 +171,12 @@ func TestCallIsBounded(t *testing.T) {
 		{"plain http", Call{Operation: "address", Input: []byte("http://vm.example")}, vm.CodeInvalid},
 		{"a reason that is none", Call{Operation: "unanswered", Input: []byte("?"), Fields: map[string][]byte{"url": []byte("vm.example")}}, vm.CodeInvalid},
 	} {
-		r := call(t, c.call)
+		r := judge(t, c.call)
 		if r.Refusal == nil || r.Refusal.Code != c.want {
 			t.Errorf("%s: %+v, want %s", c.name, r.Refusal, c.want)
 		}
 	}
-	if r := call(t, Call{Operation: "address", Input: []byte(" vm.example ")}); r.Address != "https://vm.example:29343" {
+	if r := judge(t, Call{Operation: "address", Input: []byte(" vm.example ")}); r.Address != "https://vm.example:29343" {
 		t.Errorf("address: %+v", r)
 	}
 }
@@ -186,7 +186,7 @@ func TestCallIsBounded(t *testing.T) {
 func TestPanicIsARefusal(t *testing.T) {
 	operations["panic"] = func(Call) (result, error) { panic("a bug") }
 	defer delete(operations, "panic")
-	if r := call(t, Call{Operation: "panic"}); r.Refusal == nil || r.Refusal.Code != vm.CodeInternal {
+	if r := judge(t, Call{Operation: "panic"}); r.Refusal == nil || r.Refusal.Code != vm.CodeInternal {
 		t.Errorf("%+v", r)
 	}
 }
@@ -197,7 +197,7 @@ func TestWishesAreChecked(t *testing.T) {
 	for name, value := range map[string]string{
 		"compose": "", "files": "", "policy": "", "collateral": "{", "manifest": "{}", "roots": "no certificate", "group_key": "8a", "time": "yesterday",
 	} {
-		r := call(t, Call{Operation: "bundle", Input: bundle, Fields: map[string][]byte{name: []byte(value)}})
+		r := judge(t, Call{Operation: "bundle", Input: bundle, Fields: map[string][]byte{name: []byte(value)}})
 		if r.Refusal == nil || r.Refusal.Code != vm.CodeInvalid && r.Refusal.Code != vm.CodeMalformed {
 			t.Errorf("%s %q: %+v", name, value, r.Refusal)
 		}
@@ -214,7 +214,7 @@ func FuzzRun(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, operation string, input []byte, name string, value []byte) {
-		r := call(t, Call{Operation: operation, Input: input, Fields: map[string][]byte{name: value}})
+		r := judge(t, Call{Operation: operation, Input: input, Fields: map[string][]byte{name: value}})
 		if r.Report != nil && r.Report.Verdict == verification.Verified {
 			t.Error("VERIFIED")
 		}

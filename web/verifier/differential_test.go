@@ -64,27 +64,28 @@ func TestWebAssemblyDecidesAsNativeCode(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
-	n := startNode(t)
-	outcomes := map[string]int{}
-	for i, v := range tdxVectors {
-		ev := v.evidence(t)
-		compare(t, n, v, ev, outcomes)
-		ev.Quote[(i*7919+700)%len(ev.Quote)] ^= 0x10
-		compare(t, n, v, ev, outcomes)
-	}
-	t.Logf("outcomes: %v", outcomes)
-	if outcomes[verification.UnverifiedWorkload] < 4 || len(outcomes) < 6 {
-		t.Errorf("the vectors no longer reach accepted quotes and several refusals: %v", outcomes)
-	}
+	inEngines(t, func(t *testing.T, call engine) {
+		outcomes := map[string]int{}
+		for i, v := range tdxVectors {
+			ev := v.evidence(t)
+			compare(t, call, v, ev, outcomes)
+			ev.Quote[(i*7919+700)%len(ev.Quote)] ^= 0x10
+			compare(t, call, v, ev, outcomes)
+		}
+		t.Logf("outcomes: %v", outcomes)
+		if outcomes[verification.UnverifiedWorkload] < 4 || len(outcomes) < 6 {
+			t.Errorf("the vectors no longer reach accepted quotes and several refusals: %v", outcomes)
+		}
+	})
 }
 
-func compare(t *testing.T, n *node, v vector, ev vm.Evidence, outcomes map[string]int) {
+func compare(t *testing.T, call engine, v vector, ev vm.Evidence, outcomes map[string]int) {
 	t.Helper()
 	document, err := json.Marshal(ev)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := n.call(t, request{"verifyEvidence", document, map[string]any{"time": v.at}})
+	got := call(t, request{"verifyEvidence", document, map[string]any{"time": v.at}})
 	answer, _, err := verification.Recognise(document)
 	if err != nil { // both refuse to make a report of it
 		if code := vm.CodeOf(err); got.Refusal == nil || got.Refusal.Code != code {
@@ -111,7 +112,6 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
-	n := startNode(t)
 	const folder = "trustee/deps/verifier/test_data/snp/"
 	ev := vm.Evidence{
 		TEE: vm.SNP, Quote: vectorBytes(t, folder+"test-report.bin"),
@@ -129,7 +129,9 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 	if report.Machine == nil || report.Machine.SNP == nil || report.Machine.SNP.ReportedTCB < 1<<53 {
 		t.Errorf("the vector is no longer accepted, or small: %+v", report)
 	}
-	same(t, "SEV-SNP", n.call(t, request{"verifyBundle", bundle, nil}), report)
+	inEngines(t, func(t *testing.T, call engine) {
+		same(t, "SEV-SNP", call(t, request{"verifyBundle", bundle, nil}), report)
+	})
 }
 
 func (v vector) evidence(t testing.TB) vm.Evidence {

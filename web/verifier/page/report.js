@@ -203,7 +203,7 @@ function decoded(decode) {
 function part({ title, rows }) {
   const list = element('dl', 'table', ...rows.map((row) => {
     const value = element('dd', 'hex', printable(row.value, 2000));
-    if (row.remark) value.append(element('div', 'remark', printable(row.remark, 2000)));
+    if (row.remark) value.append(element('span', 'remark', printable(row.remark, 2000)));
     return element('div', '', element('dt', row.name.startsWith(' ') ? 'deeper' : '', printable(row.name.trim())), value);
   }));
   return element('section', '', element('h3', '', printable(title)), list);

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
@@ -19,10 +20,14 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// node is the built package, loaded in Node.
-type node struct {
-	to   *json.Encoder
-	from *bufio.Scanner
+// engine runs the built package somewhere and calls a function of it.
+type engine func(t testing.TB, r request) made
+
+// inEngines runs test in Node and in Chromium, whichever is installed; a
+// missing one is skipped, saying so.
+func inEngines(t *testing.T, test func(*testing.T, engine)) {
+	t.Run("node", func(t *testing.T) { test(t, inNode(t)) })
+	t.Run("chromium", func(t *testing.T) { test(t, inChromium(t)) })
 }
 
 // request is one call of a function of the package. Bytes travel in base64.
@@ -42,8 +47,29 @@ type made struct {
 	Thrown   string           `json:"thrown"`
 }
 
-// startNode skips the test, saying so, where Node is not installed.
-func startNode(t testing.TB) *node {
+func inChromium(t *testing.T) engine {
+	t.Helper()
+	b, _ := visit(t)
+	script, err := os.ReadFile("testdata/perform.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	perform := strings.Replace(string(script), "export async function", "async function", 1)
+	return func(t testing.TB, r request) (m made) {
+		t.Helper()
+		call, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := b.Text("(async () => { " + perform + "\nreturn JSON.stringify(await perform(await import('./package/index.js'), " + string(call) + ")); })()")
+		if err := json.Unmarshal([]byte(result), &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+}
+
+func inNode(t *testing.T) engine {
 	t.Helper()
 	path, err := exec.LookPath("node")
 	if err != nil {
@@ -72,21 +98,19 @@ func startNode(t testing.TB) *node {
 	})
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 64<<20)
-	return &node{json.NewEncoder(in), lines}
-}
-
-func (n *node) call(t testing.TB, r request) (m made) {
-	t.Helper()
-	if err := n.to.Encode(r); err != nil {
-		t.Fatal(err)
+	return func(t testing.TB, r request) (m made) {
+		t.Helper()
+		if err := json.NewEncoder(in).Encode(r); err != nil {
+			t.Fatal(err)
+		}
+		if !lines.Scan() {
+			t.Fatalf("node ended: %v", lines.Err())
+		}
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			t.Fatal(err)
+		}
+		return m
 	}
-	if !n.from.Scan() {
-		t.Fatalf("node ended: %v", n.from.Err())
-	}
-	if err := json.Unmarshal(n.from.Bytes(), &m); err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // same compares a report from WebAssembly with the native one, every field.
@@ -140,9 +164,10 @@ func values(t testing.TB, b []byte) any {
 	return digits(v)
 }
 
-// TestPackageInNode calls each function of the package.
-func TestPackageInNode(t *testing.T) {
-	n := startNode(t)
+// TestPackage calls each function of the package.
+func TestPackage(t *testing.T) { inEngines(t, testPackage) }
+
+func testPackage(t *testing.T, call engine) {
 	m := machinetest.Boot(t)
 	a, w := recorded(t, m)
 	bundle := bundleOf(t, a, w)
@@ -150,10 +175,10 @@ func TestPackageInNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "bundle, root not trusted", n.call(t, request{"verifyBundle", bundle, nil}), verification.Appraise(opened, want))
+	same(t, "bundle, root not trusted", call(t, request{"verifyBundle", bundle, nil}), verification.Appraise(opened, want))
 	want.Roots = want.BundleRoots
-	same(t, "bundle", n.call(t, request{"verifyBundle", bundle, map[string]any{"trustBundleRoots": true}}), verification.Appraise(opened, want))
-	same(t, "bundle, root named", n.call(t, request{"verifyBundle", bundle, map[string]any{"trustRoots": m.PKI.RootPEM()}}), verification.Appraise(opened, want))
+	same(t, "bundle", call(t, request{"verifyBundle", bundle, map[string]any{"trustBundleRoots": true}}), verification.Appraise(opened, want))
+	same(t, "bundle, root named", call(t, request{"verifyBundle", bundle, map[string]any{"trustRoots": m.PKI.RootPEM()}}), verification.Appraise(opened, want))
 
 	at := time.Now().UTC().Truncate(time.Second)
 	attestation, err := json.Marshal(a.Attestation)
@@ -168,14 +193,14 @@ func TestPackageInNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "evidence", n.call(t, request{"verifyEvidence", attestation, map[string]any{
+	same(t, "evidence", call(t, request{"verifyEvidence", attestation, map[string]any{
 		"trustRoots": m.PKI.RootPEM(), "compose": m.Compose, "manifest": manifest, "service": m.Config.Service, "time": at,
 	}}), verification.Appraise(file, verification.Wanted{Roots: m.Roots(), Compose: m.Compose, Manifest: &m.Manifest, Service: m.Config.Service, Time: at}))
 
-	if got := n.call(t, request{"bundleContents", bundle, nil}); got.Contents == nil || len(got.Contents.Roots) != 1 {
+	if got := call(t, request{"bundleContents", bundle, nil}); got.Contents == nil || len(got.Contents.Roots) != 1 {
 		t.Errorf("contents: %+v", got)
 	}
-	if want, err := exhibit.Of(bundle); err != nil || !reflect.DeepEqual(n.call(t, request{"show", bundle, nil}).Shown, &want) {
+	if want, err := exhibit.Of(bundle); err != nil || !reflect.DeepEqual(call(t, request{"show", bundle, nil}).Shown, &want) {
 		t.Errorf("what WebAssembly shows of a bundle is not what native code shows (%v)", err)
 	}
 	for _, c := range []struct {
@@ -190,12 +215,12 @@ func TestPackageInNode(t *testing.T) {
 		{"unheard-of option", request{"verifyBundle", bundle, map[string]any{"compsoe": "x"}}, "", "TypeError: there is no option compsoe"},
 		{"not https", request{"verifyURL", "http://vm.example", nil}, vm.CodeInvalid, "VerifyError"},
 	} {
-		got := n.call(t, c.request)
+		got := call(t, c.request)
 		if !strings.HasPrefix(got.Thrown, c.thrown) || c.code != "" && (got.Refusal == nil || got.Refusal.Code != c.code) {
 			t.Errorf("%s: %s %+v, want %s %s", c.name, got.Thrown, got.Refusal, c.thrown, c.code)
 		}
 	}
-	got := n.call(t, request{"verifyURL", "https://127.0.0.1:1", nil})
+	got := call(t, request{"verifyURL", "https://127.0.0.1:1", nil})
 	var report struct{ Verdict string }
 	if json.Unmarshal(got.Report, &report) != nil || report.Verdict != verification.Unreachable {
 		t.Errorf("nobody there: %s %s", got.Report, got.Thrown)
