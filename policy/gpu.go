@@ -12,6 +12,7 @@ type GPU struct {
 	Unmeasured    bool     `yaml:"unmeasured" doc:"accept devices whose reference documents (RIM) are missing"`
 	Unchecked     bool     `yaml:"unchecked" doc:"accept certificates without NVIDIA's word (OCSP) that they are not revoked"`
 	Hold          bool     `yaml:"hold" doc:"accept certificates that NVIDIA has suspended"`
+	Unlinked      bool     `yaml:"unlinked" doc:"accept GPUs in protected PCIe mode without evidence of the NVSwitches between them"`
 	Tokens        []string `yaml:"tokens" doc:"keys (JWKS or PEM) of attestation services whose token counts for reference documents and revocation" kind:"path"`
 	Issuer        string   `yaml:"issuer" doc:"who must have issued such a token; without it NVIDIA's service"`
 }
@@ -20,7 +21,7 @@ type GPU struct {
 func (g GPU) policy(read func(path string) []byte) attest.GPUPolicy {
 	p := attest.GPUPolicy{
 		GPUs: g.Count, Switches: g.Switches, Architectures: g.Architectures, Hardware: g.Hardware,
-		Unmeasured: g.Unmeasured, Unchecked: g.Unchecked, Hold: g.Hold, Issuer: g.Issuer,
+		Unmeasured: g.Unmeasured, Unchecked: g.Unchecked, Hold: g.Hold, Unlinked: g.Unlinked, Issuer: g.Issuer,
 	}
 	if g.Required && p.GPUs == 0 {
 		p.GPUs = 1
