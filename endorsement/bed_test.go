@@ -94,7 +94,6 @@ func quote(t testing.TB) []byte {
 type bed struct {
 	*endorsementtest.Services
 	cache   *store.Folder
-	found   *[]endorsement.Finding
 	options endorsement.Options
 }
 

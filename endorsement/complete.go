@@ -2,12 +2,9 @@ package endorsement
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
-	"github.com/secretvm/secretvm/attest/tdx"
-	"github.com/secretvm/secretvm/attest/tdx/pki"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -52,45 +49,6 @@ func Early(ctx context.Context, ev vm.Evidence, o Options) (*vm.Collateral, erro
 	c := *ev.Collateral // what is revoked is so under any evaluation
 	c.TCBInfo, c.TCBInfoChain, c.QEIdentity, c.QEIdentityChain = early.tcb.Body, early.tcb.Chain, early.qe.Body, early.qe.Chain
 	return &c, nil
-}
-
-// PlatformOf reads from a quote of TDX or SGX which collateral it needs.
-// Nothing is verified.
-func PlatformOf(quote []byte) (p IntelPlatform, err error) {
-	if len(quote) > 2 && binary.LittleEndian.Uint16(quote) == tdx.Version3 {
-		q, err := tdx.DecodeSGX(quote)
-		if err != nil {
-			return p, err
-		}
-		return platformOf("sgx", q.Signature.PCKChain)
-	}
-	q, err := tdx.Decode(quote)
-	if err != nil {
-		return p, err
-	}
-	return platformOf("tdx", q.Signature.PCKChain)
-}
-
-func platformOf(tee string, chain []byte) (p IntelPlatform, err error) {
-	certs, err := pki.ParsePEM("PCK chain", chain)
-	if err != nil {
-		return p, err
-	}
-	sgx, err := pki.ParseExtensions(certs[0])
-	if err != nil {
-		return p, err
-	}
-	p = IntelPlatform{TEE: tee, FMSPC: lowerHex(sgx.FMSPC[:])}
-	switch issuer := certs[0].Issuer.CommonName; issuer {
-	case pki.NamePlatformCA:
-		p.CA = "platform"
-	case pki.NameProcessorCA:
-		p.CA = "processor"
-	default:
-		return p, vm.Refuse(vm.CodeChain, "the PCK certificate was issued by a CA whose CRL nobody serves").
-			On("issuer", fmt.Sprintf("%.60q", issuer), pki.NamePlatformCA+" or "+pki.NameProcessorCA)
-	}
-	return p, nil
 }
 
 func (f *finder) completeIntel(ctx context.Context, ev *vm.Evidence) error {

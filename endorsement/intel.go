@@ -10,24 +10,11 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// IntelPlatform is what Intel's collateral is chosen by.
-type IntelPlatform struct {
-	TEE   string // "tdx" or "sgx": which kind of quote
-	FMSPC string // 12 hex digits: family, model, stepping, platform type, SKU
-	CA    string // "platform" or "processor": who certified the platform
-}
-
-// Check refuses what is no platform.
-func (p IntelPlatform) Check() error {
-	if (question{kind: KindTCBInfo, tee: p.TEE, fmspc: p.FMSPC}).check() != nil || (question{kind: KindPCKCRL, ca: p.CA}).check() != nil {
-		return vm.Refuse(vm.CodeInvalid, "%q of TEE %q under the %q CA is no platform of Intel's", p.FMSPC, p.TEE, p.CA).
-			Try("an FMSPC has 12 hexadecimal digits, the TEE is tdx or sgx, the CA platform or processor")
-	}
-	return nil
-}
-
 // Intel finds the collateral of a platform.
 func Intel(ctx context.Context, p IntelPlatform, o Options) (*vm.Collateral, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
 	return o.finder().intel(ctx, p, "")
 }
 
@@ -35,6 +22,9 @@ func Intel(ctx context.Context, p IntelPlatform, o Options) (*vm.Collateral, err
 // have it. It is nil when Intel has announced none: then the early set is of
 // the same evaluation as the one that counts.
 func IntelEarly(ctx context.Context, p IntelPlatform, o Options) (*vm.Collateral, error) {
+	if err := p.Check(); err != nil {
+		return nil, err
+	}
 	f := o.finder()
 	standard, err := f.levels(ctx, p, "")
 	if err != nil {
