@@ -44,6 +44,7 @@ func TestSNPReportsRefused(t *testing.T) {
 		}, vm.CodeDebug, "debug"},
 		{"migration agent", put64(snptest.Policy, snptest.DefaultPolicy|1<<18), vm.CodeAttributes, "MIGRATE_MA"},
 		{"migration agent bound without leave", set(snptest.MigrationID, 1), vm.CodeAttributes, "migration agent"},
+		{"migration agent that is hard to see", set(snptest.MigrationID, 0xfe), vm.CodeAttributes, "migration agent"},
 		{"CXL", put64(snptest.Policy, snptest.DefaultPolicy|1<<21), vm.CodeAttributes, "CXL"},
 		{"SMT", policy(func(p *Policy) { p.SNP.NoSMT = true }), vm.CodeAttributes, "SMT"},
 		{"single socket wanted", policy(func(p *Policy) { p.SNP.Require = snp.PolicySingleSocket }), vm.CodeAttributes, "SINGLE_SOCKET"},

@@ -1,9 +1,9 @@
 package attest
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/vm"
@@ -30,6 +30,9 @@ func checkGuest(r *snp.Report, p *SNPPolicy) error {
 	return nil
 }
 
+// noAgent is the report id of a migration agent that is not there.
+var noAgent = [32]byte(bytes.Repeat([]byte{0xff}, 32))
+
 // checkBits looks at the guest policy and the platform information.
 func checkBits(r *snp.Report, p *SNPPolicy) error {
 	found := fmt.Sprintf("%#x (%s)", uint64(r.Policy), r.Policy)
@@ -52,7 +55,7 @@ func checkBits(r *snp.Report, p *SNPPolicy) error {
 			Try("launch the machine with a stricter guest policy")
 	case r.Policy.ABI().Before(snp.Version{Major: p.ABI.Major, Minor: p.ABI.Minor}):
 		return refuse("the machine accepts older firmware than the policy wants", fmt.Sprintf("at least ABI %d.%d", p.ABI.Major, p.ABI.Minor))
-	case r.Policy&snp.PolicyMigrationAgent == 0 && strings.Trim(string(r.MigrationID[:]), "\xff") != "":
+	case r.Policy&snp.PolicyMigrationAgent == 0 && r.MigrationID != noAgent:
 		return vm.Refuse(vm.CodeAttributes, "a migration agent is bound to a machine that does not allow one").On("REPORT_ID_MA", hexOf(r.MigrationID[:]), "all ones")
 	case r.Platform&p.RequirePlatform != p.RequirePlatform:
 		return vm.Refuse(vm.CodeAttributes, "the host is not configured as the policy wants").
