@@ -33,7 +33,7 @@ const (
 	KindPCKCRL     = "PCK CRL"
 	KindRootCRL    = "root CRL"
 	KindVCEK       = "VCEK"
-	KindChain      = "certificates"
+	KindChain      = "certificate chain"
 	KindCRL        = "CRL"
 	KindRIM        = "manifest"
 	KindOCSP       = "OCSP answer"

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/secretvm/secretvm/attest/snp"
+	"github.com/secretvm/secretvm/attest/snp/snptest"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
@@ -23,8 +26,9 @@ import (
 // PCCS that knows the soft machine whose evidence, without collateral, is in
 // evidence.json, and says that the next TCB recovery puts it out of date; the
 // machine itself answers at $URL. $BROKEN fails whatever it is asked, $FAULTY
-// once. Where the independent vectors are at hand, $INTEL knows the platform of
-// quote.bin, as Intel described it in June 2025.
+// once. $KDS has the certificates of the chip of report.bin, below ark.pem, and
+// $RIM one manifest. Where the independent vectors are at hand, $INTEL knows
+// the platform of quote.bin, as Intel described it in June 2025.
 func TestCollateral(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/collateral",
@@ -60,9 +64,14 @@ func TestCollateral(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(env.WorkDir, "evidence.json"), b, 0o600); err != nil {
 				return err
 			}
-			url, err = serveReal(t, env.WorkDir)
+			if url, err = serveReal(t, env.WorkDir); err != nil {
+				return err
+			}
 			env.Setenv("INTEL", url)
-			return err
+			env.Setenv("KDS", known.URL)
+			env.Setenv("RIM", known.URL)
+			known.PutRIM(t, "NV_GPU_DRIVER_GH100_999.01.02", []byte("<SoftwareIdentity/>"))
+			return serveAMD(known, env.WorkDir)
 		},
 		Condition: func(name string) (bool, error) {
 			_, err := os.Stat(realCollateral)
@@ -102,6 +111,24 @@ const (
 	realQuote      = "../../../shared/vectors/dcap-qvl/sample/tdx_quote"
 	realCollateral = "../../../shared/vectors/dcap-qvl/sample/tdx_quote_collateral.json"
 )
+
+// serveAMD serves what KDS has of a Genoa chip, and leaves its report and its
+// root in dir.
+func serveAMD(s *endorsementtest.Services, dir string) error {
+	m, err := snptest.Issue(snptest.Plan{Line: snp.Genoa, Now: time.Now(), TCB: snp.TCB{Bootloader: 250, TEE: 250, SNP: 250, Microcode: 255}})
+	if err != nil {
+		return err
+	}
+	s.Put(fmt.Sprintf("/vcek/v1/Genoa/%x?blSPL=250&teeSPL=250&snpSPL=250&ucodeSPL=255", m.ChipID), "application/pkix-cert", m.Collateral.EndorsementKey)
+	for _, endorser := range []string{"vcek", "vlek"} {
+		s.Put("/"+endorser+"/v1/Genoa/cert_chain", "application/x-pem-file", m.Collateral.Chain)
+		s.Put("/"+endorser+"/v1/Genoa/crl", "application/pkix-crl", m.Collateral.CRL)
+	}
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "report.bin"), m.Sign(m.Report()), 0o600),
+		os.WriteFile(filepath.Join(dir, "ark.pem"), snptest.Bundle(m.Root), 0o600),
+	)
+}
 
 // serveReal serves a real platform as a PCCS does, and leaves its quote in dir.
 func serveReal(t *testing.T, dir string) (url string, err error) {
