@@ -16,15 +16,15 @@ const (
 // family is a generation of chips, by how its name begins.
 type family struct {
 	prefix, architecture, kind string
-	driverID, firmwareID       string // how the ids of its reference documents begin
+	driverID, firmwareID       string // how the ids of its reference documents begin; a driver's goes on with the chip
 }
 
 // families are the chips that can attest. Below the same root NVIDIA also
 // certifies network cards and others, which must not pass for GPUs. The ids
 // are those of NVIDIA's attestation SDK.
 var families = []family{
-	{"GH", "HOPPER", KindGPU, "NV_GPU_DRIVER_GH100_", "NV_GPU_VBIOS_"},
-	{"GB", "BLACKWELL", KindGPU, "NV_GPU_CC_DRIVER_GB100_", "NV_GPU_VBIOS_"},
+	{"GH", "HOPPER", KindGPU, "NV_GPU_DRIVER_", "NV_GPU_VBIOS_"},
+	{"GB", "BLACKWELL", KindGPU, "NV_GPU_CC_DRIVER_", "NV_GPU_VBIOS_"},
 	{"LS", "LS10", KindSwitch, "", "NV_SWITCH_BIOS_5612_0002_890_"},
 }
 

@@ -4,11 +4,13 @@ import (
 	"strings"
 
 	"github.com/secretvm/secretvm/attest/nvidia/spdm"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // identity is what a device says it is and runs, under its signature.
 type identity struct {
 	family
+	product          string // whose reference documents it needs: its chip
 	chip, sku        string
 	driver, firmware string // versions
 }
@@ -19,6 +21,15 @@ func identify(chip string, f family, o spdm.Opaque) (id identity, err error) {
 		// A switch names its SKU nowhere; there is one. Its firmware does all.
 		id.firmware, err = o.Text(spdm.FieldVBIOS)
 		return id, err
+	}
+	id.product = chip
+	if _, named := o.Get(spdm.FieldChip); named {
+		if id.product, err = o.Text(spdm.FieldChip); err != nil {
+			return id, err
+		}
+		if !strings.HasPrefix(id.product, f.prefix) {
+			return id, vm.Refuse(vm.CodeGPU, "the report is of another generation of chips than the device's certificate").On("chip", id.product, chip)
+		}
 	}
 	if id.driver, err = o.Text(spdm.FieldDriver); err != nil {
 		return id, err
@@ -52,7 +63,7 @@ func (id identity) references() []reference {
 		return []reference{{id.firmwareID + version, id.firmware}}
 	}
 	return []reference{
-		{id.driverID + id.driver, id.driver},
+		{id.driverID + id.product + "_" + id.driver, id.driver},
 		{id.firmwareID + id.sku + "_" + version, id.firmware},
 	}
 }

@@ -35,10 +35,11 @@ func parseClaims(all [][]byte) ([]*document, error) {
 }
 
 // fits reports whether a document claims to be about that version for the
-// device's family. It does not name the SKU; all of a family that have the same
-// firmware version may measure the same.
+// device's chip; documents of another chip may carry the same version. It does
+// not name the SKU: firmware of several may have one version.
 func (d *document) fits(id identity, r reference) bool {
-	return strings.EqualFold(d.version, r.version) && strings.HasPrefix(d.product, id.prefix)
+	product := d.product == id.product || id.kind == KindSwitch && strings.HasPrefix(d.product, id.prefix)
+	return product && strings.EqualFold(d.version, r.version)
 }
 
 // open checks a document's signature, signer and, once, revocations.

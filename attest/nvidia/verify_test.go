@@ -54,6 +54,39 @@ func TestGenuine(t *testing.T) {
 	}
 }
 
+// TestBlackwell: the ids of its reference documents name the chip as the report
+// does, and a document of the same version for another chip does not count.
+func TestBlackwell(t *testing.T) {
+	b := newBed(t)
+	gpu := must(b.Device(KindGPU, "GB100"))(t)
+	chip := func(name string) func(*spdm.Report) {
+		return func(r *spdm.Report) {
+			r.Opaque.Entries = append(r.Opaque.Entries, spdm.Entry{Field: spdm.FieldChip, Value: []byte(name + "\x00")})
+		}
+	}
+	ev, o := b.evidence(t, gpu), b.options()
+	ev.Devices[0] = must(gpu.Evidence(b.nonce, chip("GB100")))(t)
+	_, err := Verify(ev, o)
+	refused(t, err, vm.CodeCollateral, "NV_GPU_CC_DRIVER_GB100_999.01.02")
+	for _, version := range []string{nvidiatest.Driver, nvidiatest.VBIOS} {
+		index := len(version) // some that differ
+		ev.RIMs = append(ev.RIMs, must(b.RIM(nvidiatest.Document{Product: "GB100", Version: version, Golden: nvidiatest.Golden(index)}))(t))
+	}
+	r, err := Verify(ev, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := r.Devices[0].Facts; f.Architecture != "BLACKWELL" || f.Model != "GB100" || !f.Measured {
+		t.Errorf("facts %+v", f)
+	}
+	ev.Devices[0] = must(gpu.Evidence(b.nonce, chip("GB202")))(t)
+	_, err = Verify(ev, o)
+	refused(t, err, vm.CodeCollateral, "NV_GPU_CC_DRIVER_GB202_999.01.02")
+	ev.Devices[0] = must(gpu.Evidence(b.nonce, chip("GH100")))(t)
+	_, err = Verify(ev, o)
+	refused(t, err, vm.CodeGPU, "another generation")
+}
+
 func set(r *spdm.Report, f spdm.Field, value []byte) {
 	i := slices.IndexFunc(r.Opaque.Entries, func(e spdm.Entry) bool { return e.Field == f })
 	r.Opaque.Entries[i].Value = value

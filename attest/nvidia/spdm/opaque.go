@@ -23,6 +23,7 @@ const (
 	FieldVersion    Field = 34 // of the opaque data's meaning
 
 	FieldProtectedPCIe Field = 21 // GPU: whether it is in protected PCIe mode
+	FieldChip          Field = 35 // text, of Blackwell and newer
 	FieldPDI           Field = 22 // GPU: ids of the switches that it is linked with; switch: its own
 )
 
