@@ -92,7 +92,7 @@ func recogniseBinary(b []byte) (Answer, Form, bool) {
 	evidence := func(tee vm.TEE, form Form) (Answer, Form, bool) {
 		return Answer{Attestation: vm.Attestation{Evidence: vm.Evidence{TEE: tee, Quote: b}}}, form, true
 	}
-	if len(b) < sizeQuoteHeader {
+	if b = azure(b); len(b) < sizeQuoteHeader {
 		return Answer{}, "", false
 	}
 	version, keyType, teeType := binary.LittleEndian.Uint16(b), binary.LittleEndian.Uint16(b[2:]), binary.LittleEndian.Uint32(b[4:])
@@ -108,6 +108,17 @@ func recogniseBinary(b []byte) (Answer, Form, bool) {
 		return evidence(vm.SNP, FormSNP)
 	}
 	return Answer{}, "", false
+}
+
+// azure returns the SEV-SNP report inside a report of Azure's paravisor, which
+// begins with "HCLA" and has the report behind 32 bytes; other bytes as they
+// are.
+func azure(b []byte) []byte {
+	const head = 32
+	if !bytes.HasPrefix(b, []byte("HCLA")) || len(b) < head+sizeSNPReport || !isSNP(b[head:head+sizeSNPReport]) {
+		return b
+	}
+	return b[head : head+sizeSNPReport]
 }
 
 func isSNP(b []byte) bool {

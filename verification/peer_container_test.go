@@ -34,6 +34,21 @@ func TestDstackAttestationOnSNP(t *testing.T) {
 		states(r) != "connectiono fresho quote+ platform+ launch+ workload+ configurationo booto" {
 		t.Errorf("%s %s: %s", r.Verdict, states(r), r.Summary)
 	}
+	// The name of its OS image is as good as the digest of its launch.
+	want.Wishes.Launch, want.Wishes.RootHash = nil, &vm.Hash{}
+	if r := verification.Appraise(a, want); r.Check("launch").Code != vm.CodeImage {
+		t.Errorf("another OS image: %+v", r.Check("launch"))
+	}
+	*want.Wishes.RootHash, err = vm.ParseHash("f69c8e5031ec2b269bbc08839ce02cb98ee255d695626f941f4b37b95946d352")
+	if r := verification.Appraise(a, want); err != nil || r.Verdict != verification.Verified || r.Check("launch").OK != verification.Holds {
+		t.Errorf("%s %s: %s", r.Verdict, states(r), r.Summary)
+	}
+	config := a.Served.VMConfig
+	a.Served.VMConfig = bytes.Replace(config, []byte("EPYC-v4"), []byte("EPYC-Milan"), 1)
+	if r := verification.Appraise(a, want); r.Verdict != verification.NotVerified || r.Check("launch").OK != verification.Fails {
+		t.Errorf("described as launched otherwise: %s", states(r))
+	}
+	a.Served.VMConfig = config
 	compose[0] ^= 1
 	if r := verification.Appraise(a, want); r.Check("workload").Code != vm.CodeCompose {
 		t.Errorf("another application: %+v", r.Check("workload"))

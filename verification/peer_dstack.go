@@ -17,10 +17,16 @@ type dstackSystem struct {
 	refused *vm.Refusal      // why the log counts for nothing
 	binding *vm.Refusal      // why the launch contradicts it
 	app     *peer.AppCompose // the document whose digest was measured, where it is at hand
+	image   *peer.OSImage    // that the machine says it booted, where it describes one
+	broken  *vm.Refusal      // why that description counts for nothing
 }
 
 func newDstackSystem(f *finding) *dstackSystem {
 	d := &dstackSystem{finding: f}
+	image, err := peer.ParseOSImage(d.said().VMConfig)
+	if d.image = image; err != nil {
+		d.broken = refusalOf(err)
+	}
 	if f.verdict.SNP != nil {
 		d.launched(f.verdict.SNP.HostData)
 		return d
@@ -99,22 +105,6 @@ func (d *dstackSystem) checks() []Check {
 	return append(out, d.checkGPUs()...)
 }
 
-// checkSystem compares the digest by which dstack names its OS images.
-func (d *dstackSystem) checkSystem() Check {
-	want := d.want.Wishes.RootHash
-	switch {
-	case d.refused != nil:
-		return fact("system", "not decided: the event log is not accepted", "")
-	case d.facts.OSImage == "":
-		return fact("system", "not measured by itself: RTMR2 holds its digest on the command line", "")
-	case want == nil:
-		return fact("system", "not compared: a policy can name the image's digest", "os-image-hash %s", d.facts.OSImage)
-	case want.String() != d.facts.OSImage:
-		return fails("system", vm.Refuse(vm.CodeImage, "the OS image is not the wanted one").On("os-image-hash", d.facts.OSImage, want.String()))
-	}
-	return holds("system", "the wanted OS image", "os-image-hash %s", short(*want))
-}
-
 // checkWorkload compares the application: the whole app-compose.json, or the
 // compose file inside it where nothing runs beside that.
 func (d *dstackSystem) checkWorkload() Check {
@@ -183,8 +173,8 @@ func (d *dstackSystem) missing() (flags []string) {
 		flags = append(flags, "app-compose.json with --compose")
 	}
 	switch {
-	case d.verdict.SNP != nil && len(d.want.Wishes.Launch) == 0:
-		flags = append(flags, "a policy with image.launch")
+	case d.verdict.SNP != nil && len(d.want.Wishes.Launch) == 0 && !d.named():
+		flags = append(flags, "a policy with image.root_hash or image.launch")
 	case d.verdict.SNP == nil && !d.wantsImage():
 		flags = append(flags, "--manifest or a policy that names registers")
 	}

@@ -9,7 +9,8 @@ import (
 )
 
 // servedByDstack keeps what a dstack answer has beside quote and log: the
-// application document, and the one that the launch is bound to.
+// application document, the one that the launch is bound to, and the launch
+// configuration, which describes the OS image.
 func servedByDstack(fields map[string]json.RawMessage) *peer.Served {
 	text := func(name string) []byte {
 		var s string
@@ -23,6 +24,9 @@ func servedByDstack(fields map[string]json.RawMessage) *peer.Served {
 		raw := text(nested)
 		if raw == nil {
 			raw = fields[nested]
+		}
+		if nested == "vm_config" {
+			s.VMConfig = raw
 		}
 		var inner struct {
 			AppCompose string `json:"app_compose"`
@@ -38,7 +42,7 @@ func servedByDstack(fields map[string]json.RawMessage) *peer.Served {
 			s.MrConfig = []byte(inner.MrConfig)
 		}
 	}
-	if s.AppCompose == nil && s.MrConfig == nil {
+	if s.AppCompose == nil && s.MrConfig == nil && s.VMConfig == nil {
 		return nil
 	}
 	return &s

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/secretvm/secretvm/verification"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // verifyFlags are the flags of verify.
@@ -115,7 +117,7 @@ func runVerify(c *cobra.Command, target string, f verifyFlags) error {
 	report := j.report()
 
 	// Keep it, and say so.
-	if j.unfound != nil && report.Verdict == verification.NotVerified {
+	if j.unfound != nil && lacksCollateral(report) {
 		sayMissing(c.ErrOrStderr(), j.unfound)
 	}
 	if f.bundle != "" && j.answered() {
@@ -149,6 +151,11 @@ func printJSON(out io.Writer, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// lacksCollateral reports whether other collateral might change the verdict.
+func lacksCollateral(r verification.Report) bool {
+	return slices.ContainsFunc(r.Checks, func(c verification.Check) bool { return c.Code == vm.CodeCollateral || c.Code == vm.CodeExpired })
 }
 
 // colours reports whether out is a terminal whose user did not decline them.

@@ -154,8 +154,8 @@ func (f *verifyFlags) complete(ctx context.Context, j *judgement, notes io.Write
 	return nil
 }
 
-// readCollateral puts files that are Intel's collateral itself into the
-// evidence, and returns the other paths: folders and archives to look into.
+// readCollateral puts files that are collateral or certificates themselves into
+// the evidence, and returns the other paths: folders and archives to look into.
 func (f *verifyFlags) readCollateral(ev *vm.Evidence) (archives []string, err error) {
 	for _, path := range f.services.archives {
 		info, err := os.Stat(path)
@@ -173,6 +173,14 @@ func (f *verifyFlags) readCollateral(ev *vm.Evidence) (archives []string, err er
 		if verification.IsBundle(b) { // a zip file: endorsement says what kind
 			archives = append(archives, path)
 			continue
+		}
+		if ev.TEE == vm.SNP {
+			if ev.AMD == nil {
+				ev.AMD = &vm.AMDCollateral{}
+			}
+			if verification.AddCertificates(ev.AMD, b) {
+				continue
+			}
 		}
 		if ev.Collateral, err = verification.ParseCollateral(b); err != nil {
 			return nil, fmt.Errorf("--collateral %s: %w", path, err)

@@ -59,6 +59,9 @@ func Of(b []byte) (Exhibit, error) {
 		e.Sections = append([]Section{bundle(answer, want)}, e.Sections...)
 		return e, nil
 	}
+	if e, ok := gpuFile(b); ok {
+		return e, nil
+	}
 	if e, ok := material(b); ok {
 		return e, nil
 	}

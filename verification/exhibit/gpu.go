@@ -1,12 +1,48 @@
 package exhibit
 
 import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 
 	"github.com/secretvm/secretvm/attest/nvidia/rim"
 	"github.com/secretvm/secretvm/attest/nvidia/spdm"
 	"github.com/secretvm/secretvm/vm"
 )
+
+// gpuFile decodes the evidence of GPUs alone: the request to NVIDIA's service,
+// or the list that NVIDIA's library writes.
+func gpuFile(b []byte) (Exhibit, bool) {
+	if text := bytes.TrimSpace(b); bytes.HasPrefix(text, []byte("[")) {
+		b = append(append([]byte(`{"evidence_list":`), text...), '}')
+	}
+	if !bytes.Contains(b, []byte(`"evidence_list"`)) {
+		return Exhibit{}, false
+	}
+	var f struct {
+		Nonce string `json:"nonce"`
+		Arch  string `json:"arch"`
+		List  []struct {
+			Arch        string `json:"arch"`
+			Nonce       string `json:"nonce"`
+			Evidence    []byte `json:"evidence"`
+			Certificate []byte `json:"certificate"`
+		} `json:"evidence_list"`
+	}
+	if json.Unmarshal(b, &f) != nil || len(f.List) == 0 || len(f.List) > vm.MaxGPUs {
+		return Exhibit{}, false
+	}
+	var g vm.GPUEvidence
+	for _, d := range f.List {
+		if f.Arch == "" {
+			f.Arch, f.Nonce = d.Arch, d.Nonce
+		}
+		g.Devices = append(g.Devices, vm.GPUDevice{Kind: "gpu", Architecture: f.Arch, Evidence: d.Evidence, CertChain: d.Certificate})
+	}
+	g.Nonce, _ = hex.DecodeString(f.Nonce) // shown empty where it is none
+	return Exhibit{"evidence of NVIDIA GPUs (JSON)", gpuSections(g)}, true
+}
 
 func gpuSections(g vm.GPUEvidence) (sections []Section) {
 	all := Section{Title: "NVIDIA devices"}
