@@ -24,7 +24,7 @@ const MaxInput = verification.MaxBundleSize
 
 // maxFields bounds the options; what is not named here is none.
 var maxFields = map[string]int{
-	"compose": 4 << 20, "files": 32 << 20, "manifest": 4 << 20, "policy": policy.MaxSize, "roots": 256 << 10, "collateral": 1 << 20,
+	"compose": 4 << 20, "files": 32 << 20, "manifest": 4 << 20, "policy": policy.MaxSize, "roots": 256 << 10, "collateral": 1 << 20, "registry": 4 << 20, "registry_2": 4 << 20,
 	"service": 1 << 10, "group_key": 1 << 10, "time": 64, "trust_bundle_roots": 8,
 	"url": 4 << 10, "nonce": 2 * vm.MaxNonceSize, "took_ms": 16, "config": vm.MaxConfigSize,
 }

@@ -195,7 +195,7 @@ func TestWishesAreChecked(t *testing.T) {
 	a, w := recorded(t, machinetest.Boot(t))
 	bundle := bundleOf(t, a, w)
 	for name, value := range map[string]string{
-		"compose": "", "files": "", "policy": "", "collateral": "{", "manifest": "{}", "roots": "no certificate", "group_key": "8a", "time": "yesterday",
+		"compose": "", "files": "", "policy": "", "collateral": "{", "registry": "{", "manifest": "{}", "roots": "no certificate", "group_key": "8a", "time": "yesterday",
 	} {
 		r := judge(t, Call{Operation: "bundle", Input: bundle, Fields: map[string][]byte{name: []byte(value)}})
 		if r.Refusal == nil || r.Refusal.Code != vm.CodeInvalid && r.Refusal.Code != vm.CodeMalformed {

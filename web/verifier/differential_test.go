@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -131,6 +132,40 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 	}
 	inEngines(t, func(t *testing.T, call engine) {
 		same(t, "SEV-SNP", call(t, request{"verifyBundle", bundle, nil}), report)
+	})
+}
+
+// TestWebAssemblyOnOtherSystems judges a bare quote, with collateral beside it,
+// as a machine of existing SecretVM: no image of the registry is this one.
+func TestWebAssemblyOnOtherSystems(t *testing.T) {
+	if _, err := os.Stat(vectors); err != nil {
+		t.Skipf("independent vectors are not at %s: skipped", vectors)
+	}
+	v := tdxVectors[0]
+	signed, err := os.ReadFile(filepath.Join(vectors, v.collateral))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := vectorBytes(t, "secretvm-verify/artifacts_registry/tdx.csv")
+	answer, _, err := verification.Recognise(vectorBytes(t, v.quote))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Attestation.Evidence.Collateral, err = verification.ParseCollateral(signed); err != nil {
+		t.Fatal(err)
+	}
+	registry, err := peer.ParseRegistry(known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := verification.Appraise(answer, verification.Wanted{Time: v.at, Registry: registry})
+	if report.Verdict != verification.NotVerified || report.System == "" {
+		t.Errorf("%s %q, want a miss in the registry", report.Verdict, report.System)
+	}
+	inEngines(t, func(t *testing.T, call engine) {
+		same(t, "registry", call(t, request{"verifyEvidence", vectorBytes(t, v.quote), map[string]any{
+			"time": v.at, "collateral": signed, "registry": known,
+		}}), report)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/policy"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
@@ -15,7 +16,10 @@ const groupKeySize = 96
 
 // wishes are the options that say something about the machine; roots and time
 // do not.
-var wishes = []string{"policy", "compose", "files", "manifest", "service", "group_key"}
+var wishes = []string{"policy", "compose", "files", "manifest", "registry", "registry_2", "service", "group_key"}
+
+// registries are the options for known images of existing SecretVM: its two files.
+var registries = []string{"registry", "registry_2"}
 
 // wanted reads the options: the policy first, then what replaces parts of it.
 // Like the command, it keeps what a bundle recorded only where the caller says
@@ -30,7 +34,7 @@ func (c Call) wanted(recorded verification.Wanted) (want verification.Wanted, er
 	if !slices.ContainsFunc(wishes, func(name string) bool { return len(c.Fields[name]) > 0 }) {
 		want = recorded
 	}
-	for _, read := range []func(*verification.Wanted) error{c.policy, c.workload, c.image, c.roots, c.time} {
+	for _, read := range []func(*verification.Wanted) error{c.policy, c.workload, c.image, c.registry, c.roots, c.time} {
 		if err := read(&want); err != nil {
 			return want, err
 		}
@@ -56,12 +60,20 @@ func (c Call) policy(want *verification.Wanted) error {
 	for _, path := range p.TrustRoots {
 		named[path] = "roots"
 	}
+	for i, path := range p.Image.Registry {
+		if i < len(registries) {
+			named[path] = registries[i]
+		}
+	}
 	return p.Apply(want, func(path string) ([]byte, error) {
 		if b := c.Fields[named[path]]; b != nil {
 			return b, nil
 		}
-		return nil, vm.Refuse(vm.CodeInvalid, "the policy names the file %.80q, which cannot be opened from here", path).
-			Try("choose that file too, in the field of its kind")
+		hint := "only the command reads such a file: secretvm verify --policy"
+		if named[path] != "" {
+			hint = "pass that file too, as the option of its kind"
+		}
+		return nil, vm.Refuse(vm.CodeInvalid, "the policy names the file %.80q, which cannot be opened from here", path).Try(hint)
 	})
 }
 
@@ -96,6 +108,24 @@ func (c Call) image(want *verification.Wanted) error {
 		return vm.Refuse(vm.CodeMalformed, "the image's manifest: %v", err).Try("choose manifest.json of the image's folder")
 	}
 	want.Manifest, want.Wishes.Registers, want.Wishes.RootHash = &manifest, nil, nil
+	return nil
+}
+
+func (c Call) registry(want *verification.Wanted) error {
+	var files [][]byte
+	for _, name := range registries {
+		if b := c.Fields[name]; b != nil {
+			files = append(files, b)
+		}
+	}
+	if files == nil {
+		return nil
+	}
+	known, err := peer.ParseRegistry(files...)
+	if err != nil {
+		return vm.Refuse(vm.CodeMalformed, "the registry of known images: %v", err).Try("it is tdx.csv and sev.json of existing SecretVM")
+	}
+	want.Registry = known
 	return nil
 }
 

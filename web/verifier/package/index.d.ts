@@ -14,6 +14,8 @@ export interface Wanted {
   files?: Bytes;
   /** manifest.json of the image that the machine should boot. */
   manifest?: Bytes | object;
+  /** Known images of existing SecretVM: tdx.csv, sev.json, or both. */
+  registry?: Bytes | [Bytes, Bytes];
   /** A policy file, YAML. What it says and another option says too, the option decides; files that it names are those of the options. */
   policy?: Bytes;
   /** Intel's collateral, where the evidence comes without it: dcap-qvl's JSON, our own, or a chain's blob. */

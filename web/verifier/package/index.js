@@ -105,6 +105,7 @@ function fieldsOf(wanted = {}) {
     if (asBytes[name]) fields[asBytes[name]] = bytes(value);
     else if (asText[name]) fields[asText[name]] = encoder.encode(String(value));
     else if (name === 'trustRoots') fields.roots = joined([].concat(value).map(bytes));
+    else if (name === 'registry') [].concat(value).forEach((file, i) => { fields[i === 0 ? 'registry' : `registry_${i + 1}`] = bytes(file); });
     else if (name === 'trustBundleRoots') fields.trust_bundle_roots = encoder.encode(value ? 'yes' : '');
     else if (name === 'time') fields.time = encoder.encode(new Date(value).toISOString());
     else if (name !== 'signal') throw new TypeError(`there is no option ${name}`);

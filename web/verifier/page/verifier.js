@@ -72,7 +72,8 @@ async function wished() {
   for (const field of document.querySelectorAll('[data-wish]')) {
     const name = field.dataset.wish;
     if (field.type === 'file') {
-      if (field.files.length > 0) wanted[name] = await bytesOf(field.files[0]);
+      const files = await Promise.all([...field.files].map(bytesOf));
+      if (files.length > 0) wanted[name] = field.multiple ? files : files[0];
     } else if (field.value.trim() !== '') {
       wanted[name] = name === 'time' ? `${field.value}Z` : field.value.trim();
     }

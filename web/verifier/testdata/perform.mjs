@@ -1,7 +1,7 @@
 // One call of the package for the tests: JSON in, JSON out. Bytes are base64.
 export async function perform(verifier, { operation, input, wanted = {} }) {
   const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-  for (const name of ['compose', 'files', 'manifest', 'policy', 'collateral', 'trustRoots']) {
+  for (const name of ['compose', 'files', 'manifest', 'policy', 'collateral', 'registry', 'trustRoots']) {
     if (wanted[name]) wanted[name] = bytes(wanted[name]);
   }
   try {
