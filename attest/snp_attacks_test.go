@@ -14,8 +14,8 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// TestSNPReportsRefused signs reports that are wrong, with a sound chip.
-func TestSNPReportsRefused(t *testing.T) {
+// TestK8_SNPReports signs reports that are wrong, with a sound chip.
+func TestK8_SNPReports(t *testing.T) {
 	put32 := func(at int, n uint32) func(*snpBed) {
 		return func(b *snpBed) { snptest.Put32(b.report, at, n) }
 	}
@@ -37,11 +37,6 @@ func TestSNPReportsRefused(t *testing.T) {
 	}{
 		{"version 1", put32(snptest.Version, 1), vm.CodeMalformed, "version"},
 		{"version 6", put32(snptest.Version, 6), vm.CodeMalformed, "version"},
-		{"debug", put64(snptest.Policy, snptest.DefaultPolicy|1<<19), vm.CodeDebug, "debug"},
-		{"debug, and a policy that would allow everything else", func(b *snpBed) {
-			put64(snptest.Policy, snptest.DefaultPolicy|1<<19)(b)
-			b.options.Policy.SNP.Allow = allowable
-		}, vm.CodeDebug, "debug"},
 		{"migration agent", put64(snptest.Policy, snptest.DefaultPolicy|1<<18), vm.CodeAttributes, "MIGRATE_MA"},
 		{"migration agent bound without leave", set(snptest.MigrationID, 1), vm.CodeAttributes, "migration agent"},
 		{"migration agent that is hard to see", set(snptest.MigrationID, 0xfe), vm.CodeAttributes, "migration agent"},
@@ -122,6 +117,24 @@ func TestSNPReportsRefused(t *testing.T) {
 	}
 }
 
+// TestB5_SNPDebug launches a machine that its host can read and change: no
+// policy accepts it, nor can one be written that would.
+func TestB5_SNPDebug(t *testing.T) {
+	for _, allow := range []snp.GuestPolicy{0, allowable} {
+		b := sharedBed(t)
+		snptest.Put64(b.report, snptest.Policy, snptest.DefaultPolicy|uint64(snp.PolicyDebug))
+		b.options.Policy.SNP.Allow = allow
+		_, err := b.verify()
+		if r := refused(t, err, vm.CodeDebug); !strings.Contains(r.Found, "DEBUG") {
+			t.Errorf("found %q", r.Found)
+		}
+	}
+	b := sharedBed(t)
+	b.options.Policy.SNP.Allow = snp.PolicyDebug
+	_, err := b.verify()
+	refused(t, err, vm.CodeInvalid)
+}
+
 // shared is one sound Milan machine for rows that change the report only.
 var shared *snpBed
 
@@ -144,9 +157,9 @@ func (b *snpBed) verifyShort() (vm.Verdict, error) {
 	return Verify(vm.Evidence{TEE: vm.SNP, Quote: b.report, AMD: &c}, b.options)
 }
 
-// TestSNPPolicyAccepts shows that what the strictest policy refuses passes
+// TestK7_SNPAcceptedByPolicy shows that what the strictest policy refuses passes
 // when the policy says so.
-func TestSNPPolicyAccepts(t *testing.T) {
+func TestK7_SNPAcceptedByPolicy(t *testing.T) {
 	for name, change := range map[string]func(*snpBed){
 		"migration agent": func(b *snpBed) {
 			snptest.Put64(b.report, snptest.Policy, snptest.DefaultPolicy|1<<18)
@@ -216,8 +229,8 @@ func (b *snpBed) at(t testing.TB, when time.Time) *snpBed {
 	return other
 }
 
-// TestSNPCertificatesRefused makes certificates that are well signed and wrong.
-func TestSNPCertificatesRefused(t *testing.T) {
+// TestK7_SNPCertificates makes certificates that are well signed and wrong.
+func TestK7_SNPCertificates(t *testing.T) {
 	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
 	alter := func(suffix []int, value []byte) func(*snptest.Plan) {
 		return func(p *snptest.Plan) {

@@ -14,9 +14,9 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// TestSNPCollateralRefused gives a sound report with certificates and lists
+// TestK7_SNPCollateral gives a sound report with certificates and lists
 // that are missing, mixed up or somebody else's.
-func TestSNPCollateralRefused(t *testing.T) {
+func TestK7_SNPCollateral(t *testing.T) {
 	b := sharedBed(t)
 	genoa := newSNPBed(t, snp.Genoa, nil)
 	foreign := newSNPBed(t, snp.Milan, func(p *snptest.Plan) { p.RootKey, p.IssuerKey = snptest.OtherKey(), snptest.OtherKey() })
@@ -81,9 +81,9 @@ func TestSNPCollateralRefused(t *testing.T) {
 	}
 }
 
-// TestSNPFlips changes every byte of report, certificates and list: none of
+// TestK8_SNPFlips changes every byte of report, certificates and list: none of
 // them passes. What an unused byte of PEM says is not looked at.
-func TestSNPFlips(t *testing.T) {
+func TestK8_SNPFlips(t *testing.T) {
 	b := sharedBed(t)
 	sound := b.evidence()
 	verifier := NewVerifier(CacheOptions{})
@@ -126,9 +126,9 @@ func TestSNPFlips(t *testing.T) {
 	}
 }
 
-// TestSNPVerifierRemembersNothingElse gives a Verifier the same certificates
+// TestK7_SNPVerifierRemembersNothingElse gives a Verifier the same certificates
 // under other terms, after it has found them to be genuine.
-func TestSNPVerifierRemembersNothingElse(t *testing.T) {
+func TestK7_SNPVerifierRemembersNothingElse(t *testing.T) {
 	b := sharedBed(t)
 	ev := b.evidence()
 	verifier := NewVerifier(CacheOptions{})

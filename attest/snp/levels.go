@@ -14,12 +14,13 @@ type Level struct {
 // The bulletins behind the levels:
 //
 //   - AMD-SB-3019 (CVE-2024-56161, 2025-02-03): hosts could load microcode of
-//     their own making. The fixed microcode differs between products; the SNP
-//     firmware is that of the line.
-//   - AMD-SB-3020 (CVE-2025-0033, 2025-10-13) and AMD-SB-3023
-//     (CVE-2025-48514): hosts could corrupt the table that guards machines'
-//     memory. The Linux kernel names the fixed SNP versions
-//     (drivers/crypto/ccp/sev-dev.c, sev_firmware_allows_es, 2026-04-16).
+//     their own making. The fixed microcode differs between products (as
+//     listed in fwupd's cpu plugin too); the SNP firmware is that of the line.
+//   - AMD-SB-3020 (CVE-2025-0033) and AMD-SB-3023 (CVE-2025-48514): hosts
+//     could corrupt the table that guards machines' memory, or attack them
+//     through SEV-ES machines beside. The Linux kernel names the SNP versions
+//     without both (drivers/crypto/ccp/sev-dev.c, sev_firmware_allows_es,
+//     2026-04-16); those against the first alone are not told apart.
 const (
 	bulletinMicrocode = "AMD-SB-3019"
 	bulletinRMP       = "AMD-SB-3020"

@@ -61,6 +61,21 @@ func TestPredictRefuses(t *testing.T) {
 	}
 }
 
+// TestB6_FirmwareThatTakesNoHashes gives kernel, initrd and command line to a
+// firmware that has no place for their hashes, as Debian's plain OVMF: its
+// digest would say nothing about what is booted.
+func TestB6_FirmwareThatTakesNoHashes(t *testing.T) {
+	image := vector(t, "measure", "sev-snp-measure", "ovmf_OvmfX64_suffix.bin")
+	firmware, err := ParseFirmware(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := HashFiles([]byte("kernel"), nil, "")
+	if _, err := Predict(Launch{Firmware: firmware, Hashes: &hashes, CPUs: 1}); err == nil || !strings.Contains(err.Error(), "takes no hashes") {
+		t.Fatalf("got %v, want a refusal", err)
+	}
+}
+
 // TestEverythingIsMeasured changes each input by itself: no two launches share
 // a digest.
 func TestEverythingIsMeasured(t *testing.T) {
