@@ -41,6 +41,7 @@ func NewVerifier(o CacheOptions) *Verifier {
 		said:      store[said]{limit: o.Collateral},
 
 		endorsements: store[endorsement]{limit: o.Chains},
+		signatures:   signatures{store[struct{}]{limit: 4 * o.Chains}},
 	}}
 }
 
@@ -56,6 +57,7 @@ type memory struct {
 	said      store[said]             // Intel's collateral
 
 	endorsements store[endorsement] // certificates beside SNP reports, with AMD's collateral
+	signatures   signatures         // around NVIDIA devices, small ones
 }
 
 // span is the time for which something holds, both ends inclusive.

@@ -15,14 +15,14 @@ import (
 // withGPUs adds to the verdict on a CPU, which is genuine already, what the
 // evidence of NVIDIA devices proves. Evidence that came along is always
 // checked, whether or not the policy asks for devices.
-func withGPUs(v vm.Verdict, ev *vm.GPUEvidence, o Options) (vm.Verdict, error) {
-	if err := verifyGPU(ev, &v, o); err != nil {
+func (m *memory) withGPUs(v vm.Verdict, ev *vm.GPUEvidence, o Options) (vm.Verdict, error) {
+	if err := m.verifyGPU(ev, &v, o); err != nil {
 		return vm.Verdict{}, err
 	}
 	return v, nil
 }
 
-func verifyGPU(ev *vm.GPUEvidence, v *vm.Verdict, o Options) error {
+func (m *memory) verifyGPU(ev *vm.GPUEvidence, v *vm.Verdict, o Options) error {
 	policy := o.Policy.GPU
 	if ev == nil {
 		return policy.count(nil)
@@ -37,11 +37,15 @@ func verifyGPU(ev *vm.GPUEvidence, v *vm.Verdict, o Options) error {
 		return err
 	}
 	// What the devices say, and whether NVIDIA released that.
-	result, err := nvidia.Verify(ev, nvidia.Options{
+	options := nvidia.Options{
 		Time: o.Time, Roots: o.Roots,
 		Unchecked: policy.Unchecked || said != nil, Unmeasured: policy.Unmeasured || said != nil,
 		Hold: policy.Hold, Stale: o.Policy.StaleCollateral, Unlinked: policy.Unlinked,
-	})
+	}
+	if m != nil {
+		options.Memory = &m.signatures
+	}
+	result, err := nvidia.Verify(ev, options)
 	if err != nil {
 		return err
 	}
@@ -116,3 +120,16 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// signatures remembers those of NVIDIA's certificates, reference documents and
+// revocation answers.
+type signatures struct{ store[struct{}] }
+
+// Known and Learn make it a memory of package attest/nvidia/pki.
+func (s *signatures) Known(signature vm.Hash) bool {
+	_, _, ok := s.get(signature, anyTime)
+	return ok
+}
+
+// Learn adds a signature that was found to hold.
+func (s *signatures) Learn(signature vm.Hash) { s.put(signature, struct{}{}, always) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/nvidia"
@@ -181,6 +182,65 @@ func TestGPUToken(t *testing.T) {
 			}
 			if vouched := len(o.Policy.GPU.Tokens) > 0; (v.GPUs[0].VouchedBy == nvidiatest.Issuer) != vouched {
 				t.Errorf("vouched by %q", v.GPUs[0].VouchedBy)
+			}
+		})
+	}
+}
+
+// TestGPURemembered: a Verifier that knows the signatures says the same, of
+// sound evidence and of what was changed since, at its time and at others.
+func TestGPURemembered(t *testing.T) {
+	b := newGPUBed(t)
+	rd, nonce := ours()
+	v := NewVerifier(CacheOptions{})
+	ev := b.shows(t, rd, nonce)
+	for range 2 {
+		got, err := v.Verify(ev, b.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Verify(ev, b.options)
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("remembered verdict %+v, want %+v (%v)", got, want, err)
+		}
+	}
+	parts := map[string][]byte{"report": ev.GPU.Devices[0].Evidence, "document": ev.GPU.RIMs[0], "answer": ev.GPU.OCSP[0], "chain": ev.GPU.Devices[0].CertChain}
+	for name, part := range parts {
+		for _, at := range []int{60, 333, 800} {
+			if at >= len(part) {
+				continue
+			}
+			part[at] ^= 2
+			_, got := v.Verify(ev, b.options)
+			_, want := Verify(ev, b.options)
+			if got == nil || want == nil || got.Error() != want.Error() {
+				t.Errorf("%s with byte %d changed: %v, want %v", name, at, got, want)
+			}
+			part[at] ^= 2
+		}
+	}
+	late := b.options
+	late.Time = now.AddDate(0, 2, 0)
+	if _, err := v.Verify(ev, late); err == nil {
+		t.Error("what was once verified never expires")
+	}
+	other := newGPUBed(t)
+	if _, err := v.Verify(ev, other.options); err == nil {
+		t.Error("what was once verified is good below any root")
+	}
+}
+
+func BenchmarkGPU(b *testing.B) {
+	bed := newGPUBed(b)
+	rd, nonce := ours()
+	ev := bed.shows(b, rd, nonce)
+	for name, verify := range map[string]func(vm.Evidence, Options) (vm.Verdict, error){"fresh": Verify, "remembered": NewVerifier(CacheOptions{}).Verify} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := verify(ev, bed.options); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func (m *memory) verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	if err != nil {
 		return vm.Verdict{}, err
 	}
-	return withGPUs(verdict, ev.GPU, o)
+	return m.withGPUs(verdict, ev.GPU, o)
 }
 
 // verifyMachine checks the evidence of the processor.

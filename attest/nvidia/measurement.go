@@ -47,11 +47,8 @@ func (v *verifier) open(d *document) error {
 	if d.opened != nil {
 		return nil
 	}
-	opened, err := rim.Open(d.raw)
+	opened, err := rim.OpenTrusted(d.raw, v.check, rootsFor(v.Roots, RIMRoot(), DeviceRoot()))
 	if err != nil {
-		return err
-	}
-	if _, err := opened.Trust(v.check, rootsFor(v.Roots, RIMRoot(), DeviceRoot())); err != nil {
 		return err
 	}
 	for _, cert := range opened.Certs {

@@ -35,6 +35,10 @@ type Options struct {
 	// Unlinked accepts GPUs in protected PCIe mode without evidence of the
 	// switches between them.
 	Unlinked bool
+
+	// Memory, if any, makes signatures of certificates, documents and answers
+	// cost once only. Verdicts are the same with it.
+	Memory pki.Memory
 }
 
 // Result is what evidence proves.
@@ -54,6 +58,7 @@ type Device struct {
 // Verify checks the evidence of all devices. Its token is not looked at.
 func Verify(ev *vm.GPUEvidence, o Options) (Result, error) {
 	v := &verifier{Options: o, check: pki.NewChecker(o.Time)}
+	v.check.Memory = o.Memory
 	if err := checkBounds(ev); err != nil {
 		return Result{}, err
 	}

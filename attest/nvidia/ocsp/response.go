@@ -175,7 +175,7 @@ const undated = 24 * time.Hour
 func (r Response) signed(check *pki.Checker, what string, issuers []*x509.Certificate) error {
 	algorithm := algorithms[r.basic.Algorithm.Algorithm.String()]
 	by := func(cert *x509.Certificate) error {
-		return pki.SignedASN1(what, cert, algorithm, r.basic.Data.Raw, r.basic.Signature.RightAlign())
+		return check.SignedASN1(what, cert, algorithm, r.basic.Data.Raw, r.basic.Signature.RightAlign())
 	}
 	for _, issuer := range issuers {
 		if by(issuer) == nil {

@@ -7,18 +7,27 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/secretvm/secretvm/vm"
 )
 
+// Memory remembers which signatures were found to hold, by a hash of key,
+// message and signature. They do not age; validity is checked each time.
+type Memory interface {
+	Known(vm.Hash) bool
+	Learn(vm.Hash)
+}
+
 // Checker checks signatures and validity for one verdict, at one time. It
-// remembers which certificates it has verified, since all devices of a machine
-// share their CAs, and until when everything that it accepted stays valid.
+// remembers which signatures it has verified, and until when everything that it
+// accepted stays valid.
 type Checker struct {
-	At    time.Time
-	until time.Time
-	done  map[vm.Hash]bool
+	At     time.Time
+	Memory Memory // or nil
+	until  time.Time
+	done   map[vm.Hash]bool
 }
 
 // NewChecker makes a Checker for the given time.
@@ -69,7 +78,7 @@ func Signed(what string, message, signature []byte, key *ecdsa.PublicKey) error 
 
 // SignedASN1 is Signed for a signature in ASN.1 by the key of cert: ECDSA-SHA384
 // on P-384, or ECDSA-SHA256 on P-256.
-func SignedASN1(what string, cert *x509.Certificate, algorithm x509.SignatureAlgorithm, message, signature []byte) error {
+func (c *Checker) SignedASN1(what string, cert *x509.Certificate, algorithm x509.SignatureAlgorithm, message, signature []byte) error {
 	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
 	if !ok {
 		return badSignature(what)
@@ -83,24 +92,46 @@ func SignedASN1(what string, cert *x509.Certificate, algorithm x509.SignatureAlg
 		sum := sha256.Sum256(message)
 		digest = sum[:]
 	}
-	if digest == nil || !ecdsa.VerifyASN1(key, digest, signature) {
+	if digest == nil || !c.once(cert.RawSubjectPublicKeyInfo, digest, signature, func() bool { return ecdsa.VerifyASN1(key, digest, signature) }) {
 		return badSignature(what)
 	}
 	return nil
 }
 
-// issued refuses cert unless the key of parent signed it.
-func (c *Checker) issued(what string, cert, parent *x509.Certificate) error {
-	// The issuer is part of the memory: equal bytes under another key are not verified.
-	seen := vm.HashOf(append(append([]byte{}, parent.RawSubjectPublicKeyInfo...), cert.Raw...))
-	if c.done[seen] {
-		return nil
-	}
-	if err := SignedASN1(what+" by "+parent.Subject.CommonName, parent, cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
+// SignedOnce is Signed by the key of cert, for messages that come again.
+func (c *Checker) SignedOnce(what string, message, signature []byte, cert *x509.Certificate) error {
+	key, err := Key(cert)
+	if err != nil {
 		return err
 	}
-	c.done[seen] = true
+	digest := sha512.Sum384(message)
+	if !c.once(cert.RawSubjectPublicKeyInfo, digest[:], signature, func() bool { return Signed(what, message, signature, key) == nil }) {
+		return badSignature(what)
+	}
 	return nil
+}
+
+// once reports whether a signature holds, and asks only the first time. All
+// devices of a machine share their CAs, and machines their documents.
+func (c *Checker) once(key, digest, signature []byte, holds func() bool) bool {
+	// Sizes keep the parts apart: keys of either curve have one length each.
+	seen := vm.HashOf(slices.Concat([]byte{byte(len(key)), byte(len(digest))}, key, digest, signature))
+	if c.done[seen] || c.Memory != nil && c.Memory.Known(seen) {
+		return true
+	}
+	if !holds() {
+		return false
+	}
+	c.done[seen] = true
+	if c.Memory != nil {
+		c.Memory.Learn(seen)
+	}
+	return true
+}
+
+// issued refuses cert unless the key of parent signed it.
+func (c *Checker) issued(what string, cert, parent *x509.Certificate) error {
+	return c.SignedASN1(what+" by "+parent.Subject.CommonName, parent, cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
 }
 
 // Issued refuses cert unless parent issued it and it is valid now: the check of

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/secretvm/secretvm/attest/nvidia/pki"
 	"github.com/secretvm/secretvm/vm"
@@ -37,8 +38,22 @@ type Golden struct {
 }
 
 // Open reads a document and refuses it unless its own first certificate's key
-// signed all of it.
-func Open(b []byte) (Document, error) {
+// signed all of it. Trust says whether to believe that key.
+func Open(b []byte) (Document, error) { return open(b, pki.NewChecker(time.Time{})) }
+
+// OpenTrusted is Open and Trust in one.
+func OpenTrusted(b []byte, check *pki.Checker, roots []*x509.Certificate) (Document, error) {
+	d, err := open(b, check)
+	if err != nil {
+		return Document{}, err
+	}
+	if _, err := d.Trust(check, roots); err != nil {
+		return Document{}, err
+	}
+	return d, nil
+}
+
+func open(b []byte, check *pki.Checker) (Document, error) {
 	root, err := parse(b)
 	if err != nil {
 		return Document{}, err
@@ -50,7 +65,7 @@ func Open(b []byte) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	if err := seal.check(root); err != nil {
+	if err := seal.check(root, check); err != nil {
 		return Document{}, err
 	}
 	d, err := read(root)

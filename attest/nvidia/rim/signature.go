@@ -171,15 +171,11 @@ func decode64(e *element) ([]byte, error) {
 
 // check refuses the document of root unless the key of the seal's first
 // certificate signed it. The certificates are for the caller to check.
-func (s seal) check(root *element) error {
+func (s seal) check(root *element, checker *pki.Checker) error {
 	digest := sha512.Sum384(canonical(root, s.element))
 	if !bytes.Equal(digest[:], s.digest) {
 		return vm.Refuse(vm.CodeSignature, "a reference document was changed after it was signed").
 			Try("fetch the document again from NVIDIA's RIM service")
 	}
-	key, err := pki.Key(s.certs[0])
-	if err != nil {
-		return err
-	}
-	return pki.Signed("a reference document", canonical(s.signedInfo, nil), s.value, key)
+	return checker.SignedOnce("a reference document", canonical(s.signedInfo, nil), s.value, s.certs[0])
 }
