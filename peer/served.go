@@ -20,6 +20,7 @@ type Served struct {
 
 	AppCompose []byte `json:"app_compose,omitempty"` // dstack: the application document
 	MrConfig   []byte `json:"mr_config,omitempty"`   // dstack: the document that the launch is bound to
+	VMConfig   []byte `json:"vm_config,omitempty"`   // dstack: the launch configuration, JSON
 }
 
 // ComposeFiles returns what the compose file may be: the answer as it is, and

@@ -24,7 +24,7 @@ func (d *dstackSystem) described(name, what string, fits bool, register string, 
 			On(register, found.String(), "that of os_image_hash "+d.image.Hash.String()).Try("do not trust it: it says two things about itself"))
 	case d.named():
 		return holds(name, what+" of the OS image "+d.owned("that you named", "that the bundle names"), "%s %s", register, short(found))
-	case d.want.Wishes.RootHash != nil:
+	case d.want.Wishes.RootHash != nil && d.want.Wishes.RootHash.String() != d.facts.OSImage: // it may also be the event's
 		return fails(name, vm.Refuse(vm.CodeImage, "the OS image is not the wanted one").
 			On("os_image_hash", d.image.Hash.String(), d.want.Wishes.RootHash.String()))
 	}

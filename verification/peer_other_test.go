@@ -125,6 +125,15 @@ func TestExistingSecretVMOnSNP(t *testing.T) {
 	}
 }
 
+func digest(t *testing.T, s string) *vm.Hash {
+	t.Helper()
+	h, err := vm.ParseHash(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &h
+}
+
 const dstackFixtures = "dstack/dstack/verifier/fixtures/"
 
 func TestDstackMachine(t *testing.T) {
@@ -157,8 +166,30 @@ func TestDstackMachine(t *testing.T) {
 			"firmware+ kernel+ hardware+ systemo workload- configurationo boot+", "another application than yours",
 		},
 		{
+			"its OS image wanted", lite, func(f *finding) {
+				f.want.Wishes.RootHash = digest(t, "e6f5cfec20c02e7b97baa213d0f718020b55e040172d90ccbcb946d56c8b09db")
+			}, UnverifiedWorkload,
+			"firmware+ kernel+ hardwareo system+ workloado configurationo boot+", "OS image that you named",
+		},
+		{
+			"its OS image wanted, by the event", lite, func(f *finding) {
+				f.want.Wishes.RootHash = digest(t, "07a2388c7a6a1b6a646d443f1517990a4ec294471d63146cda9d56972765051d")
+			}, UnverifiedWorkload,
+			"firmwareo kernelo hardwareo system+ workloado configurationo boot+", "the wanted OS image",
+		},
+		{
+			"described as another image", lite, func(f *finding) {
+				f.answer.Served.VMConfig = bytes.Replace(f.answer.Served.VMConfig, []byte("e6f5cfec"), []byte("e6f5cfed"), 1)
+			}, NotVerified,
+			"firmware- kernel- hardwareo system- workloado configurationo boot+", "not the one that os_image_hash names",
+		},
+		{
+			"another firmware than described", lite, func(f *finding) { f.verdict.Measurement.MRTD[0] ^= 1 }, NotVerified,
+			"firmware- kernelo hardwareo systemo workloado configurationo boot+", "two things about itself",
+		},
+		{
 			"another OS image wanted", lite, func(f *finding) { f.want.Wishes.RootHash = &vm.Hash{1} }, NotVerified,
-			"firmwareo kernelo hardwareo system- workloado configurationo boot+", "not the wanted one",
+			"firmware- kernel- hardwareo system- workloado configurationo boot+", "not the wanted one",
 		},
 		{
 			"launched for another application", lite, func(f *finding) { f.verdict.Measurement.MRConfigID[5] ^= 1 }, NotVerified,
