@@ -2,8 +2,8 @@ package measure
 
 import (
 	"crypto/sha512"
-	"fmt"
 
+	"github.com/secretvm/secretvm/measure/acpi"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -15,14 +15,17 @@ type ACPI struct {
 	Tables vm.Register // etc/acpi/tables
 }
 
-// PlaceholderACPI stands in for tables that are not predicted yet. Its digests
-// have a preimage that says so and differ from shape to shape, as the real ones
-// do. A machine with the soft TEE starts from the prediction and therefore
-// agrees with it; RTMR0 of real hardware does not, so that a service refuses
-// such a machine until the tables are predicted. It fails closed.
-func PlaceholderACPI(s vm.Shape) ACPI {
-	digest := func(file string) vm.Register {
-		return sha512.Sum384(fmt.Appendf(nil, "secretvm/v1/acpi-not-predicted %s cpus=%d memory=%d", file, s.CPUs, s.Memory))
+// PredictACPI returns the digests of the TDX machine of a shape under the locked
+// QEMU and firmware.
+func PredictACPI(s vm.Shape) (ACPI, error) {
+	blobs, err := acpi.For(s)
+	if err != nil {
+		return ACPI{}, err
 	}
-	return ACPI{digest("etc/table-loader"), digest("etc/acpi/rsdp"), digest("etc/acpi/tables")}
+	return DigestACPI(blobs), nil
+}
+
+// DigestACPI returns the digests of files that somebody else has.
+func DigestACPI(b acpi.Blobs) ACPI {
+	return ACPI{sha512.Sum384(b.Loader), sha512.Sum384(b.RSDP), sha512.Sum384(b.Tables)}
 }

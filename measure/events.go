@@ -30,7 +30,7 @@ func (l *eventList) addDigest(register int, name string, digest vm.Register, for
 
 // platform is what the firmware measures of the machine before any option is
 // booted: hand-off block, variable store, secure boot, ACPI tables.
-func (l *eventList) platform(p Profile, hob, cfv []byte, acpi ACPI, placeholder bool) {
+func (l *eventList) platform(hob, cfv []byte, acpi ACPI) {
 	l.add(platformRegister, "td-hob", hob, "memory map from the VMM, %d bytes", len(hob))
 	l.add(platformRegister, "cfv", cfv, "variable store of the firmware, %d bytes", len(cfv))
 	for _, v := range []struct {
@@ -46,10 +46,7 @@ func (l *eventList) platform(p Profile, hob, cfv []byte, acpi ACPI, placeholder 
 		l.add(platformRegister, v.name, efi.VariableData(v.vendor, v.name, nil), "secure-boot variable, absent")
 	}
 	l.separator(platformRegister, "end of the platform's configuration")
-	remark := "ACPI tables as downloaded from fw_cfg"
-	if placeholder {
-		remark = "NOT PREDICTED YET, a documented constant stands in"
-	}
+	const remark = "ACPI tables as downloaded from fw_cfg"
 	l.addDigest(platformRegister, "etc/table-loader", acpi.Loader, "%s", remark)
 	l.addDigest(platformRegister, "etc/acpi/rsdp", acpi.RSDP, "%s", remark)
 	l.addDigest(platformRegister, "etc/acpi/tables", acpi.Tables, "%s", remark)

@@ -2,8 +2,6 @@ package measure
 
 import (
 	"bytes"
-	"crypto/sha512"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secretvm/secretvm/measure/acpi"
 	"github.com/secretvm/secretvm/measure/ovmf"
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
 	"github.com/secretvm/secretvm/measure/tdx"
@@ -39,7 +38,7 @@ func vectorJSON(t *testing.T, name string, to any) {
 // predictRegisters gives the event list of a machine with the layout of
 // OVMF's IntelTdx build and a blank variable store. Kernel, command line and
 // initrd are opaque in the vectors: only their digests are known.
-func predictRegisters(t *testing.T, memory uint64, p Profile, acpi ACPI, kernel, options, initrd vm.Register) []vm.Event {
+func predictRegisters(t *testing.T, memory uint64, p Profile, tables ACPI, kernel, options, initrd vm.Register) []vm.Event {
 	t.Helper()
 	image, err := ovmf.Parse(ovmftest.Image(ovmftest.Sections()))
 	if err != nil {
@@ -50,7 +49,7 @@ func predictRegisters(t *testing.T, memory uint64, p Profile, acpi ACPI, kernel,
 		t.Fatal(err)
 	}
 	var log eventList
-	log.platform(p, hob, image.Contents(image.Section(ovmf.CFV)), acpi, false)
+	log.platform(hob, image.Contents(image.Section(ovmf.CFV)), tables)
 	log.bootOptions(p)
 	log.kernel(p, kernel, 0)
 	log.addDigest(linuxRegister, "command-line", options, "")
@@ -179,8 +178,8 @@ func TestPredictionEqualsOasisLogs(t *testing.T) {
 	p := EDK2Stable202502()
 	p.ReadyToBoot = 0
 	i := slices.IndexFunc(v.ACPI, func(a oasisACPI) bool { return a.MemoryMiB == 2815 && a.CPUs == 1 })
-	acpi := ACPI{v.ACPI[i].Loader, v.ACPI[i].RSDP, v.ACPI[i].Tables}
-	events := predictRegisters(t, 2815<<20, p, acpi, v.Replay[1].Log[0], v.Replay[0].Log[0], vm.Register{})
+	tables := ACPI{v.ACPI[i].Loader, v.ACPI[i].RSDP, v.ACPI[i].Tables}
+	events := predictRegisters(t, 2815<<20, p, tables, v.Replay[1].Log[0], v.Replay[0].Log[0], vm.Register{})
 	compare(t, 0, events, v.Replay[2].Log)
 	compare(t, 1, events, v.Replay[1].Log)
 	rtmr, err := vm.Replay(events)
@@ -216,7 +215,7 @@ func TestPredictionEqualsFortanix(t *testing.T) {
 			}
 			var log eventList
 			p := EDK2Stable202502()
-			log.platform(p, hob, image.Contents(image.Section(ovmf.CFV)), acpiOf(t, tables), false)
+			log.platform(hob, image.Contents(image.Section(ovmf.CFV)), acpiOf(t, tables))
 			log.bootOptions(p)
 			rtmr, err := vm.Replay(log)
 			if err != nil {
@@ -254,56 +253,12 @@ func TestACPIOfOasisTemplates(t *testing.T) {
 	}
 }
 
-// acpiOf derives the other two files from etc/acpi/tables as QEMU's bios
-// linker does (QEMU hw/acpi/bios-linker-loader.c, hw/i386/acpi-build.c).
+// acpiOf derives the other two files from etc/acpi/tables.
 func acpiOf(t *testing.T, tables []byte) ACPI {
 	t.Helper()
-	const rsdpFile, tablesFile = "etc/acpi/rsdp", "etc/acpi/tables"
-	le := binary.LittleEndian
-	var loader []byte
-	command := func(kind uint32, files []string, numbers []byte) {
-		c := le.AppendUint32(nil, kind)
-		for _, f := range files {
-			c = append(c, append([]byte(f), make([]byte, 56-len(f))...)...)
-		}
-		c = append(c, numbers...)
-		loader = append(loader, append(c, make([]byte, 128-len(c))...)...)
+	blobs, err := acpi.Link(tables)
+	if err != nil {
+		t.Fatal(err)
 	}
-	allocate := func(file string, align uint32, zone byte) {
-		command(1, []string{file}, append(le.AppendUint32(nil, align), zone))
-	}
-	pointer := func(to, from string, off uint32, size byte) {
-		command(2, []string{to, from}, append(le.AppendUint32(nil, off), size))
-	}
-	checksum := func(file string, off, start, size uint32) {
-		command(3, []string{file}, le.AppendUint32(le.AppendUint32(le.AppendUint32(nil, off), start), size))
-	}
-	allocate(rsdpFile, 16, 2)
-	allocate(tablesFile, 64, 1)
-	var rsdt uint32
-	for off := uint32(0); off+36 < uint32(len(tables)) && tables[off] != 0; {
-		size := le.Uint32(tables[off+4:])
-		switch name := string(tables[off : off+4]); name {
-		case "FACS":
-		case "FACP":
-			pointer(tablesFile, tablesFile, off+36, 4)
-			pointer(tablesFile, tablesFile, off+40, 4)
-			pointer(tablesFile, tablesFile, off+140, 8)
-			checksum(tablesFile, off+9, off, size)
-		case "RSDT":
-			rsdt = off
-			for p := uint32(36); p < size; p += 4 {
-				pointer(tablesFile, tablesFile, off+p, 4)
-			}
-			checksum(tablesFile, off+9, off, size)
-		default:
-			checksum(tablesFile, off+9, off, size)
-		}
-		off += size
-	}
-	pointer(rsdpFile, tablesFile, 16, 4)
-	checksum(rsdpFile, 8, 0, 20)
-	loader = append(loader, make([]byte, 4096-len(loader))...)
-	rsdp := append([]byte("RSD PTR \x00BOCHS \x00"), le.AppendUint32(nil, rsdt)...)
-	return ACPI{sha512.Sum384(loader), sha512.Sum384(rsdp), sha512.Sum384(tables)}
+	return DigestACPI(blobs)
 }

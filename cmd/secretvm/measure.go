@@ -30,8 +30,7 @@ func newMeasureCommand() *cobra.Command {
 the manifest, and compare with the registers in the manifest. MANIFEST may be
 the image's folder.
 
-RTMR3 depends on the workload and is not part of an image. The ACPI part of
-RTMR0 is a documented constant until it is predicted too.
+RTMR3 depends on the workload and is not part of an image.
 
 Exit code 0: all registers are those of the manifest; 1: they differ, or a file
 is not the one that the manifest names.`,

@@ -1,0 +1,165 @@
+package qtest_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/secretvm/secretvm/host/local"
+	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/host/qtest"
+	"github.com/secretvm/secretvm/image"
+	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/measure/acpi"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// locked returns the locked QEMU if the cache has it; tests download nothing.
+func locked(t *testing.T) qemu.Binary {
+	t.Helper()
+	l, err := image.BaseLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := l.Group(lock.Tools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := image.CacheDir()
+	if err != nil {
+		t.Skipf("no cache folder: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(cache, "tools", lock.Digest(group).String()[:32])); err != nil {
+		t.Skipf("the locked QEMU is not in the cache: %v", err)
+	}
+	binary, err := local.Locked{}.QEMU(t.Context(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// The packed tables are of the machine that host/qemu describes and of the
+// locked QEMU: else go generate ./measure/acpi is due.
+func TestPackedTablesAreOfThisMachine(t *testing.T) {
+	origin, err := acpi.PackedOrigin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args, err := qtest.Arguments(vm.Shape{CPUs: 1, Memory: 2 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(args, origin.Arguments) {
+		t.Errorf("the machine has the arguments %q, the packed tables are of %q: run go generate ./measure/acpi", args, origin.Arguments)
+	}
+	l, err := image.BaseLock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := l.Group(lock.Tools)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(group, func(p lock.Package) bool { return p.Name == "qemu-system-x86" })
+	if i < 0 || !strings.Contains(origin.QEMU, "(Debian "+group[i].Version+")") {
+		t.Errorf("the packed tables are of %q, the lock has another: run go generate ./measure/acpi", origin.QEMU)
+	}
+}
+
+// Prediction needs no QEMU because it says the same: for shapes that were
+// packed and for others.
+func TestPredictionEqualsQEMU(t *testing.T) {
+	binary := locked(t)
+	for _, s := range []vm.Shape{
+		{CPUs: 1, Memory: 512 << 20},
+		{CPUs: 2, Memory: 2 << 30},
+		{CPUs: 3, Memory: 1234 << 20},
+		{CPUs: 5, Memory: 2815 << 20},
+		{CPUs: 16, Memory: 2816 << 20},
+		{CPUs: 64, Memory: 512 << 30},
+	} {
+		got, err := acpi.For(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := qtest.ACPI(t.Context(), binary, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, pair := range map[string][2][]byte{
+			acpi.LoaderFile: {got.Loader, want.Loader}, acpi.RSDPFile: {got.RSDP, want.RSDP}, acpi.TablesFile: {got.Tables, want.Tables},
+		} {
+			if !bytes.Equal(pair[0], pair[1]) {
+				t.Errorf("%+v: %s is not QEMU's", s, name)
+			}
+		}
+	}
+}
+
+// The tables of a TD that ran on hardware under QEMU 10.2.1 and the firmware of
+// this release. Our QEMU is newer and describes hot-plug of processors without
+// one method; apart from that it must say the same, to the byte: the old
+// interrupt controller that TDX switches off, where the firmware put the devices.
+func TestTablesEqualThoseOfALiveTD(t *testing.T) {
+	live, err := os.ReadFile("../../../shared/vectors/measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
+	if err != nil {
+		t.Skipf("no vectors here: %v", err)
+	}
+	scsi := "virtio-scsi-pci,disable-legacy=on,iommu_platform=true,id="
+	got, err := qtest.Tables(t.Context(), locked(t), []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-smp", "8", "-m", "16384M", "-cpu", "Skylake-Server,phys-bits=46",
+		"-machine", "pc-q35-10.2,smm=off,pic=off,memory-backend=ram", "-object", "memory-backend-ram,id=ram,size=16G,reserve=off",
+		"-global", "q35-pcihost.pci-hole64-size=4096G",
+		"-netdev", "hubport,id=net0,hubid=0", "-device", "e1000,netdev=net0,bus=pcie.0,addr=0x2,romfile=",
+		"-device", "virtio-balloon-pci", // in the slot of the capture's vsock device
+		"-device", scsi + "scsi0", "-device", scsi + "scsi1", "-device", scsi + "scsi2",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := withoutMethod(t, live); !bytes.Equal(bytes.TrimRight(got.Tables, "\x00"), bytes.TrimRight(want, "\x00")) {
+		t.Error("the tables differ from those of the live TD")
+	}
+}
+
+// withoutMethod takes _INI of the processors' container out of the DSDT, which
+// is behind 64 bytes of FACS, and makes up for the 13 bytes in the lengths and
+// addresses around it.
+func withoutMethod(t *testing.T, tables []byte) []byte {
+	t.Helper()
+	method := []byte("\x14\x0c_INI\x08\x70\x00CSEL")
+	at := bytes.Index(tables, method)
+	if at < 0 {
+		t.Fatal("the capture has no such method")
+	}
+	out := slices.Delete(bytes.Clone(tables), at, at+len(method))
+	le := binary.LittleEndian
+	le.PutUint32(out[64+4:], le.Uint32(out[64+4:])-uint32(len(method)))
+	// Scope(_SB) and Device(\_SB.PCI0.PRES) around it: PkgLength of two bytes,
+	// the low four bits in the first (ACPI 6.5, 20.2.4).
+	shorten := func(pattern string) {
+		p := bytes.LastIndex(out[:at], []byte(pattern)) - 2
+		n := int(out[p]&0xf) | int(out[p+1])<<4
+		n -= len(method)
+		out[p], out[p+1] = out[p]&0xf0|byte(n&0xf), byte(n>>4)
+	}
+	shorten("_SB_[\x82") // ExtOp Device behind it
+	shorten(`\/` + "\x03_SB_PCI0PRES")
+	rsdt := bytes.LastIndex(out, []byte("RSDT")) // entries point to tables behind the DSDT
+	for p := rsdt + 36; p < rsdt+int(le.Uint32(out[rsdt+4:])); p += 4 {
+		le.PutUint32(out[p:], le.Uint32(out[p:])-uint32(len(method)))
+	}
+	return out
+}
+
+func TestStartReportsWhatQEMUSays(t *testing.T) {
+	_, err := qtest.Tables(t.Context(), locked(t), []string{"-nodefaults", "-display", "none", "-machine", "no-such-board"})
+	if err == nil || !strings.Contains(err.Error(), "no-such-board") && !strings.Contains(err.Error(), "supported machines") {
+		t.Errorf("error is %v, want what QEMU said", err)
+	}
+}
