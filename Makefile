@@ -26,7 +26,7 @@ endef
 .PHONY: help
 help: ## show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 .PHONY: up
 up: build ## boot the example workload in a measured VM (WORKLOAD=folder)
@@ -64,6 +64,10 @@ image: bin/secretvm ## build the base image into OUTPUT (dist/image)
 .PHONY: verifier
 verifier: toolchain ## build the verifier for browsers and JavaScript into dist/verifier
 	$(call timed,verifier,scripts/verifier "$(GO)" dist/verifier,dist/verifier: serve it with any web server)
+
+.PHONY: bench-verify
+bench-verify: toolchain ## compare verification with other verifiers: verdicts and speed (needs npm)
+	scripts/bench-verify "$(GO)"
 
 .PHONY: repro
 repro: bin/secretvm ## build the image twice in different folders and compare every byte
