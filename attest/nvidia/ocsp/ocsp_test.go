@@ -66,6 +66,23 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestNames: clients ask for certificates by digests of their choice.
+func TestNames(t *testing.T) {
+	b := newBed(t)
+	for hash, known := range map[crypto.Hash]bool{crypto.SHA1: true, crypto.SHA256: true, crypto.SHA384: true, crypto.SHA512: false} {
+		der, err := reference.CreateResponse(b.RIMCA.Cert, b.RIMCA.Cert, reference.Response{
+			SerialNumber: b.chain[0].SerialNumber, IssuerHash: hash, ThisUpdate: now, NextUpdate: now.Add(time.Hour),
+			SignatureAlgorithm: x509.ECDSAWithSHA384,
+		}, b.RIMCA.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := about(der, now, b.chain, 0); s.Good != known || (err == nil) != known {
+			t.Errorf("by %v: %+v, %v", hash, s, err)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	b := newBed(t)
 	good := b.answer(t, nvidiatest.Good, nil)

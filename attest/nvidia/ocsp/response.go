@@ -2,6 +2,7 @@ package ocsp
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
@@ -20,6 +21,7 @@ const maxSize = 16 << 10
 
 var (
 	oidBasic  = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
+	oidSHA1   = asn1.ObjectIdentifier{1, 3, 14, 3, 2, 26}
 	oidSHA256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}
 	oidSHA384 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 2}
 
@@ -227,12 +229,15 @@ func identify(algorithm asn1.ObjectIdentifier, cert, issuer *x509.Certificate) (
 	}
 	var digest func([]byte) []byte
 	switch {
+	case algorithm.Equal(oidSHA1):
+		// Most clients ask so. The digest only finds the issuer, whose signature decides.
+		digest = func(b []byte) []byte { sum := sha1.Sum(b); return sum[:] }
 	case algorithm.Equal(oidSHA256):
 		digest = func(b []byte) []byte { sum := sha256.Sum256(b); return sum[:] }
 	case algorithm.Equal(oidSHA384):
 		digest = func(b []byte) []byte { sum := sha512.Sum384(b); return sum[:] }
 	default:
-		return id, malformed("it names certificates by hash %v, want SHA-256 or SHA-384", algorithm)
+		return id, malformed("it names certificates by hash %v, want SHA-1, SHA-256 or SHA-384", algorithm)
 	}
 	return certID{
 		Hash:       pkix.AlgorithmIdentifier{Algorithm: algorithm},
