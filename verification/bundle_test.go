@@ -162,8 +162,7 @@ func rezip(t testing.TB, b []byte, keep func(string) bool, add map[string]string
 	return out.Bytes()
 }
 
-// FuzzOpenBundle: no panic, and what is accepted can be appraised and bundled
-// again.
+// FuzzOpenBundle: no panic, and what is accepted can be bundled again.
 func FuzzOpenBundle(f *testing.F) {
 	var t testing.TB = f
 	m := machinetest.Boot(t)
@@ -171,18 +170,51 @@ func FuzzOpenBundle(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	ev.Collateral = nil // small seeds
 	a := verification.Answer{Nonce: ourNonce, TLSKey: ourKey, Attestation: vm.Attestation{Evidence: ev}, Config: m.Canonical}
-	f.Add(bundle(t, a, everything(m)))
+	f.Add(bundle(t, a, verification.Wanted{Time: time.Unix(1, 0), Compose: m.Compose}))
 	f.Add(bundle(t, verification.Answer{}, verification.Wanted{Time: time.Unix(1, 0)}))
 	f.Add([]byte("PK\x03\x04"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		a, want, err := verification.OpenBundle(b)
-		if err != nil {
-			return
+	f.Fuzz(bundleAgain)
+}
+
+// FuzzBundleEntries: the same, past the checksums of the zip file.
+func FuzzBundleEntries(f *testing.F) {
+	f.Add([]byte(`{"url":"","tls_key":"`+strings.Repeat("0", 64)+`","nonce":"00","asked":"2026-01-01T00:00:00Z","took_ns":1,"attestation":{"nonce":"","tls_key":"`+
+		strings.Repeat("0", 64)+`","evidence":{"tee":"tdx","quote":"AAAA"}}}`),
+		[]byte(`{"time":"2026-01-01T00:00:00Z","policy":{},"wishes":{}}`), []byte(`["a"]`), []byte("-----BEGIN CERTIFICATE-----"))
+	f.Fuzz(func(t *testing.T, answer, wanted, registries, roots []byte) {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for name, content := range map[string][]byte{"answer.json": answer, "wanted.json": wanted, "registries.json": registries, "roots.pem": roots} {
+			if len(content) == 0 {
+				continue
+			}
+			w, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(content); err != nil {
+				t.Fatal(err)
+			}
 		}
-		var out bytes.Buffer
-		if err := verification.WriteBundle(&out, a, want, verification.Appraise(a, want)); err != nil && vm.CodeOf(err) != vm.CodeTooLarge {
-			t.Error(err)
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
 		}
+		bundleAgain(t, b.Bytes())
 	})
+}
+
+func bundleAgain(t *testing.T, b []byte) {
+	a, want, err := verification.OpenBundle(b)
+	if err != nil {
+		return
+	}
+	if len(want.Roots) > 0 || !a.Recorded || !want.Recorded {
+		t.Error("a bundle brings roots, or passes for a caller's own wishes")
+	}
+	var out bytes.Buffer
+	if err := verification.WriteBundle(&out, a, want, verification.Report{}); err != nil && vm.CodeOf(err) != vm.CodeTooLarge {
+		t.Error(err)
+	}
 }

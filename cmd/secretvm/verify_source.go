@@ -147,7 +147,7 @@ func (f *verifyFlags) complete(ctx context.Context, j *judgement, notes io.Write
 	}
 	if j.want.Early == nil {
 		o.Offline = o.Offline || !f.early
-		if j.want.Early, err = endorsement.Early(ctx, j.answer.Attestation.Evidence, o); err != nil {
+		if j.want.Early, err = endorsement.Early(ctx, j.answer.Attestation.Evidence, o); err != nil && f.early {
 			note("next TCB recovery: %v", err)
 		}
 	}
