@@ -19,6 +19,7 @@ type ask struct {
 	post        []byte
 	contentType string
 	limit       int64
+	tries       int // 0: as many as the client makes
 	read        func(*transport.Answer) (body, chain []byte, err error)
 	hint        string // what to do when it cannot be had
 }
@@ -44,7 +45,7 @@ func (f *finder) fetch(ctx context.Context, a ask) (Finding, error) {
 }
 
 func (f *finder) fetchFrom(ctx context.Context, a ask, u string) (Finding, error) {
-	answer, err := f.Client.Do(ctx, transport.Request{URL: u, Post: a.post, ContentType: a.contentType, Limit: a.limit})
+	answer, err := f.Client.Do(ctx, transport.Request{URL: u, Post: a.post, ContentType: a.contentType, Limit: a.limit, Tries: a.tries})
 	if err != nil {
 		return Finding{}, err
 	}

@@ -61,7 +61,10 @@ func (f *finder) completeIntel(ctx context.Context, ev *vm.Evidence) error {
 		return err
 	}
 	if have == nil || f.Renew && f.ended(p.TEE, have) {
-		ev.Collateral, err = f.intel(ctx, p, "")
+		found, err := f.intel(ctx, p, "")
+		if err == nil {
+			ev.Collateral = found
+		}
 		return err
 	}
 	if !lacking(have) {

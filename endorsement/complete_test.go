@@ -136,3 +136,36 @@ func TestNothingAtHandAndNoNetwork(t *testing.T) {
 	})
 	refused(t, err, vm.CodeUnavailable, "127.0.0.1:1")
 }
+
+// A renewal that fails takes nothing away.
+func TestAFailedRenewalKeepsWhatCameAlong(t *testing.T) {
+	b := newBed(t)
+	b.Fail(faultStatus(503))
+	b.options.Renew = true
+	old := older(t)
+	ev := vm.Evidence{Quote: quote(t), Collateral: &old}
+	if err := endorsement.Complete(context.Background(), &ev, b.options); err == nil || ev.Collateral != &old {
+		t.Errorf("collateral %p, %v", ev.Collateral, err)
+	}
+}
+
+// While what is at hand still holds, an outage costs one try for each object.
+func TestAnOutageCostsLittle(t *testing.T) {
+	now := time.Now()
+	s, _, ev := bedAt(t, now, evaluation(18), nil)
+	o := newBed(t).options
+	o.Addresses, o.Time = s.Addresses(), now
+	if err := endorsement.Complete(context.Background(), &ev, o); err != nil {
+		t.Fatal(err)
+	}
+	s.Fail(faultStatus(503))
+	ev.Collateral = nil
+	o.Time = now.AddDate(0, 0, 10)
+	asked := s.Asked("")
+	if err := endorsement.Complete(context.Background(), &ev, o); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Asked("") - asked; n != 4 {
+		t.Errorf("asked %d times, want 4", n)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ocsp"
 
+	"github.com/secretvm/secretvm/attest/nvidia/rim"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/endorsement/store"
 )
@@ -70,6 +71,11 @@ func (q question) describe(body []byte) (f Facts, err error) {
 	case KindChain:
 		err = f.readChain(body)
 	case KindRIM:
+		// Its signer's certificate bounds it; what has none is no less a
+		// manifest, and the verifier says why it does not accept it.
+		if signers, err := rim.Signers(body); err == nil {
+			f.readCertificates(signers)
+		}
 		if !strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), "\xef\xbb\xbf \t\r\n"), "<") {
 			err = errors.New("is no XML")
 		}
@@ -115,9 +121,9 @@ func (f *Facts) readSigned(key string, body []byte, q question) error {
 	return nil
 }
 
-// readChain reads PEM certificates: valid from the youngest to the first end.
+// readChain reads PEM certificates.
 func (f *Facts) readChain(body []byte) error {
-	count := 0
+	var certs []*x509.Certificate
 	for {
 		var block *pem.Block
 		if block, body = pem.Decode(body); block == nil {
@@ -127,20 +133,29 @@ func (f *Facts) readChain(body []byte) error {
 		if err != nil {
 			return err
 		}
-		if count++; cert.NotBefore.After(f.Issued) {
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return errors.New("holds no certificate")
+	}
+	f.readCertificates(certs)
+	return nil
+}
+
+// readCertificates takes the dates of several: from the latest begin to the
+// earliest end.
+func (f *Facts) readCertificates(certs []*x509.Certificate) {
+	for _, cert := range certs {
+		if cert.NotBefore.After(f.Issued) {
 			f.Issued = cert.NotBefore
 		}
 		if f.Next.IsZero() || cert.NotAfter.Before(f.Next) {
 			f.Next = cert.NotAfter
 		}
 	}
-	if count == 0 {
-		return errors.New("holds no certificate")
-	}
-	return nil
 }
 
-// Recheck is how long a found object is used before the service is asked
+// recheck is how long a found object is used before the service is asked
 // whether there is a newer one.
 func (f Facts) recheck() time.Duration {
 	switch f.Kind {
@@ -153,13 +168,14 @@ func (f Facts) recheck() time.Duration {
 }
 
 // fresh reports whether an object that was fetched then need not be asked for
-// again at now: it was looked at lately, and more than a quarter of its life
-// is ahead.
+// again at now: it was looked at lately, and its end is not near (the last
+// quarter of its life, at most a week).
 func (f Facts) fresh(fetched, now time.Time) bool {
 	if now.Before(f.Issued) || now.After(fetched.Add(f.recheck())) {
 		return false
 	}
-	return f.Next.IsZero() || now.Before(f.Next.Add(-f.Next.Sub(f.Issued)/4))
+	margin := min(f.Next.Sub(f.Issued)/4, 7*24*time.Hour)
+	return f.Next.IsZero() || now.Before(f.Next.Add(-margin))
 }
 
 // stage is where in an object's life a moment lies.

@@ -33,12 +33,26 @@ func RIM(ctx context.Context, id string, o Options) error {
 func (f *finder) completeGPU(ctx context.Context, ev *vm.Evidence) error {
 	gpu := *ev.GPU
 	gpu.RIMs, gpu.OCSP = slices.Clone(gpu.RIMs), slices.Clone(gpu.OCSP)
+	var old [][]byte // answers that have ended: the last resort
 	if f.Renew {
-		gpu.OCSP = slices.DeleteFunc(gpu.OCSP, func(der []byte) bool { return f.over(KindOCSP, der) })
+		gpu.OCSP = slices.DeleteFunc(gpu.OCSP, func(der []byte) bool {
+			over := f.over(KindOCSP, der)
+			if over {
+				old = append(old, der)
+			}
+			return over
+		})
 	}
 	ev.GPU = &gpu
+	err := f.fillGPU(ctx, &gpu)
+	if err != nil {
+		gpu.OCSP = append(gpu.OCSP, old...)
+	}
+	return err
+}
 
-	need, err := nvidia.Needs(&gpu)
+func (f *finder) fillGPU(ctx context.Context, gpu *vm.GPUEvidence) error {
+	need, err := nvidia.Needs(gpu)
 	if err != nil {
 		return err
 	}
@@ -54,7 +68,7 @@ func (f *finder) completeGPU(ctx context.Context, ev *vm.Evidence) error {
 		return err
 	}
 
-	if need, err = nvidia.Needs(&gpu); err != nil {
+	if need, err = nvidia.Needs(gpu); err != nil {
 		return err
 	}
 	asks = nil

@@ -29,9 +29,8 @@ type Options struct {
 type Finding struct {
 	store.Entry
 	Facts  Facts
-	From   string        // "cache", an archive's name, or the service's URL
-	Took   time.Duration // of asking
-	Outage error         // why there is no newer one, when the service failed
+	From   string // "cache", an archive's name, or the service's URL
+	Outage error  // why there is no newer one, when the service failed
 }
 
 // finder is Options in use.
@@ -83,8 +82,7 @@ func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 		return Finding{}, vm.Refuse(vm.CodeCollateral, "%s of %s is not at hand, and asking for it was not allowed", a.kind, a.subject()).
 			On("request", a.String(), "").Try(a.hint)
 	}
-	start := time.Now()
-	found, err := f.fetch(ctx, a)
+	found, err := f.fetchWithin(ctx, a, have && !f.Refresh && hand.Facts.stage(f.now) == holding)
 	switch {
 	case err != nil && have:
 		hand.Outage = err
@@ -97,13 +95,27 @@ func (f *finder) obtain(ctx context.Context, a ask) (Finding, error) {
 		f.Note("%s of %s: what is at hand fits better than that of %s", a.kind, a.subject(), withoutQuery(found.From))
 		return f.tell(hand), nil
 	}
-	found.Took = time.Since(start)
 	if f.Cache != nil {
 		if err := f.Cache.Put(found.Entry); err != nil {
 			f.Note("%v", err) // the answer is as good without being kept
 		}
 	}
 	return f.tell(found), nil
+}
+
+// patience is how long a service may take to have something newer than what is
+// at hand and holds. An outage then costs seconds, not a verdict.
+const patience = 5 * time.Second
+
+// fetchWithin asks the services: with one short try if there is no need.
+func (f *finder) fetchWithin(ctx context.Context, a ask, spare bool) (Finding, error) {
+	if spare {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+		a.tries = 1
+	}
+	return f.fetch(ctx, a)
 }
 
 func (f *finder) tell(x Finding) Finding {

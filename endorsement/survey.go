@@ -43,14 +43,10 @@ type Recovery struct {
 // Survey lists what a holds. Nothing of it is verified.
 func Survey(a *store.Archive, now time.Time) Inventory {
 	entries, damaged := a.List()
-	i := Inventory{Where: a.Name(), Time: now.UTC(), Objects: []Object{}}
+	i := SurveyEntries(a.Name(), entries, now)
 	for _, err := range damaged {
 		i.Damaged = append(i.Damaged, err.Error())
 	}
-	for _, e := range entries {
-		i.add(e)
-	}
-	i.Recoveries = recoveries(i.Objects)
 	return i
 }
 

@@ -18,6 +18,7 @@ type serviceFlags struct {
 	addresses endorsement.Addresses
 	archives  []string
 	offline   bool
+	renew     bool
 }
 
 // register adds the flags that verify and collateral share.
@@ -25,6 +26,7 @@ func (s *serviceFlags) register(c *cobra.Command) {
 	flags := c.Flags()
 	s.registerAddresses(c)
 	flags.StringArrayVar(&s.archives, "collateral", nil, "look into this `FOLDER or ZIP` of secretvm collateral fetch first (repeatable)")
+	flags.BoolVar(&s.renew, "renew", false, "replace collateral that came with the evidence and has expired")
 	flags.BoolVar(&s.offline, "offline", false, "ask no vendor: use what the evidence, --collateral and the cache hold")
 }
 
@@ -44,7 +46,7 @@ func (s *serviceFlags) options(note func(format string, args ...any)) (o endorse
 	if err != nil {
 		return usage(err)
 	}
-	o = endorsement.Options{Offline: s.offline, Note: note}
+	o = endorsement.Options{Offline: s.offline, Renew: s.renew, Note: note}
 	if o.Addresses, err = endorsement.FindAddresses(s.addresses, os.Getenv, file); err != nil {
 		return usage(err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // TestCollateral runs the stories in testdata/collateral. In each, $PCCS is a
@@ -28,7 +29,8 @@ import (
 // machine itself answers at $URL. $BROKEN fails whatever it is asked, $FAULTY
 // once. $KDS has the certificates of the chip of report.bin, below ark.pem, and
 // $RIM one manifest. Where the independent vectors are at hand, $INTEL knows
-// the platform of quote.bin, as Intel described it in June 2025.
+// the platform of quote.bin, as Intel described it in June 2025; expired.json is
+// the same quote with what Intel said in February.
 func TestCollateral(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/collateral",
@@ -109,6 +111,7 @@ func serveRecovery(s *endorsementtest.Services, pki *emulator.PKI, fmspc string)
 
 const (
 	realQuote      = "../../../shared/vectors/dcap-qvl/sample/tdx_quote"
+	oldCollateral  = "../../../shared/vectors/secret-vm-kms/tests/collateral.txt"
 	realCollateral = "../../../shared/vectors/dcap-qvl/sample/tdx_quote_collateral.json"
 )
 
@@ -149,5 +152,15 @@ func serveReal(t *testing.T, dir string) (url string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return s.URL, os.WriteFile(filepath.Join(dir, "quote.bin"), quote, 0o600)
+	blob, err := os.ReadFile(oldCollateral)
+	if err != nil {
+		return "", err
+	}
+	old, err := verification.ParseCollateral(blob)
+	if err != nil {
+		return "", err
+	}
+	expired, err := json.Marshal(vm.Evidence{TEE: vm.TDX, Quote: quote, Collateral: old})
+	return s.URL, errors.Join(err, os.WriteFile(filepath.Join(dir, "quote.bin"), quote, 0o600),
+		os.WriteFile(filepath.Join(dir, "expired.json"), expired, 0o600))
 }

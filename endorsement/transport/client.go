@@ -35,6 +35,7 @@ type Request struct {
 	Post        []byte // nil: GET
 	ContentType string // of Post
 	Limit       int64  // of the answer's body, in bytes
+	Tries       int    // 0: the client's
 }
 
 // Answer is what a server with status 200 said.
@@ -103,7 +104,7 @@ func (c *Client) Do(ctx context.Context, r Request) (*Answer, error) {
 		return nil, fmt.Errorf("%.200q is no http or https URL", r.URL)
 	}
 	h := c.host(u.Host)
-	tries := or(c.Tries, 4)
+	tries := or(r.Tries, or(c.Tries, 4))
 	for try := 1; ; try++ {
 		if err := h.wait(ctx); err != nil {
 			return nil, err
