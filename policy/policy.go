@@ -26,7 +26,7 @@ type Image struct {
 	Manifest  string        `yaml:"manifest" doc:"manifest of the image, as built or as published by who built it" kind:"path"`
 	Registers []Registers   `yaml:"registers" doc:"instead: registers of known machines; one entry must hold whole"`
 	Registry  []string      `yaml:"registry" doc:"existing SecretVM: files of known images (tdx.csv, sev.json), from whoever you trust to say what is good" kind:"path"`
-	RootHash  *vm.Hash      `yaml:"root_hash" doc:"dm-verity root hash of the root file system; a manifest names it too"`
+	RootHash  *vm.Hash      `yaml:"root_hash" doc:"dm-verity root hash of the root file system, which a manifest names too; of dstack: os_image_hash"`
 	Launch    []vm.Register `yaml:"launch" doc:"SEV-SNP: accepted launch measurements"`
 }
 
