@@ -135,6 +135,42 @@ func TestB5_SNPDebug(t *testing.T) {
 	refused(t, err, vm.CodeInvalid)
 }
 
+// TestSNPPolicyIsChecked refuses policies that say what they cannot mean.
+func TestSNPPolicyIsChecked(t *testing.T) {
+	for name, policy := range map[string]SNPPolicy{
+		"VMPL 4":               {VMPL: 4},
+		"floor of nothing":     {MinimumTCB: map[snp.Product]snp.TCB{"Rome": {}}},
+		"unknown product":      {Products: []snp.Product{"Naples"}},
+		"debug allowed":        {Allow: snp.PolicyDebug},
+		"SMT required":         {Require: snp.PolicySMT},
+		"migration required":   {Require: snp.PolicyMigrationAgent},
+		"ID key of nobody":     {IDKeys: []vm.Register{{}}},
+		"author key of nobody": {AuthorKeys: []vm.Register{{1}, {}}},
+	} {
+		b := sharedBed(t)
+		b.options.Policy.SNP = policy
+		if _, err := b.verify(); vm.CodeOf(err) != vm.CodeInvalid {
+			t.Errorf("%s: %v, want %s", name, err, vm.CodeInvalid)
+		}
+	}
+}
+
+// TestSNPProviders accepts the VLEK of a named provider only. The host may
+// forbid the chip's own key beside it.
+func TestSNPProviders(t *testing.T) {
+	b := newSNPBed(t, snp.Genoa, func(p *snptest.Plan) { p.Signer = snp.VLEK })
+	snptest.Put32(b.report, snptest.Flags, uint32(snp.VLEK)<<2|2)
+	copy(b.report[snptest.ChipID:], []byte{1, 2, 3})
+	b.options.Policy.SNP.Providers = []string{"CN=development"}
+	v, err := b.verify()
+	if err != nil || !strings.HasPrefix(v.HardwareID, "010203") {
+		t.Fatalf("hardware %q, %v", v.HardwareID, err)
+	}
+	b.options.Policy.SNP.Providers = []string{"CN=somebody.else"}
+	_, err = b.verify()
+	refused(t, err, vm.CodeHardware)
+}
+
 // shared is one sound Milan machine for rows that change the report only.
 var shared *snpBed
 

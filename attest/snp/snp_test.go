@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,35 @@ func TestExtensionTwice(t *testing.T) {
 	cert.Extensions = []pkix.Extension{}
 	if _, err := snp.ParseKey(cert); vm.CodeOf(err) != vm.CodeMalformed {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSecretVMReport reads a report of an existing SecretVM machine.
+func TestSecretVMReport(t *testing.T) {
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(read(t, "secretvm-verify/test-data/amd_cpu_docker_check_quote.txt"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := snp.Decode(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	product, err := r.Product(snp.Genoa)
+	if err != nil || product != snp.ProductGenoa {
+		t.Errorf("product is %s, %v", product, err)
+	}
+	tcb, err := product.Line().TCB("REPORTED_TCB", r.ReportedTCB)
+	if err != nil || tcb != (snp.TCB{Bootloader: 9, SNP: 23, Microcode: 72}) {
+		t.Errorf("TCB is %s, %v", tcb, err)
+	}
+	if r.Version != 3 || r.VMPL != 1 || string(r.FamilyID[:]) != "prod-small-sev##" || r.Current.String() != "1.55.39" || r.IDKey.IsZero() {
+		t.Errorf("report is %+v", r)
+	}
+	if got := r.Policy.String() + ", " + r.Platform.String(); got != "SMT, SMT_EN TSME_EN ECC_EN ALIAS_CHECK_COMPLETE" {
+		t.Errorf("bits are %q", got)
+	}
+	if !strings.HasPrefix(r.Measurement.String(), "4f2f8168a6e1") {
+		t.Errorf("measurement is %s", r.Measurement)
 	}
 }
 

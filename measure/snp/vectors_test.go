@@ -2,6 +2,7 @@ package snp
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -230,6 +231,10 @@ func TestSecretVM(t *testing.T) {
 	got, err := Predict(file.SEV.Row.launch(t, file.SEV.VCPUs, file.SEV.CommandLine))
 	if err != nil || got.String() != file.SEV.Measurement {
 		t.Fatalf("got %s, %v, want %s", got, err, file.SEV.Measurement)
+	}
+	report, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(vector(t, "secretvm-verify", "test-data", "amd_cpu_docker_check_quote.txt"))))
+	if err != nil || !bytes.Contains(report, got[:]) {
+		t.Fatalf("digest %s is not in the report, %v", got, err)
 	}
 	other, err := Predict(file.SEV.Row.launch(t, file.SEV.VCPUs, file.SEV.CommandLine+" "))
 	if err != nil || other == got {
