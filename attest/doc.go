@@ -8,7 +8,7 @@
 // agree. Work is bounded by the limits in package vm before anything is
 // parsed.
 //
-// Each kind of evidence has files of its own (tdx*.go); the formats and
-// certificates below it are in attest/tdx, attest/tdx/pki and
-// attest/tdx/collateral.
+// Each kind of evidence has files of its own (tdx*.go, sgx*.go, snp*.go,
+// gpu*.go); the formats and certificates below it are in attest/tdx,
+// attest/snp and attest/nvidia.
 package attest

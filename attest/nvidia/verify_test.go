@@ -217,7 +217,7 @@ func TestRevocation(t *testing.T) {
 		{"revoked, hold accepted", must(b.Answer(rom.Cert, identity, nvidiatest.Revoked, nil))(t), true, func(o *Options) { o.Hold = true }, vm.CodeRevoked},
 		{"unknown", must(b.Answer(rom.Cert, identity, nvidiatest.Unknown, nil))(t), true, nil, vm.CodeRevoked},
 		{"appointed responder", must(b.Answer(rom.Cert, identity, nvidiatest.Good, &responder))(t), true, nil, ""},
-		{"stranger", must(b.Answer(rom.Cert, identity, nvidiatest.Good, &stranger))(t), true, nil, vm.CodeSignature},
+		{"stranger", must(b.Answer(rom.Cert, identity, nvidiatest.Good, &stranger))(t), true, nil, vm.CodeChain},
 		{"stranger, beside a good answer", must(b.Answer(rom.Cert, identity, nvidiatest.Revoked, &stranger))(t), false, nil, ""},
 		{"another issuer of the same name", must(b.Answer(rom.Cert, must(b.Issue(nvidiatest.Template(now, identity.Cert.Subject.CommonName, true), nil))(t), nvidiatest.Good, nil))(t), true, nil, vm.CodeCollateral},
 		{"late, within the allowance", nil, false, func(o *Options) { o.Time, o.Stale = now.AddDate(0, 0, 8), 5*24*time.Hour }, ""},

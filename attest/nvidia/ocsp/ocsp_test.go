@@ -86,6 +86,11 @@ func TestNames(t *testing.T) {
 func TestRefused(t *testing.T) {
 	b := newBed(t)
 	good := b.answer(t, nvidiatest.Good, nil)
+	other := newBed(t)
+	responder, err := b.Responder(b.RIMCA)
+	if err != nil {
+		t.Fatal(err)
+	}
 	expired := nvidiatest.Template(now.AddDate(0, -2, 0), "responder", false)
 	expired.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageOCSPSigning}
 	for _, row := range []struct {
@@ -98,9 +103,12 @@ func TestRefused(t *testing.T) {
 		{"early", good, now.AddDate(0, 0, -2), b.chain, vm.CodeExpired},
 		{"late", good, now.AddDate(0, 0, 7), b.chain, vm.CodeExpired},
 		{"about another certificate", good, now, b.chain[1:], vm.CodeCollateral},
-		{"expired responder", b.issued(t, expired, b.RIMCA), now, b.chain, vm.CodeSignature},
-		{"responder without the purpose", b.issued(t, nvidiatest.Template(now, "x", false), b.RIMCA), now, b.chain, vm.CodeSignature},
-		{"responder of another root", b.issued(t, expired, b.DeviceRoot), now, b.chain, vm.CodeSignature},
+		{"expired responder", b.issued(t, expired, b.RIMCA), now, b.chain, vm.CodeExpired},
+		{"responder without the purpose", b.issued(t, nvidiatest.Template(now, "x", false), b.RIMCA), now, b.chain, vm.CodeChain},
+		{"responder of another root", b.issued(t, expired, b.DeviceRoot), now, b.chain, vm.CodeChain},
+		{"in the issuer's name", b.forged(t, nil), now, b.chain, vm.CodeSignature},
+		{"in a responder's name", b.forged(t, &responder), now, b.chain, vm.CodeSignature},
+		{"by nobody that is named", b.answerOf(t, other.RIMCA), now, b.chain, vm.CodeCollateral},
 		{"empty", nil, now, b.chain, vm.CodeMalformed},
 		{"trailing", append(slices.Clone(good), 0), now, b.chain, vm.CodeMalformed},
 		{"refusal of the responder", []byte{0x30, 3, 0x0a, 1, 6}, now, b.chain, vm.CodeMalformed},
@@ -115,6 +123,34 @@ func TestRefused(t *testing.T) {
 	if _, err := about(good, now.AddDate(0, 0, 7), b.chain, 48*time.Hour); err != nil {
 		t.Errorf("late within the allowance: %v", err)
 	}
+}
+
+// forged is a good answer in the name of the issuer or of a responder, signed
+// with another key.
+func (b bed) forged(t *testing.T, responder *nvidiatest.Credential) []byte {
+	t.Helper()
+	issuer := b.RIMCA
+	if responder != nil {
+		responder = &nvidiatest.Credential{Cert: responder.Cert, Key: b.Service.Key}
+	} else {
+		issuer.Key = b.Service.Key
+	}
+	return b.signedBy(t, issuer, responder)
+}
+
+// answerOf is a good answer of another CA.
+func (b bed) answerOf(t *testing.T, issuer nvidiatest.Credential) []byte {
+	t.Helper()
+	return b.signedBy(t, issuer, nil)
+}
+
+func (b bed) signedBy(t *testing.T, issuer nvidiatest.Credential, responder *nvidiatest.Credential) []byte {
+	t.Helper()
+	der, err := b.Answer(b.RIMSigner.Cert, issuer, nvidiatest.Good, responder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // issued is a good answer by a responder with the given certificate.

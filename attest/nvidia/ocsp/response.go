@@ -173,24 +173,41 @@ func (r Response) About(check *pki.Checker, chain []*x509.Certificate, stale tim
 const undated = 24 * time.Hour
 
 // signed refuses the answer unless one of issuers signed it, or a responder
-// that one of them appointed.
+// that one of them appointed. The answer says which it is, so that one
+// signature is tried, or two with the responder's own.
 func (r Response) signed(check *pki.Checker, what string, issuers []*x509.Certificate) error {
+	signer := r.signer(issuers)
+	if signer == nil {
+		if signer = r.signer(r.certs); signer == nil {
+			return vm.Refuse(vm.CodeSignature, "%s: neither the certificate's issuer nor a responder of it signed the answer", what)
+		}
+		if err := appointed(check, what, signer, issuers); err != nil {
+			return err
+		}
+	}
 	algorithm := algorithms[r.basic.Algorithm.Algorithm.String()]
-	by := func(cert *x509.Certificate) error {
-		return check.SignedASN1(what, cert, algorithm, r.basic.Data.Raw, r.basic.Signature.RightAlign())
-	}
-	for _, issuer := range issuers {
-		if by(issuer) == nil {
-			return nil
+	return check.SignedASN1(what, signer, algorithm, r.basic.Data.Raw, r.basic.Signature.RightAlign())
+}
+
+// signer returns the first of certs that the answer's responder id (RFC 6960,
+// 4.2.2.3) fits: its name, or the SHA-1 of its key.
+func (r Response) signer(certs []*x509.Certificate) *x509.Certificate {
+	id := r.basic.Data.Responder
+	for _, cert := range certs {
+		switch id.Tag {
+		case 1:
+			if bytes.Equal(id.Bytes, cert.RawSubject) {
+				return cert
+			}
+		case 2:
+			named, err := identify(oidSHA1, cert, cert)
+			var digest []byte
+			if rest, fault := asn1.Unmarshal(id.Bytes, &digest); err == nil && fault == nil && len(rest) == 0 && bytes.Equal(digest, named.IssuerKey) {
+				return cert
+			}
 		}
 	}
-	for _, responder := range r.certs {
-		if err := appointed(check, what, responder, issuers); err != nil {
-			continue
-		}
-		return by(responder)
-	}
-	return vm.Refuse(vm.CodeSignature, "%s: neither the certificate's issuer nor a responder of it signed the answer", what)
+	return nil
 }
 
 // appointed refuses a responder without the purpose of signing answers, given
