@@ -36,6 +36,7 @@ func TestFaults(t *testing.T) {
 		{"cut for ever", fault{Cut: true}, vm.CodeUnavailable, "cut", 4},
 		{"page", fault{Page: true}, vm.CodeUnavailable, "web page", 1},
 		{"huge", fault{Huge: 1 << 30}, vm.CodeUnavailable, "more than", 1},
+		{"huge header", fault{Head: 1 << 20}, vm.CodeUnavailable, "headers exceeded", 1},
 		{"loop", fault{Loop: true}, vm.CodeUnavailable, "redirects", 0},
 		{"redirect to a file", fault{To: "file:///etc/passwd"}, vm.CodeUnavailable, "redirected", 1},
 		{"empty", fault{Body: []byte{}}, vm.CodeMalformed, "0 bytes", 1},

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,14 +82,11 @@ could be fetched, and what was at hand, is written all the same.`,
 
 // haul collects what one fetch finds.
 type haul struct {
-	mu      sync.Mutex
 	entries map[string]store.Entry
 	outages []error
 }
 
 func (h *haul) add(x endorsement.Finding) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.entries[x.Request] = x.Entry
 	if x.Outage != nil {
 		h.outages = append(h.outages, x.Outage)

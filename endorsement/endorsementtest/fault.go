@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -17,6 +18,7 @@ type Fault struct {
 	Cut        bool          // end the connection in the middle of the body
 	Page       bool          // answer with a web page
 	Huge       int64         // answer with so many bytes
+	Head       int           // with a header of so many bytes
 	Loop       bool          // redirect to itself, for ever
 	To         string        // redirect to here
 	Body       []byte        // answer with this instead
@@ -57,6 +59,9 @@ func (f *Fault) spoil(w http.ResponseWriter, r *http.Request, a *answer) bool {
 			panic(http.ErrAbortHandler)
 		}
 	default:
+		if f.Head > 0 {
+			w.Header().Set("X-Padding", strings.Repeat("x", f.Head))
+		}
 		if f.Body != nil {
 			a.body = f.Body
 		}

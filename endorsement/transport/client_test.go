@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"net/http"
@@ -83,6 +84,12 @@ func TestWhatIsNotTriedAgain(t *testing.T) {
 		}, "answered 400 Bad Request (bad [31mfmspc)"},
 		{"501", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(501) }, "501"},
 		{"large", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 100)) }, "more than 10 bytes"},
+		{"compressed bomb", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			z.Write(make([]byte, 64<<20))
+			z.Close()
+		}, "more than 10 bytes"},
 		{"no content", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "204"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
