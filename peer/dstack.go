@@ -269,6 +269,9 @@ type Document struct {
 	AppID      string  `json:"app_id"`
 	Compose    vm.Hash `json:"compose_hash"`
 	InstanceID string  `json:"instance_id"`
+
+	KeyProvider   string `json:"key_provider"`
+	KeyProviderID string `json:"key_provider_id"`
 }
 
 // ParseDocument reads an MrConfigV3 document.

@@ -83,7 +83,7 @@ func (d *dstackSystem) launched(hostData [32]byte) {
 		d.refused = refusalOf(err)
 		return
 	}
-	d.facts = peer.Dstack{AppID: doc.AppID, InstanceID: doc.InstanceID, Compose: doc.Compose, Binding: "HOST_DATA"}
+	d.facts = peer.Dstack{AppID: doc.AppID, InstanceID: doc.InstanceID, Compose: doc.Compose, Binding: "HOST_DATA", KeyProvider: peer.KeyProvider{Name: doc.KeyProvider, ID: doc.KeyProviderID}}
 	d.findDocument()
 }
 

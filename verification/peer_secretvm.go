@@ -140,7 +140,11 @@ func (s *secretVM) checkHardware() Check {
 	case len(s.known) == 0:
 		return unknown("hardware", "RTMR0", m.RTMR[0], "the virtual hardware is, with this firmware and kernel, that of no image in the registry")
 	}
-	return holds("hardware", "all four registers are those of one image: "+images(s.known), "RTMR0 %s", short(m.RTMR[0]))
+	names := images(s.known)
+	if matches, _ := s.explained(); len(matches) > 0 { // the workload has told them apart
+		names = images(matched(matches))
+	}
+	return holds("hardware", "firmware, virtual hardware and kernel are those of "+names, "RTMR0 %s", short(m.RTMR[0]))
 }
 
 // checkSystem compares the root file system, which only shows together with
