@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 }
 
 // An endless answer is cut off, not collected.
-func TestHugeAnswersAreBounded(t *testing.T) {
+func TestK8_HugeAnswers(t *testing.T) {
 	b := newBed(t)
 	b.Fail(fault{Huge: 1 << 30})
 	var before, after runtime.MemStats

@@ -17,7 +17,7 @@ import (
 
 // A service with a PKI of its own says that a platform is fine. Whoever
 // fetched that is refused; asking an honest service anew mends the cache.
-func TestALyingServiceIsRefused(t *testing.T) {
+func TestK7_LyingService(t *testing.T) {
 	pki, err := emulator.NewPKI(july)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestALyingServiceIsRefused(t *testing.T) {
 
 // Whoever makes evidence puts addresses into its certificates: nobody asks
 // them, because that would tell on the verifier, and reach into its network.
-func TestAddressesInEvidenceAreNotAsked(t *testing.T) {
+func TestV3_AddressesInEvidence(t *testing.T) {
 	trap := endorsementtest.Start(t)
 	pki, err := nvidiatest.New(july)
 	if err != nil {
@@ -81,7 +81,7 @@ func TestAddressesInEvidenceAreNotAsked(t *testing.T) {
 }
 
 // What is not of the form that a vendor uses becomes part of no address.
-func TestOddEvidenceAsksNobody(t *testing.T) {
+func TestV3_OddEvidence(t *testing.T) {
 	s := endorsementtest.Start(t)
 	o := endorsement.Options{Addresses: s.Addresses(), Time: july, Client: hasty()}
 	m, err := snptest.Issue(snptest.Plan{Line: snp.Milan, Now: july})

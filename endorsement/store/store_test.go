@@ -178,7 +178,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // A zip whose entries unpack to far more than they weigh costs bounded memory.
-func TestZipBombIsBounded(t *testing.T) {
+func TestK8_ZipBomb(t *testing.T) {
 	bomb := make([]byte, MaxObject) // compresses to nothing
 	var b bytes.Buffer
 	z := zip.NewWriter(&b)
