@@ -79,6 +79,8 @@ func TestWrapping(t *testing.T) {
 		{"DTD", `<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]>` + sound, vm.CodeMalformed},
 		{"DTD inside", before("<ns0:Payload>", `<!DOCTYPE x>`), vm.CodeMalformed},
 		{"entity", before("<ns0:Payload>", "&e;"), vm.CodeMalformed},
+		{"two entities in one", before("<ns0:Payload>", "&amp lt;"), vm.CodeMalformed},
+		{"entity that does not end", before("<ns0:Payload>", "&amp"), vm.CodeMalformed},
 		{"character reference", before("<ns0:Payload>", "&#x20;"), vm.CodeMalformed},
 		{"other encoding", `<?xml version="1.0" encoding="UTF-16"?>` + sound, vm.CodeMalformed},
 		{"XML 1.1", `<?xml version="1.1"?>` + sound, vm.CodeMalformed},
