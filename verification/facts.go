@@ -78,7 +78,7 @@ func factsOfTDX(row rowWriter, m *vm.Verdict) {
 func factsOfSNP(row rowWriter, s *vm.SNPFacts) {
 	row("product", "%s, report version %d, signed by the %s", s.Product, s.Version, s.SignedBy)
 	row("MEASUREMENT", "%s", s.Measurement)
-	row("HOST_DATA", "%x", s.HostData)
+	row("HOST_DATA", "%s", s.HostData)
 	row("guest policy", "%#x %s", s.Policy, snp.GuestPolicy(s.Policy))
 	row("platform", "%#x %s", s.PlatformInfo, snp.PlatformInfo(s.PlatformInfo))
 	row("VMPL, guest SVN", "%d, %d", s.VMPL, s.GuestSVN)

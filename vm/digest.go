@@ -57,6 +57,18 @@ func (r Register) MarshalText() ([]byte, error) { return []byte(r.String()), nil
 // UnmarshalText reads exactly 96 lower-case hex digits.
 func (r *Register) UnmarshalText(b []byte) error { return decodeHex("register", r[:], b) }
 
+// Hex16 is 16 bytes that identify something. Its text and JSON form is 32
+// lower-case hex digits.
+type Hex16 [16]byte
+
+func (h Hex16) String() string { return hex.EncodeToString(h[:]) }
+
+// MarshalText writes lower-case hex.
+func (h Hex16) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads exactly 32 lower-case hex digits.
+func (h *Hex16) UnmarshalText(b []byte) error { return decodeHex("identifier", h[:], b) }
+
 // decodeHex is strict about length and case, so that a value has one spelling.
 func decodeHex(what string, dst, src []byte) error {
 	if len(src) != 2*len(dst) {

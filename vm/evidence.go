@@ -105,11 +105,11 @@ type BootEvent struct {
 
 // SGXFacts is what the report of an SGX enclave says beyond report data.
 type SGXFacts struct {
-	MREnclave  Hash     `json:"mrenclave"` // measurement of the enclave
-	MRSigner   Hash     `json:"mrsigner"`  // SHA-256 of its signer's key
-	ProductID  uint16   `json:"isv_prod_id"`
-	SVN        uint16   `json:"isv_svn"`
-	Attributes [16]byte `json:"attributes"`
+	MREnclave  Hash   `json:"mrenclave"` // measurement of the enclave
+	MRSigner   Hash   `json:"mrsigner"`  // SHA-256 of its signer's key
+	ProductID  uint16 `json:"isv_prod_id"`
+	SVN        uint16 `json:"isv_svn"`
+	Attributes Hex16  `json:"attributes"`
 }
 
 // SNPFacts is what an SEV-SNP report says beyond report data.
@@ -117,13 +117,13 @@ type SNPFacts struct {
 	Version      uint32   `json:"version"` // of the report
 	Product      string   `json:"product"` // Milan, Milan-X, Genoa, Genoa-X, Bergamo/Siena or Turin
 	Measurement  Register `json:"measurement"`
-	HostData     [32]byte `json:"host_data"`
+	HostData     Hash     `json:"host_data"`
 	Policy       uint64   `json:"policy"`
 	PlatformInfo uint64   `json:"platform_info"`
 	VMPL         uint32   `json:"vmpl"`
 	GuestSVN     uint32   `json:"guest_svn"`
-	FamilyID     [16]byte `json:"family_id"`
-	ImageID      [16]byte `json:"image_id"`
+	FamilyID     Hex16    `json:"family_id"`
+	ImageID      Hex16    `json:"image_id"`
 	IDKey        Register `json:"id_key_digest"`
 	AuthorKey    Register `json:"author_key_digest"`
 	ReportedTCB  uint64   `json:"reported_tcb"`  // of the key that signed
