@@ -10,6 +10,6 @@
 // What firmware and VMM do in which version is data (Profile), chosen by the
 // versions that the image locks and never by what a host declares.
 //
-// The order of events in one register is that of the machine. Events of
-// different registers come register by register.
+// Events come in the order of the machine's own log (CCEL), and can be encoded
+// as one: Log.CCEL.
 package measure

@@ -18,7 +18,8 @@ type Input struct {
 	CommandLine string
 	Shape       vm.Shape
 	Profile     Profile
-	ACPI        *ACPI // nil: PredictACPI
+	ACPI        *ACPI        // nil: PredictACPI
+	SMBIOS      *vm.Register // digest of the filtered tables, where the profile measures them
 }
 
 // Shapes are the machines that an image's manifest predicts, the default first.
@@ -38,15 +39,21 @@ func Shapes() []vm.Shape {
 // An event's Payload is a short description for people; its digest is over the
 // measured bytes themselves.
 func Predict(in Input) ([]vm.Event, vm.Prediction, error) {
+	log, prediction, err := PredictLog(in)
+	return log.Events(), prediction, err
+}
+
+// PredictLog returns with the registers all that the machine's own log says.
+func PredictLog(in Input) (Log, vm.Prediction, error) {
 	files, err := readFiles(in)
 	if err != nil {
 		return nil, vm.Prediction{}, fmt.Errorf("predict measurement: %w", err)
 	}
-	events, prediction, err := files.predict(in)
+	log, prediction, err := files.predict(in)
 	if err != nil {
 		return nil, vm.Prediction{}, fmt.Errorf("predict measurement: %w", err)
 	}
-	return events, prediction, nil
+	return log, prediction, nil
 }
 
 // PredictShapes predicts the same files for several shapes; in.Shape is ignored.
@@ -69,32 +76,36 @@ func PredictShapes(in Input, shapes []vm.Shape) ([]vm.Prediction, error) {
 
 // files is what the measured files give, whatever the shape.
 type files struct {
-	image  *ovmf.Image
-	mrtd   vm.Register
-	shared eventList // RTMR1 and RTMR2
+	image   *ovmf.Image
+	mrtd    vm.Register
+	kernel  vm.Register
+	options []byte
+	initrd  vm.Register
 }
 
 func readFiles(in Input) (f files, err error) {
 	if f.image, err = ovmf.Parse(in.Firmware); err != nil {
 		return f, err
 	}
-	kernel := sha512.New384()
-	if err := linuxboot.Authenticode(kernel, in.Kernel); err != nil {
-		return f, err
-	}
-	options, err := linuxboot.LoadOptions(in.CommandLine, len(in.Initrd) > 0, in.Profile.InitrdToken)
-	if err != nil {
-		return f, err
-	}
 	f.mrtd = tdx.MRTD(f.image, in.Profile.PageOrder)
-	f.shared.kernel(in.Profile, vm.Register(kernel.Sum(nil)), len(in.Kernel))
-	f.shared.linux(options, in.Initrd)
-	return f, nil
+	if f.options, err = linuxboot.LoadOptions(in.CommandLine, len(in.Initrd) > 0, in.Profile.InitrdToken); err != nil {
+		return f, err
+	}
+	f.initrd = sha512.Sum384(in.Initrd)
+	f.kernel, err = authenticode(in.Kernel)
+	return f, err
+}
+
+func authenticode(kernel []byte) (vm.Register, error) {
+	h := sha512.New384()
+	if err := linuxboot.Authenticode(h, kernel); err != nil {
+		return vm.Register{}, err
+	}
+	return vm.Register(h.Sum(nil)), nil
 }
 
 // predict adds what depends on the shape.
-func (f files) predict(in Input) ([]vm.Event, vm.Prediction, error) {
-	none := vm.Prediction{}
+func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
 	if err := in.Shape.Validate(); err != nil {
 		return nil, none, err
 	}
@@ -109,11 +120,32 @@ func (f files) predict(in Input) ([]vm.Event, vm.Prediction, error) {
 		}
 		in.ACPI = &acpi
 	}
-	var log eventList
-	log.platform(hob, f.image.Contents(f.image.Section(ovmf.CFV)), *in.ACPI)
+	if in.Profile.KernelPatched {
+		patched, err := linuxboot.Patch(in.Kernel, in.CommandLine, len(in.Initrd), in.Shape.Memory)
+		if err != nil {
+			return nil, none, err
+		}
+		if f.kernel, err = authenticode(patched); err != nil {
+			return nil, none, err
+		}
+	}
+	if in.Profile.SMBIOS && in.SMBIOS == nil {
+		return nil, none, fmt.Errorf("firmware of %s measures SMBIOS tables, which do not follow from files and shape: give their digest", in.Profile.Name)
+	}
+	log.platform(in.Profile, f.image, hob, *in.ACPI)
+	log.kernel(f.kernel, len(in.Kernel))
+	if in.Profile.SMBIOS {
+		log.addDigest(platformRegister, "smbios", *in.SMBIOS, typeHandoffTables, nil, "SMBIOS tables, digest as given")
+	}
 	log.bootOptions(in.Profile)
-	log = append(log, f.shared...)
-	rtmr, err := vm.Replay(log)
+	log.ready(in.Profile)
+	var initrd *vm.Register
+	if len(in.Initrd) > 0 {
+		initrd = &f.initrd
+	}
+	log.linux(sha512.Sum384(f.options), len(f.options), initrd, len(in.Initrd))
+	log.exit()
+	rtmr, err := vm.Replay(log.Events())
 	if err != nil {
 		return nil, none, err
 	}

@@ -34,8 +34,8 @@ func TestPredictListsEvents(t *testing.T) {
 			t.Errorf("event %s has no description or no digest", e.Name)
 		}
 	}
-	const want = "td-hob cfv SecureBoot PK KEK db dbx separator etc/table-loader etc/acpi/rsdp etc/acpi/tables BootOrder Boot0000 " +
-		"kernel action separator action action command-line initrd"
+	const want = "td-hob cfv SecureBoot PK KEK db dbx separator etc/table-loader etc/acpi/rsdp etc/acpi/tables kernel BootOrder Boot0000 " +
+		"action separator command-line initrd action action"
 	if got := strings.Join(names, " "); got != want {
 		t.Errorf("events are %s\nwant       %s", got, want)
 	}

@@ -38,7 +38,7 @@ func vectorJSON(t *testing.T, name string, to any) {
 // predictRegisters gives the event list of a machine with the layout of
 // OVMF's IntelTdx build and a blank variable store. Kernel, command line and
 // initrd are opaque in the vectors: only their digests are known.
-func predictRegisters(t *testing.T, memory uint64, p Profile, tables ACPI, kernel, options, initrd vm.Register) []vm.Event {
+func predictRegisters(t *testing.T, memory uint64, p Profile, tables ACPI, kernel, options, initrd vm.Register) Log {
 	t.Helper()
 	image, err := ovmf.Parse(ovmftest.Image(ovmftest.Sections()))
 	if err != nil {
@@ -48,12 +48,13 @@ func predictRegisters(t *testing.T, memory uint64, p Profile, tables ACPI, kerne
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log eventList
-	log.platform(hob, image.Contents(image.Section(ovmf.CFV)), tables)
+	var log Log
+	log.platform(p, image, hob, tables)
+	log.kernel(kernel, 0)
 	log.bootOptions(p)
-	log.kernel(p, kernel, 0)
-	log.addDigest(linuxRegister, "command-line", options, "")
-	log.addDigest(linuxRegister, "initrd", initrd, "")
+	log.ready(p)
+	log.linux(options, 0, &initrd, 0)
+	log.exit()
 	return log
 }
 
@@ -106,7 +107,7 @@ func TestPredictionEqualsHardware(t *testing.T) {
 				}
 				digests[e.IMR] = append(digests[e.IMR], r)
 			}
-			events := predictRegisters(t, c.memory, EDK2Stable202502(), c.acpi(digests[0]), digests[1][0], digests[2][0], digests[2][1])
+			events := predictRegisters(t, c.memory, EDK2Stable202502(), c.acpi(digests[0]), digests[1][0], digests[2][0], digests[2][1]).Events()
 			for register := range 3 {
 				compare(t, register, events, digests[register])
 			}
@@ -148,7 +149,7 @@ func TestPredictionEqualsTrusteeLog(t *testing.T) {
 	p := EDK2Stable202502()
 	p.ReadyToBoot = 0
 	d := digests[0]
-	events := predictRegisters(t, 2<<30, p, ACPI{d[8], d[9], d[10]}, digests[1][0], digests[2][0], digests[2][1])
+	events := predictRegisters(t, 2<<30, p, ACPI{d[8], d[9], d[10]}, digests[1][0], digests[2][0], digests[2][1]).Events()
 	for register := range 3 {
 		compare(t, register, events, digests[register])
 	}
@@ -179,7 +180,7 @@ func TestPredictionEqualsOasisLogs(t *testing.T) {
 	p.ReadyToBoot = 0
 	i := slices.IndexFunc(v.ACPI, func(a oasisACPI) bool { return a.MemoryMiB == 2815 && a.CPUs == 1 })
 	tables := ACPI{v.ACPI[i].Loader, v.ACPI[i].RSDP, v.ACPI[i].Tables}
-	events := predictRegisters(t, 2815<<20, p, tables, v.Replay[1].Log[0], v.Replay[0].Log[0], vm.Register{})
+	events := predictRegisters(t, 2815<<20, p, tables, v.Replay[1].Log[0], v.Replay[0].Log[0], vm.Register{}).Events()
 	compare(t, 0, events, v.Replay[2].Log)
 	compare(t, 1, events, v.Replay[1].Log)
 	rtmr, err := vm.Replay(events)
@@ -213,11 +214,11 @@ func TestPredictionEqualsFortanix(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var log eventList
+			var log Log
 			p := EDK2Stable202502()
-			log.platform(hob, image.Contents(image.Section(ovmf.CFV)), acpiOf(t, tables))
+			log.platform(p, image, hob, acpiOf(t, tables))
 			log.bootOptions(p)
-			rtmr, err := vm.Replay(log)
+			rtmr, err := vm.Replay(log.Events())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -88,3 +88,17 @@ func (s *Session) File(name string) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("fw_cfg has no file %s", name)
 }
+
+// Counted returns an item of the old interface, whose size, u32 little-endian,
+// is an item of its own.
+func (s *Session) Counted(sizeKey, key uint16) ([]byte, error) {
+	b, err := s.key(sizeKey, 4)
+	if err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(b)
+	if size > maxFileSize {
+		return nil, fmt.Errorf("fw_cfg item %#x has %d bytes, want at most %d", key, size, maxFileSize)
+	}
+	return s.key(key, size)
+}
