@@ -163,7 +163,7 @@ func (b *Browser) next(waitingFor string) message {
 			b.Requests = append(b.Requests, sent.Request.URL)
 		}
 		return m
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		b.t.Fatalf("browser: no answer to %s", waitingFor)
 		return message{}
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// patience bounds every wait for a page.
-const patience = 60 * time.Second
+// patience bounds every wait: long, for a busy machine is no failure.
+const patience = 3 * time.Minute
 
 // Look sets the width in pixels (a phone's below 500) and the colour scheme,
 // "light" or "dark".

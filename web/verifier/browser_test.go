@@ -316,12 +316,21 @@ func TestPageAsksMachine(t *testing.T) {
 		t.Errorf("the line about the connection gives no reason, or no key to compare: %s", line)
 	}
 	quiet(t, b, page, url+"/attestation?nonce=", url+"/config")
+	if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
+		b.Screenshot(filepath.Join(folder, "verifier-asked.png"))
+	}
 
 	// Nobody there: said, with what to try.
 	b.Evaluate("document.querySelector('#url').value = 'https://127.0.0.1:1'; document.querySelector('#ask button').click()")
 	b.Await("document.querySelector('#result h2')?.textContent === 'UNREACHABLE'")
 	if text := b.Text("document.querySelector('#result').textContent"); !strings.Contains(text, "accept once") {
 		t.Errorf("an unreachable machine: %s", text)
+	}
+	if link := b.Text("document.querySelector('#result a.button').href"); link != "https://127.0.0.1:1/" {
+		t.Errorf("the way to accept its certificate leads to %s", link)
+	}
+	if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
+		b.Screenshot(filepath.Join(folder, "verifier-unreachable.png"))
 	}
 }
 
@@ -340,30 +349,31 @@ func TestPageIsForEveryone(t *testing.T) {
 	if b.Evaluate("document.activeElement.id + getComputedStyle(document.querySelector('#drop')).outlineStyle") != "filesolid" {
 		t.Error("the first stop of the keyboard is not the drop zone, or does not show")
 	}
-	for _, look := range []struct {
-		name, scheme string
-		width        int
-	}{
-		{"phone-light", "light", 360}, {"phone-dark", "dark", 360}, {"desktop-light", "light", 1280}, {"desktop-dark", "dark", 1280},
+	b.Choose("#roots", root)
+	for _, state := range []struct{ name, bundle, verdict string }{
+		{"empty", "", ""}, {"verified", good, verification.Verified}, {"refused", bad, verification.NotVerified},
 	} {
-		for _, state := range []struct{ name, bundle, verdict string }{
-			{"empty", "", ""}, {"verified", good, verification.Verified}, {"refused", bad, verification.NotVerified},
+		if state.bundle != "" {
+			b.Choose("#file", state.bundle)
+			if got := judged(b); got != state.verdict {
+				t.Errorf("%s: %s", state.name, got)
+			}
+			b.Evaluate("for (const d of document.querySelectorAll('#result details')) d.open = true")
+			b.Await("document.querySelector('#result .exhibit section')")
+		}
+		for _, look := range []struct {
+			name, scheme string
+			width        int
+		}{
+			{"phone-light", "light", 360}, {"phone-dark", "dark", 360}, {"desktop-light", "light", 1280}, {"desktop-dark", "dark", 1280},
 		} {
 			name := look.name + "-" + state.name
 			b.Look(look.width, look.scheme)
-			b.Open(page + "/")
-			b.Await("document.body.dataset.ready")
-			if state.bundle != "" {
-				b.Choose("#roots", root)
-				b.Choose("#file", state.bundle)
-				if got := judged(b); got != state.verdict {
-					t.Errorf("%s: %s", name, got)
-				}
-				b.Evaluate("for (const d of document.querySelectorAll('#result details')) d.open = true")
-				b.Await("document.querySelector('#result .exhibit section')")
-			}
 			if got, _ := b.Evaluate("document.documentElement.scrollWidth").(float64); got == 0 || got > float64(look.width) {
 				t.Errorf("%s: the page is %v pixels wide, want at most %d", name, got, look.width)
+			}
+			if dark := b.Evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"; dark != (look.scheme == "dark") {
+				t.Errorf("%s: dark colours: %v", name, dark)
 			}
 			if small := b.Text(tooSmall); small != "" {
 				t.Errorf("%s: too small for a finger: %s", name, small)

@@ -3,6 +3,8 @@ package verifier
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/policy"
@@ -24,14 +26,37 @@ const MaxInput = verification.MaxBundleSize
 
 // maxFields bounds the options; what is not named here is none.
 var maxFields = map[string]int{
-	"compose": 4 << 20, "files": 32 << 20, "manifest": 4 << 20, "policy": policy.MaxSize, "roots": 256 << 10, "collateral": 1 << 20, "registry": 4 << 20, "registry_2": 4 << 20,
+	"compose": 4 << 20, "files": 32 << 20, "manifest": 4 << 20, "policy": policy.MaxSize, "roots": 256 << 10, "collateral": 1 << 20, "registry": 4 << 20,
 	"service": 1 << 10, "group_key": 1 << 10, "time": 64, "trust_bundle_roots": 8,
 	"url": 4 << 10, "nonce": 2 * vm.MaxNonceSize, "took_ms": 16, "config": vm.MaxConfigSize,
 }
 
+// repeated are the options that may be several files: the second is name_2.
+var repeated = map[string]int{"collateral": 4, "registry": 4}
+
 // MaxField returns the bound of one option, in bytes; 0 if there is none of
 // that name.
-func MaxField(name string) int { return maxFields[name] }
+func MaxField(name string) int {
+	if base, number, found := strings.Cut(name, "_"); found {
+		if n, err := strconv.Atoi(number); err == nil && n >= 2 && n <= repeated[base] && strconv.Itoa(n) == number {
+			name = base
+		}
+	}
+	return maxFields[name]
+}
+
+// files returns an option that may be several files.
+func (c Call) files(name string) (files [][]byte) {
+	if b := c.Fields[name]; b != nil {
+		files = append(files, b)
+	}
+	for n := 2; n <= repeated[name]; n++ {
+		if b := c.Fields[name+"_"+strconv.Itoa(n)]; b != nil {
+			files = append(files, b)
+		}
+	}
+	return files
+}
 
 // result is what an operation returns; one field is set, Text and Facts along with Report.
 type result struct {
@@ -84,8 +109,8 @@ func run(c Call) (r result, err error) {
 		return result{}, TooLarge("the input", len(c.Input), MaxInput)
 	}
 	for name, value := range c.Fields {
-		limit, known := maxFields[name]
-		if !known {
+		limit := MaxField(name)
+		if limit == 0 {
 			return result{}, vm.Refuse(vm.CodeInvalid, "there is no option %.40q", name)
 		}
 		if len(value) > limit {

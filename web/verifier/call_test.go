@@ -176,6 +176,11 @@ func TestCallIsBounded(t *testing.T) {
 			t.Errorf("%s: %+v, want %s", c.name, r.Refusal, c.want)
 		}
 	}
+	for name, want := range map[string]int{"collateral": 1 << 20, "collateral_4": 1 << 20, "collateral_5": 0, "collateral_02": 0, "compose_2": 0, "registry_1": 0, "took_ms": 16} {
+		if got := MaxField(name); got != want {
+			t.Errorf("MaxField(%q) = %d, want %d", name, got, want)
+		}
+	}
 	if r := judge(t, Call{Operation: "address", Input: []byte(" vm.example ")}); r.Address != "https://vm.example:29343" {
 		t.Errorf("address: %+v", r)
 	}

@@ -130,8 +130,21 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 	if report.Machine == nil || report.Machine.SNP == nil || report.Machine.SNP.ReportedTCB < 1<<53 {
 		t.Errorf("the vector is no longer accepted, or small: %+v", report)
 	}
+	// The certificate may also come in a file of its own.
+	bare, _, err := verification.Recognise(ev.Quote)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare.Attestation.Evidence.AMD = ev.AMD
+	strict := verification.Appraise(bare, verification.Wanted{Time: want.Time})
+	if code := strict.Checks[2].Code; code != vm.CodeCollateral { // no revocation list
+		t.Errorf("without a revocation list: %q, want %s", code, vm.CodeCollateral)
+	}
 	inEngines(t, func(t *testing.T, call engine) {
 		same(t, "SEV-SNP", call(t, request{"verifyBundle", bundle, nil}), report)
+		same(t, "SEV-SNP, certificate apart", call(t, request{"verifyEvidence", ev.Quote, map[string]any{
+			"time": want.Time, "collateral": ev.AMD.EndorsementKey,
+		}}), strict)
 	})
 }
 

@@ -116,12 +116,29 @@ func (c Call) appraise(answer verification.Answer, recorded verification.Wanted)
 	if err != nil {
 		return result{}, err
 	}
-	if b := c.Fields["collateral"]; b != nil {
-		if answer.Attestation.Evidence.Collateral, err = verification.ParseCollateral(b); err != nil {
+	for _, b := range c.files("collateral") {
+		if err := addCollateral(&answer.Attestation.Evidence, b); err != nil {
 			return result{}, err
 		}
 	}
 	return reported(verification.Appraise(answer, want))
+}
+
+// addCollateral reads Intel's collateral or, for an SEV-SNP report, certificates
+// and revocation lists.
+func addCollateral(ev *vm.Evidence, b []byte) (err error) {
+	if ev.TEE == vm.SNP {
+		amd := vm.AMDCollateral{}
+		if ev.AMD != nil {
+			amd = *ev.AMD
+		}
+		if verification.AddCertificates(&amd, b) {
+			ev.AMD = &amd
+			return nil
+		}
+	}
+	ev.Collateral, err = verification.ParseCollateral(b)
+	return err
 }
 
 func reported(r verification.Report) (result, error) {

@@ -16,10 +16,7 @@ const groupKeySize = 96
 
 // wishes are the options that say something about the machine; roots and time
 // do not.
-var wishes = []string{"policy", "compose", "files", "manifest", "registry", "registry_2", "service", "group_key"}
-
-// registries are the options for known images of existing SecretVM: its two files.
-var registries = []string{"registry", "registry_2"}
+var wishes = []string{"policy", "compose", "files", "manifest", "registry", "service", "group_key"}
 
 // wanted reads the options: the policy first, then what replaces parts of it.
 // Like the command, it keeps what a bundle recorded only where the caller says
@@ -56,21 +53,24 @@ func (c Call) policy(want *verification.Wanted) error {
 	if err != nil {
 		return err
 	}
-	named := map[string]string{p.Workload.Compose: "compose", p.Workload.Files: "files", p.Image.Manifest: "manifest"}
-	for _, path := range p.TrustRoots {
-		named[path] = "roots"
+	passed := map[string][]byte{
+		p.Workload.Compose: c.Fields["compose"], p.Workload.Files: c.Fields["files"], p.Image.Manifest: c.Fields["manifest"],
 	}
-	for i, path := range p.Image.Registry {
-		if i < len(registries) {
-			named[path] = registries[i]
+	for _, path := range p.TrustRoots {
+		passed[path] = c.Fields["roots"]
+	}
+	for i, b := range c.files("registry") {
+		if i < len(p.Image.Registry) {
+			passed[p.Image.Registry[i]] = b
 		}
 	}
 	return p.Apply(want, func(path string) ([]byte, error) {
-		if b := c.Fields[named[path]]; b != nil {
+		b, known := passed[path]
+		if b != nil {
 			return b, nil
 		}
 		hint := "only the command reads such a file: secretvm verify --policy"
-		if named[path] != "" {
+		if known || slices.Contains(p.Image.Registry, path) {
 			hint = "pass that file too, as the option of its kind"
 		}
 		return nil, vm.Refuse(vm.CodeInvalid, "the policy names the file %.80q, which cannot be opened from here", path).Try(hint)
@@ -112,12 +112,7 @@ func (c Call) image(want *verification.Wanted) error {
 }
 
 func (c Call) registry(want *verification.Wanted) error {
-	var files [][]byte
-	for _, name := range registries {
-		if b := c.Fields[name]; b != nil {
-			files = append(files, b)
-		}
-	}
+	files := c.files("registry")
 	if files == nil {
 		return nil
 	}

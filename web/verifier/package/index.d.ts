@@ -15,11 +15,14 @@ export interface Wanted {
   /** manifest.json of the image that the machine should boot. */
   manifest?: Bytes | object;
   /** Known images of existing SecretVM: tdx.csv, sev.json, or both. */
-  registry?: Bytes | [Bytes, Bytes];
+  registry?: Bytes | Bytes[];
   /** A policy file, YAML. What it says and another option says too, the option decides; files that it names are those of the options. */
   policy?: Bytes;
-  /** Intel's collateral, where the evidence comes without it: dcap-qvl's JSON, our own, or a chain's blob. */
-  collateral?: Bytes;
+  /**
+   * What vendors sign, where the evidence comes without it. Intel: dcap-qvl's JSON, our own, or a chain's blob.
+   * AMD: certificates and revocation lists, PEM or DER; up to four files.
+   */
+  collateral?: Bytes | Bytes[];
   /** Root certificates, PEM, accepted beside the vendors' own. */
   trustRoots?: Bytes | Bytes[];
   /** Bundles only: accept the roots that the bundle brings. Whoever made it chose them. */

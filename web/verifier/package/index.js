@@ -93,7 +93,7 @@ function bytes(value) {
   throw new TypeError('want a Uint8Array, an ArrayBuffer, a string or an object');
 }
 
-const asBytes = { compose: 'compose', files: 'files', manifest: 'manifest', policy: 'policy', collateral: 'collateral' };
+const asBytes = { compose: 'compose', files: 'files', manifest: 'manifest', policy: 'policy' };
 const asText = { service: 'service', groupKey: 'group_key' };
 
 // fieldsOf writes what the caller wants in the program's terms.
@@ -105,7 +105,7 @@ function fieldsOf(wanted = {}) {
     if (asBytes[name]) fields[asBytes[name]] = bytes(value);
     else if (asText[name]) fields[asText[name]] = encoder.encode(String(value));
     else if (name === 'trustRoots') fields.roots = joined([].concat(value).map(bytes));
-    else if (name === 'registry') [].concat(value).forEach((file, i) => { fields[i === 0 ? 'registry' : `registry_${i + 1}`] = bytes(file); });
+    else if (name === 'registry' || name === 'collateral') [].concat(value).forEach((file, i) => { fields[i === 0 ? name : `${name}_${i + 1}`] = bytes(file); });
     else if (name === 'trustBundleRoots') fields.trust_bundle_roots = encoder.encode(value ? 'yes' : '');
     else if (name === 'time') fields.time = encoder.encode(new Date(value).toISOString());
     else if (name !== 'signal') throw new TypeError(`there is no option ${name}`);

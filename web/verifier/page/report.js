@@ -40,7 +40,7 @@ export function showReport(report, subject, decode) {
   for (const warning of warnings) section.append(element('p', 'warning', ...worded(warning)));
   section.append(element('ol', 'checks', ...together(report.checks).map(check)));
   if (report.machine) section.append(machine(report), bootLog(report.machine.boot_log), events(report.machine.events));
-  section.append(decoded(decode));
+  if (report.verdict !== 'UNREACHABLE') section.append(decoded(decode));
   section.append(actions(report, subject));
   return section;
 }
@@ -169,6 +169,12 @@ function hex(base64) {
   return [...atob(base64 ?? '')].map((c) => c.charCodeAt(0).toString(16).padStart(2, '0')).join('');
 }
 
+function link(url, text) {
+  const a = element('a', 'button', text);
+  Object.assign(a, { href: url, target: '_blank', rel: 'noopener noreferrer' });
+  return a;
+}
+
 function actions(report, subject) {
   const save = element('button', '', 'Save the report');
   save.type = 'button';
@@ -180,7 +186,8 @@ function actions(report, subject) {
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   });
   const made = subject.url ? report.url || subject.url : subject.name;
-  return element('div', 'actions', save, element('p', 'quiet', `About ${printable(made)}, judged as of ${moment(report.time)}`));
+  const own = report.verdict === 'UNREACHABLE' && /^https:\/\//.test(report.url) ? link(report.url, 'Open its own page') : '';
+  return element('div', 'actions', own, save, element('p', 'quiet', `About ${printable(made)}, judged as of ${moment(report.time)}`));
 }
 
 // decoded shows all parts of the evidence, once it is opened.

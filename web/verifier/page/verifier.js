@@ -21,6 +21,7 @@ async function start() {
     $('digest').textContent = 'not computed: this page was not loaded over HTTPS';
   }
   await load(wasm);
+  if (round === 0) $('status').textContent = '';
   document.body.dataset.ready = 'yes';
 }
 
