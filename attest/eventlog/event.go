@@ -85,7 +85,7 @@ func (l Log) Explains(rtmr [4]vm.Register, registers ...int) error {
 		if replayed[i] != rtmr[i] {
 			return vm.Refuse(vm.CodeEvents, "the event log does not explain the quoted register").
 				On(fmt.Sprintf("RTMR%d", i), rtmr[i].String(), replayed[i].String()).
-				Try("the log was changed, cut, or taken from another boot or machine than the quote")
+				Try("the log was changed, cut, or taken from another boot or machine than the quote, or something measured more after the log ended")
 		}
 	}
 	return nil
