@@ -8,4 +8,3 @@ const verifier = await import(pathToFileURL(`${process.argv[2]}/index.js`));
 for await (const line of createInterface({ input: process.stdin })) {
   console.log(JSON.stringify(await perform(verifier, JSON.parse(line))));
 }
-process.exit(0); // the program inside waits for calls for ever
