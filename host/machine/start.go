@@ -26,10 +26,12 @@ type Boot struct {
 	Image   string // image folder
 	Archive []byte // config archive, for the config disk
 
-	// Soft machines: the registers as the launch would have left them, and the
-	// command that runs the soft TEE with its key folder, to which --socket and
-	// --measurement are added.
+	// Soft machines: the registers as the launch would have left them, the
+	// firmware's log that explains them (none: nil), and the command that runs the
+	// soft TEE with its key folder, to which --socket, --measurement and
+	// --boot-log are added.
 	Measurement vm.Measurement
+	BootLog     []byte
 	SoftTEE     []string
 
 	// Substitutes for files of the image and for its command line, for
@@ -120,6 +122,9 @@ func (f *Folder) writeInputs(b Boot) error {
 	if err := f.write(measurementName, append(measurement, '\n')); err != nil {
 		return fmt.Errorf("start machine: %w", err)
 	}
+	if err := f.write(bootLogName, b.BootLog); err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
 	return nil
 }
 
@@ -132,6 +137,9 @@ func (f *Folder) startSoftTEE(ctx context.Context, r *Running, b Boot) error {
 		return fmt.Errorf("start machine: %w", err)
 	}
 	argv := append(append([]string(nil), b.SoftTEE...), "--socket", qemu.TEESocket, "--measurement", measurementName)
+	if len(b.BootLog) > 0 {
+		argv = append(argv, "--boot-log", bootLogName)
+	}
 	p, err := process.Start(process.Spec{Name: "soft TEE", Argv: argv, Dir: f.dir, Log: filepath.Join(f.dir, softTEELogName)})
 	if err != nil {
 		return fmt.Errorf("start machine: %w", err)
