@@ -122,10 +122,10 @@ func notGenuine(answer Answer, r *vm.Refusal) []Check {
 			"--trust-root FILE (`secretvm up` prints where it is); never do so for production"
 	}
 	names := []string{"connection", "fresh", "quote", "platform"}
-	switch {
-	case tee == vm.SNP:
+	switch tee {
+	case vm.SNP:
 		names = append(names, "launch", "workload")
-	case tee == vm.SGX:
+	case vm.SGX:
 		names = append(names, "enclave")
 	default:
 		names = append(names, "firmware", "kernel", "hardware", "system", "workload", "configuration", "boot")

@@ -48,6 +48,10 @@ func TestVectors(t *testing.T) {
 	if err := os.WriteFile(registers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	lenient := filepath.Join(t.TempDir(), "lenient.yaml")
+	if err := os.WriteFile(lenient, []byte("version: 1\ntcb: { advisories: [INTEL-SA-00289, INTEL-SA-00615] }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		file, collateral, at string
 		more                 []string
@@ -60,8 +64,9 @@ func TestVectors(t *testing.T) {
 		{"dcap-qvl/sample/tdx_quote", dcap, "2025-08-01", nil, exitRefused, "[expired]"},
 		{"dcap-qvl/sample/tdx_quote", "", june, nil, exitRefused, "[collateral]"},
 		{"dcap-qvl/sample/tdx-quote.hex", "", june, nil, exitRefused, "[collateral]"},
-		{"dcap-qvl/sample/tdx_quote_outdated", "dcap-qvl/sample/tdx_quote_outdated_collateral.json", "2025-06-15", nil, exitRefused, ""},
-		{"dcap-qvl/sample/sgx_quote", "", june, nil, exitRefused, ""},
+		{"dcap-qvl/sample/tdx_quote_outdated", "dcap-qvl/sample/tdx_quote_outdated_collateral.json", "2026-03-01", nil, exitRefused, "SEAMLDR ACM, updated by OS/VMM) has SVN 3, want 5"},
+		{"dcap-qvl/sample/sgx_quote", "dcap-qvl/sample/sgx_quote_collateral.json", june, nil, exitRefused, "INTEL-SA-00289, INTEL-SA-00615"},
+		{"dcap-qvl/sample/sgx_quote", "dcap-qvl/sample/sgx_quote_collateral.json", june, []string{"--policy", lenient}, exitUnverified, "MRENCLAVE"},
 		{"secret-vm-kms/tests/quote.txt", "secret-vm-kms/tests/collateral.txt", "2025-05-20", nil, exitUnverified, "TCB UpToDate"},
 		{goTDX + "quote_v5_sample.dat", "", "2026-02-03", nil, exitRefused, "[collateral]"},
 		{goTDX + "tdx_prod_quote_SPR_E4.dat", "", june, nil, exitRefused, "[malformed]"},

@@ -80,10 +80,10 @@ func OfAnswer(a verification.Answer, form string) Exhibit {
 	if a.Attestation.Nonce != "" || a.URL != "" {
 		add(answer(a))
 	}
-	switch {
-	case ev.TEE == vm.SNP:
+	switch ev.TEE {
+	case vm.SNP:
 		add(snpSections(ev)...)
-	case ev.TEE == vm.SGX:
+	case vm.SGX:
 		add(sgxSections(ev)...)
 	default:
 		add(tdxSections(ev)...)
