@@ -99,6 +99,7 @@ func (f *verifyFlags) register(c *cobra.Command) {
 	flags.BoolVar(&f.early, "early", false, "ask what the next TCB recovery will say, too")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long")
 	f.services.register(c)
+	c.Flag("collateral").Usage = "look first into this `PATH`: folder or zip of secretvm collateral fetch, or a file of collateral or AMD certificates (repeatable)"
 }
 
 // runVerify is the whole command; exit codes follow from the report.
