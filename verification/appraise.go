@@ -168,7 +168,7 @@ func (f *finding) conclude(r *Report) {
 	if e := f.verdict.Early; e != nil && e.TCBStatus != f.verdict.TCBStatus {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the next TCB recovery (evaluation %d) will say %s%s of this platform: its operator has to update it", e.Evaluation, e.TCBStatus, advisories(e.Advisories)))
 	}
-	if f.want.Recorded {
+	if f.want.Recorded && (f.wantsImage() || f.want.composeHash() != nil || f.want.Service != "" || f.want.Wishes.HostData != nil) {
 		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
 	}
 	var failed []string

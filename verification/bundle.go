@@ -38,6 +38,9 @@ var maxEntry = map[string]int64{
 	entryFiles: 32 << 20, entryManifest: 4 << 20, entryRoots: 256 << 10, entryRegistry: 16 << 20, entryReport: 8 << 20,
 }
 
+// entryDate is that of every entry: the first that the format has.
+var entryDate = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // maxAnswerSize bounds evidence within vm's limits, in base64.
 const maxAnswerSize = 8 << 20
 
@@ -67,7 +70,7 @@ type bundledWanted struct {
 
 // WriteBundle writes every input of a verification into one zip file, with the
 // report that came of it, so that anyone can repeat the verdict. Equal inputs
-// give equal bytes: entries are stored in a fixed order, without dates.
+// give equal bytes: entries are stored in a fixed order, under one date.
 func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 	z := zip.NewWriter(w)
 	var failed error
@@ -80,7 +83,7 @@ func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 				On(name, fmt.Sprintf("%d bytes", len(b)), fmt.Sprintf("at most %d", maxEntry[name]))
 			return
 		}
-		entry, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store})
+		entry, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Store, Modified: entryDate})
 		if err == nil {
 			_, err = entry.Write(b)
 		}

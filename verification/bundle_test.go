@@ -99,7 +99,8 @@ func TestV2_BundleSaysWhoseWishes(t *testing.T) {
 	}
 }
 
-func TestOpenBundleRefuses(t *testing.T) {
+// TestK8_BundlesAreBounded: truncated, doubled, oversized and foreign entries.
+func TestK8_BundlesAreBounded(t *testing.T) {
 	m := machinetest.Boot(t)
 	good := bundle(t, answer(t, m, ourKey, ourNonce), everything(m))
 	for _, c := range []struct {

@@ -29,13 +29,13 @@ type judgement struct {
 
 // open finds out what the caller wants and what there is to judge. Errors are
 // of usage; that a machine did not answer is part of the judgement.
-func (f *verifyFlags) open(ctx context.Context, target string, notes io.Writer) (j judgement, err error) {
+func (f *verifyFlags) open(ctx context.Context, target string, stdin io.Reader, notes io.Writer) (j judgement, err error) {
 	usage := func(err error) (judgement, error) { return judgement{}, &exitError{exitUsage, err} }
 	if j.want, err = f.wanted(); err != nil {
 		return usage(err)
 	}
 	var recorded verification.Wanted
-	b, isFile, err := readTarget(target)
+	b, isFile, err := readTarget(target, stdin)
 	switch {
 	case err != nil:
 		return usage(err)
@@ -71,9 +71,9 @@ func (f *verifyFlags) open(ctx context.Context, target string, notes io.Writer) 
 
 // readTarget reads the file of that name, or standard input for "-". A URL is
 // no file; neither is a name that no file has.
-func readTarget(target string) (b []byte, isFile bool, err error) {
+func readTarget(target string, stdin io.Reader) (b []byte, isFile bool, err error) {
 	if target == "-" {
-		b, err = io.ReadAll(io.LimitReader(os.Stdin, verification.MaxBundleSize+1))
+		b, err = io.ReadAll(io.LimitReader(stdin, verification.MaxBundleSize+1))
 		return b, true, err
 	}
 	if strings.Contains(target, "://") {
