@@ -10,7 +10,6 @@ type GPU struct {
 	Architectures []string `yaml:"architectures" doc:"accepted generations, such as HOPPER or BLACKWELL; without it any that is known"`
 	Hardware      []string `yaml:"hardware" doc:"ids of the accepted devices, as shown by verify -v"`
 	Unmeasured    bool     `yaml:"unmeasured" doc:"accept devices whose reference documents (RIM) are missing"`
-	Unlinked      bool     `yaml:"unlinked" doc:"accept GPUs in protected PCIe mode whose NVSwitches show no evidence"`
 	Unchecked     bool     `yaml:"unchecked" doc:"accept certificates without NVIDIA's word (OCSP) that they are not revoked"`
 	Hold          bool     `yaml:"hold" doc:"accept certificates that NVIDIA has suspended"`
 	Unlinked      bool     `yaml:"unlinked" doc:"accept GPUs in protected PCIe mode without evidence of the NVSwitches between them"`
@@ -22,7 +21,7 @@ type GPU struct {
 func (g GPU) policy(read func(path string) []byte) attest.GPUPolicy {
 	p := attest.GPUPolicy{
 		GPUs: g.Count, Switches: g.Switches, Architectures: g.Architectures, Hardware: g.Hardware,
-		Unmeasured: g.Unmeasured, Unlinked: g.Unlinked, Unchecked: g.Unchecked, Hold: g.Hold, Unlinked: g.Unlinked, Issuer: g.Issuer,
+		Unmeasured: g.Unmeasured, Unchecked: g.Unchecked, Hold: g.Hold, Unlinked: g.Unlinked, Issuer: g.Issuer,
 	}
 	if g.Required && p.GPUs == 0 {
 		p.GPUs = 1

@@ -60,7 +60,7 @@ snp:
   providers: [cloud]
   without_crl: true
   masked_chip_id: true
-gpu: { required: true, count: 2, switches: 1, architectures: [HOPPER], hardware: [00ff], unmeasured: true, unlinked: true, unchecked: true, hold: true, unlinked: true, issuer: me }
+gpu: { required: true, count: 2, switches: 1, architectures: [HOPPER], hardware: [00ff], unmeasured: true, unchecked: true, hold: true, unlinked: true, issuer: me }
 freshness: { required: true, max_age: 10m }
 collateral: { stale_days: 3, offline: true }
 `
