@@ -169,7 +169,7 @@ func (f *finding) conclude(r *Report) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("the next TCB recovery (evaluation %d) will say %s%s of this platform: its operator has to update it", e.Evaluation, e.TCBStatus, advisories(e.Advisories)))
 	}
 	if f.want.Recorded && (f.wantsImage() || f.want.composeHash() != nil || f.want.Service != "" || f.want.Wishes.HostData != nil) {
-		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
+		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, and judged by its policy, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
 	}
 	var failed []string
 	for _, c := range r.Checks {
@@ -184,7 +184,7 @@ func (f *finding) conclude(r *Report) {
 			r.Summary += fmt.Sprintf(" (and %d more)", more)
 		}
 	case len(f.missing()) > 0:
-		r.Verdict, r.Summary = UnverifiedWorkload, "genuine, but nobody said what it should be: pass "+list(f.missing())
+		r.Verdict, r.Summary = UnverifiedWorkload, f.unsaid()
 	default:
 		r.Verdict, r.Summary = Verified, f.verified(r.Soft)
 	}
@@ -217,6 +217,20 @@ func (f *finding) verified(soft bool) string {
 	return "this VM runs " + file + where
 }
 
+// unsaid is the summary of genuine evidence that nobody said enough about.
+func (f *finding) unsaid() string {
+	const genuine = "genuine, but nobody said what it should be: "
+	switch {
+	case f.other == nil && f.verdict.SNP != nil:
+		return genuine + "name " + list(f.missing()) + " in a policy, or pass --registry and --compose for an existing SecretVM"
+	case f.verdict.SGX != nil:
+		return "a genuine SGX enclave: what it is is shown, and nothing compared"
+	case f.other == nil && !f.ours():
+		return genuine + "of a secretvm machine pass --compose and --manifest, of an existing SecretVM --compose and --registry, of any other name image.registers in a policy"
+	}
+	return genuine + "pass " + list(f.missing())
+}
+
 // missing names the flags without which the workload is not compared.
 func (f *finding) missing() (flags []string) {
 	switch {
@@ -225,7 +239,7 @@ func (f *finding) missing() (flags []string) {
 	case f.verdict.SNP != nil:
 		return f.missingSNP()
 	case f.verdict.SGX != nil:
-		return []string{"a machine's evidence: enclaves are shown, not compared"}
+		return []string{"--policy"}
 	}
 	if !f.wholeRegisters() {
 		if f.want.composeHash() == nil {

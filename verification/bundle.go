@@ -34,7 +34,7 @@ const MaxBundleSize = 64 << 20
 
 // maxEntry bounds single entries; what is not named here is no entry of a bundle.
 var maxEntry = map[string]int64{
-	entryReadme: 64 << 10, entryAnswer: maxAnswerSize, entryConfig: vm.MaxConfigSize, entryWanted: 2 << 20, entryCompose: 4 << 20,
+	entryReadme: 64 << 10, entryAnswer: 3 * maxAnswerSize, entryConfig: vm.MaxConfigSize, entryWanted: 2 << 20, entryCompose: 4 << 20,
 	entryFiles: 32 << 20, entryManifest: 4 << 20, entryRoots: 256 << 10, entryRegistry: 16 << 20, entryReport: 8 << 20,
 }
 
