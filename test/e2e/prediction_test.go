@@ -13,8 +13,7 @@ import (
 // every event against what a verifier learns from the running machine.
 func (l *lab) compareWithPrediction(t *testing.T, s *session) {
 	t.Helper()
-	image := after(s.result.Verify, "--image")
-	code, out, errOut := l.secretvm(t, "measure", image, "--shape", "2x2G", "--events", "--json")
+	code, out, errOut := l.secretvm(t, "measure", l.image, "--shape", "2x2G", "--events", "--json")
 	if code != 0 {
 		t.Fatalf("secretvm measure ends with %d:\n%s%s", code, out, errOut)
 	}
