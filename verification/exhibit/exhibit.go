@@ -59,14 +59,16 @@ func Of(b []byte) (Exhibit, error) {
 		e.Sections = append([]Section{bundle(answer, want)}, e.Sections...)
 		return e, nil
 	}
-	if e, ok := gpuFile(b); ok {
-		return e, nil
-	}
-	if e, ok := material(b); ok {
-		return e, nil
+	for _, read := range []func([]byte) (Exhibit, bool){gpuFile, rimFile, material} {
+		if e, ok := read(b); ok {
+			return e, nil
+		}
 	}
 	answer, form, err := verification.Recognise(b)
 	if err != nil {
+		if e, ok := tokenFile(b); ok {
+			return e, nil
+		}
 		return Exhibit{}, err
 	}
 	return OfAnswer(answer, string(form)), nil
