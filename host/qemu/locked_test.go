@@ -179,8 +179,10 @@ func TestLockedQEMUBuildsTheBoard(t *testing.T) {
 			args = slices.Delete(args, i, i+2)
 		}
 		i := slices.Index(args, "-machine") + 1
-		args[i] = strings.NewReplacer("confidential-guest-support=tdx0,kernel-irqchip=split", "usb=off", "confidential-guest-support=snp0,", "").Replace(args[i])
+		args[i] = strings.NewReplacer(",confidential-guest-support=tdx0,kernel-irqchip=split", "", ",confidential-guest-support=snp0", "").Replace(args[i])
 		args[slices.Index(args, "-cpu")+1] = "qemu64"
+		guard := slices.Index(args, "-object") // the other test has it read
+		args = slices.Delete(args, guard, guard+2)
 		if devices := built(t, binary, dir, replace(t, args, "-accel", "kvm", "tcg")); devices != strings.Count(strings.Join(args, "\n"), "-device") {
 			t.Errorf("%s: QEMU built %d devices of %q", tee, devices, args)
 		}
