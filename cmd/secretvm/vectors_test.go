@@ -48,6 +48,11 @@ func TestVectors(t *testing.T) {
 	if err := os.WriteFile(registers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	committed := filepath.Join(t.TempDir(), "committed.yaml")
+	text = "version: 1\ntcb: { accept: [UpToDate, ConfigurationNeeded] }\nsnp: { without_crl: true, minimum_tcb: [{ product: Milan }] }\n"
+	if err := os.WriteFile(committed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	lenient := filepath.Join(t.TempDir(), "lenient.yaml")
 	if err := os.WriteFile(lenient, []byte("version: 1\ntcb: { advisories: [INTEL-SA-00289, INTEL-SA-00615] }\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -85,6 +90,8 @@ func TestVectors(t *testing.T) {
 			trustee + "snp/test-report.bin", trustee + "snp/test-vcek.der", "2024-06-01", []string{"--policy", policy}, exitRefused, "",
 		},
 		{"go-sev-guest/verify/testdata/attestation.bin", "go-sev-guest/verify/testdata/vcek.testcer", "2023-01-01", nil, exitRefused, ""},
+		{"dstack/dstack/verifier/fixtures/sev-snp-attestation.json", "", "2026-08-01", []string{"--policy", committed}, exitUnverified, "genuine AMD CPU"},
+		{"dstack/dstack/verifier/fixtures/sev-snp-attestation.json", "", "2026-08-01", []string{"--policy", policy}, exitRefused, "REPORTED_TCB"},
 		{"dstack/dstack/verifier/fixtures/quote-report.json", "", june, nil, exitRefused, ""},
 		{"dstack/dstack/verifier/fixtures/tdx-lite-getquote.json", "", "2026-06-01", nil, exitRefused, "[collateral]"},
 	} {
