@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -225,7 +226,7 @@ func bundleAgain(t *testing.T, b []byte) {
 // beside their evidence, and the caller's registries, come back whole.
 func TestBundleOfOtherSystems(t *testing.T) {
 	m := machinetest.Boot(t)
-	registry, err := peer.ParseRegistry(vector(t, "secretvm-verify/artifacts_registry/sev.json"))
+	registry, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/sev.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
