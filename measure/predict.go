@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"fmt"
 
+	"github.com/secretvm/secretvm/measure/efi"
 	"github.com/secretvm/secretvm/measure/linuxboot"
 	"github.com/secretvm/secretvm/measure/ovmf"
 	"github.com/secretvm/secretvm/measure/tdx"
@@ -104,6 +105,9 @@ func readFiles(in Input) (f files, err error) {
 	if f.image, err = ovmf.Parse(in.Firmware); err != nil {
 		return f, err
 	}
+	if err := checkStore(f.image); err != nil {
+		return f, err
+	}
 	f.mrtd = tdx.MRTD(f.image, in.Profile.PageOrder)
 	if f.options, err = linuxboot.LoadOptions(in.CommandLine, len(in.Initrd) > 0, in.Profile.InitrdToken); err != nil {
 		return f, err
@@ -111,6 +115,19 @@ func readFiles(in Input) (f files, err error) {
 	f.initrd = sha512.Sum384(in.Initrd)
 	f.kernel, err = authenticode(in.Kernel)
 	return f, err
+}
+
+// checkStore refuses a firmware that comes with variables: with keys of secure
+// boot it measures who vouched for the kernel, with boot options those.
+func checkStore(image *ovmf.Image) error {
+	variables, err := efi.StoredVariables(image.Contents(image.Section(ovmf.CFV)))
+	if err != nil {
+		return err
+	}
+	if len(variables) > 0 {
+		return fmt.Errorf("the firmware's variable store holds %q and %d more, want a blank one: what variables make the firmware measure is not predicted", variables[0].Name, len(variables)-1)
+	}
+	return nil
 }
 
 func authenticode(kernel []byte) (vm.Register, error) {
