@@ -1,12 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +25,7 @@ type measured struct {
 type measureFlags struct {
 	json, events, all bool
 	shapes            []string
-	config            string
+	config, qemu      string
 }
 
 func newMeasureCommand() *cobra.Command {
@@ -54,18 +52,19 @@ is not the one that the manifest names.`,
   secretvm measure dist/image --all-shapes > record.json
   secretvm measure diff dist/image proof.zip`,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error { return f.run(c.OutOrStdout(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), c.OutOrStdout(), args[0]) },
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.events, "events", false, "show event by event what is measured")
 	c.Flags().StringSliceVar(&f.shapes, "shape", nil, "predict this machine: vCPUs x memory, such as 4x8G; may be repeated")
 	c.Flags().StringVar(&f.config, "config", "", "JSON file with the measured config of the workload")
 	c.Flags().BoolVar(&f.all, "all-shapes", false, "print one record for all common shapes (JSON)")
+	c.Flags().StringVar(&f.qemu, "qemu", "", "predict ACPI tables of this QEMU, which is asked and not run, instead of the locked one's")
 	c.AddCommand(newMeasureDiffCommand())
 	return c
 }
 
-func (f *measureFlags) run(out io.Writer, path string) error {
+func (f *measureFlags) run(ctx context.Context, out io.Writer, path string) error {
 	shapes, err := parseShapes(f.shapes)
 	if err != nil {
 		return &exitError{exitUsage, err}
@@ -74,11 +73,19 @@ func (f *measureFlags) run(out io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
+	if f.qemu != "" {
+		if im.tables, err = tablesOf(ctx, f.qemu); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
 	var config *vm.Config
 	if f.config != "" {
 		if config, err = readConfig(f.config); err != nil {
 			return &exitError{exitUsage, err}
 		}
+	}
+	if f.all && f.qemu != "" {
+		return &exitError{exitUsage, errors.New("--all-shapes is about the locked QEMU: leave --qemu out, or name each --shape")}
 	}
 	if f.all {
 		return printRecord(out, im, shapes, config)
@@ -105,98 +112,5 @@ func (f *measureFlags) run(out io.Writer, path string) error {
 			return &exitError{exitRefused, errors.New("the manifest predicts other registers than its files give: rebuild the image with secretvm image build")}
 		}
 	}
-	return nil
-}
-
-// measuredImage is an image's manifest with its measured files.
-type measuredImage struct {
-	manifest vm.Manifest
-	input    measure.Input
-}
-
-// openMeasured reads the manifest at path, or in the folder at path, and the
-// files that it names.
-func openMeasured(path string) (im measuredImage, err error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, vm.ManifestName)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return im, fmt.Errorf("read manifest: %w", err)
-	}
-	if im.manifest, err = vm.ParseManifest(raw); err != nil {
-		return im, fmt.Errorf("%s: %w", path, err)
-	}
-	im.input = measure.Input{CommandLine: im.manifest.CommandLine, Profile: measure.EDK2Stable202502()}
-	for _, f := range []struct {
-		file vm.File
-		to   *[]byte
-	}{{im.manifest.Firmware, &im.input.Firmware}, {im.manifest.Kernel, &im.input.Kernel}, {im.manifest.Initramfs, &im.input.Initrd}} {
-		if *f.to, err = readArtifact(filepath.Dir(path), f.file); err != nil {
-			return im, err
-		}
-	}
-	return im, nil
-}
-
-// measureImage recomputes every prediction of the manifest at path.
-func measureImage(path string) ([]measured, error) {
-	im, err := openMeasured(path)
-	if err != nil {
-		return nil, err
-	}
-	return im.predict(nil, nil)
-}
-
-// predict predicts the given shapes, or those of the manifest. A config adds
-// what the workload measures.
-func (im measuredImage) predict(shapes []vm.Shape, config *vm.Config) ([]measured, error) {
-	if len(shapes) == 0 {
-		for _, p := range im.manifest.Predictions {
-			shapes = append(shapes, p.Shape)
-		}
-	}
-	if len(shapes) == 0 {
-		return nil, errors.New("the manifest holds no predictions: rebuild the image with secretvm image build, or name a --shape")
-	}
-	var results []measured
-	for _, s := range shapes {
-		im.input.Shape = s
-		events, found, err := measure.Predict(im.input)
-		if err != nil {
-			return nil, err
-		}
-		r := measured{Prediction: found, Events: events}
-		if _, r.MRTDTwoPass, err = measure.MRTDs(im.input.Firmware); err != nil {
-			return nil, err
-		}
-		if i := slices.IndexFunc(im.manifest.Predictions, func(p vm.Prediction) bool { return p.Shape == s }); i >= 0 {
-			r.Differences = measure.Differences(im.manifest.Predictions[i], found)
-		}
-		if config != nil {
-			if err := r.add(im.manifest.Verity.RootHash, *config); err != nil {
-				return nil, err
-			}
-		}
-		results = append(results, r)
-	}
-	return results, nil
-}
-
-// add adds what the workload measures.
-func (r *measured) add(root vm.Hash, config vm.Config) error {
-	events, err := vm.BootEvents(root, config)
-	if err != nil {
-		return fmt.Errorf("predict RTMR3: %w", err)
-	}
-	rtmr, err := vm.Replay(events)
-	if err != nil {
-		return fmt.Errorf("predict RTMR3: %w", err)
-	}
-	id, err := config.ConfigID()
-	if err != nil {
-		return fmt.Errorf("predict MR_CONFIG_ID: %w", err)
-	}
-	r.RTMR3, r.ConfigID, r.Events = &rtmr[vm.RuntimeRegister], &id, append(r.Events, events...)
 	return nil
 }

@@ -120,7 +120,7 @@ func compare(p measured, quoted tdx.Body, seen []vm.Event) compared {
 	for _, extra := range []struct {
 		name        string
 		want, found *vm.Register
-	}{{"rtmr3", p.RTMR3, &quoted.RTMR[3]}, {"mr_config_id", p.ConfigID, (*vm.Register)(&quoted.MRConfigID)}} {
+	}{{"rtmr3", p.RTMR3, &quoted.RTMR[3]}, {"mr_config_id", p.ConfigID, &quoted.MRConfigID}} {
 		if extra.want != nil && *extra.want != *extra.found {
 			c.Registers = append(c.Registers, measure.Difference{Register: extra.name, Want: *extra.want, Found: *extra.found})
 		}

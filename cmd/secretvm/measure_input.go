@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/host/qtest"
+	"github.com/secretvm/secretvm/image"
+	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -31,6 +36,22 @@ func parseShapes(texts []string) (shapes []vm.Shape, err error) {
 		shapes = append(shapes, s)
 	}
 	return shapes, nil
+}
+
+// tablesOf asks a QEMU of this computer for ACPI tables. Another version than
+// the locked one describes the same machine with other bytes.
+func tablesOf(ctx context.Context, path string) (func(vm.Shape) (measure.ACPI, error), error) {
+	binary, err := qemu.System(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	cache, err := image.CacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return func(s vm.Shape) (measure.ACPI, error) {
+		return qtest.Digests(ctx, binary, filepath.Join(cache, "acpi"), s)
+	}, nil
 }
 
 // maxConfigFile bounds what is read of a config, in bytes.

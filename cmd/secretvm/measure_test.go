@@ -169,6 +169,7 @@ func TestMeasureRefusesUsage(t *testing.T) {
 		{[]string{"--shape", "2x100M"}, "512 MiB to 512 GiB"},
 		{[]string{"--config", bad}, "is not a measured config"},
 		{[]string{"--config", bad + "x"}, "read config"},
+		{[]string{"--qemu", bad + "/none"}, "find QEMU"},
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append([]string{"measure", dir}, c.args...), nil, &out, &errs)
