@@ -19,13 +19,14 @@ type measured struct {
 	RTMR3       *vm.Register         `json:"rtmr3,omitempty"`        // with --config
 	ConfigID    *vm.Register         `json:"mr_config_id,omitempty"` // with --config
 	Differences []measure.Difference `json:"differences"`            // against the manifest, where it has the shape
+	SNP         *snpMeasured         `json:"snp,omitempty"`          // with --snp-firmware
 	Events      []vm.Event           `json:"events,omitempty"`       // with --events
 }
 
 type measureFlags struct {
 	json, events, all bool
 	shapes            []string
-	config, qemu      string
+	config, qemu, snp string
 }
 
 func newMeasureCommand() *cobra.Command {
@@ -60,6 +61,7 @@ is not the one that the manifest names.`,
 	c.Flags().StringVar(&f.config, "config", "", "JSON file with the measured config of the workload")
 	c.Flags().BoolVar(&f.all, "all-shapes", false, "print one record for all common shapes (JSON)")
 	c.Flags().StringVar(&f.qemu, "qemu", "", "predict ACPI tables of this QEMU, which is asked and not run, instead of the locked one's")
+	c.Flags().StringVar(&f.snp, "snp-firmware", "", "predict the launch digest of SEV-SNP machines with this firmware as well")
 	c.AddCommand(newMeasureDiffCommand())
 	return c
 }
@@ -75,6 +77,11 @@ func (f *measureFlags) run(ctx context.Context, out io.Writer, path string) erro
 	}
 	if f.qemu != "" {
 		if im.tables, err = tablesOf(ctx, f.qemu); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
+	if f.snp != "" {
+		if im.snp, err = im.withSNP(f.snp); err != nil {
 			return &exitError{exitUsage, err}
 		}
 	}

@@ -16,6 +16,7 @@ type measuredImage struct {
 	manifest vm.Manifest
 	input    measure.Input
 	tables   func(vm.Shape) (measure.ACPI, error) // nil: those of the locked QEMU
+	snp      *snpLaunch                           // nil: only TDX is asked for
 }
 
 // openMeasured reads the manifest at path, or in the folder at path, and the
@@ -83,6 +84,13 @@ func (im measuredImage) predict(shapes []vm.Shape, config *vm.Config) ([]measure
 		}
 		if i := slices.IndexFunc(im.manifest.Predictions, func(p vm.Prediction) bool { return p.Shape == s }); i >= 0 {
 			r.Differences = measure.Differences(im.manifest.Predictions[i], found)
+		}
+		if im.snp != nil {
+			m, err := im.snp.predict(s.CPUs)
+			if err != nil {
+				return nil, err
+			}
+			r.SNP = &m
 		}
 		if config != nil {
 			if err := r.add(im.manifest.Verity.RootHash, *config); err != nil {

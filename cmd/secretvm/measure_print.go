@@ -42,6 +42,9 @@ func printMeasured(out io.Writer, results []measured) error {
 			}
 		}
 		fmt.Fprintf(&b, "   MRTD is %s… on hosts that measure section by section\n", r.MRTDTwoPass.String()[:16])
+		if s := r.SNP; s != nil {
+			fmt.Fprintf(&b, "   SEV-SNP, %d × %s: %s\n   or, where the host's kernel swaps debug registers: %s\n", s.CPUs, s.Model, s.Digest, s.DebugSwap)
+		}
 		for _, e := range r.Events {
 			payload := string(e.Payload)
 			if e.Register == vm.RuntimeRegister {
@@ -65,6 +68,7 @@ type record struct {
 	Profile     string   `json:"profile"` // of firmware and VMM
 	RTMR3       *rtmr3Of `json:"rtmr3,omitempty"`
 	measure.Record
+	SNP *snpRecord `json:"snp,omitempty"` // with --snp-firmware
 }
 
 // rtmr3Of is RTMR3 with the config that it follows from.
@@ -85,6 +89,11 @@ func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.
 	var err error
 	if r.Record, err = measure.PredictRecord(im.input, shapes); err != nil {
 		return err
+	}
+	if im.snp != nil {
+		if r.SNP, err = im.snp.record(shapes); err != nil {
+			return err
+		}
 	}
 	if config != nil {
 		of := measured{}

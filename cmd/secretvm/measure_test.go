@@ -12,6 +12,7 @@ import (
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/linuxboot/linuxboottest"
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
+	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -170,11 +171,52 @@ func TestMeasureRefusesUsage(t *testing.T) {
 		{[]string{"--config", bad}, "is not a measured config"},
 		{[]string{"--config", bad + "x"}, "read config"},
 		{[]string{"--qemu", bad + "/none"}, "find QEMU"},
+		{[]string{"--snp-firmware", bad + "/none"}, "read firmware"},
+		{[]string{"--snp-firmware", filepath.Join(dir, "OVMF.fd")}, "parse OVMF image"},
 	} {
 		var out, errs bytes.Buffer
 		code := run(t.Context(), append([]string{"measure", dir}, c.args...), nil, &out, &errs)
 		if code != exitUsage || !strings.Contains(errs.String(), c.want) {
 			t.Errorf("%v: exit code %d, %s; want %d and %q", c.args, code, errs.String(), exitUsage, c.want)
 		}
+	}
+}
+
+// The end of an AmdSev build has all but the code: enough to see that every
+// input of the launch counts.
+func TestMeasureSNP(t *testing.T) {
+	const firmware = "../../../shared/vectors/measure/sev-snp-measure/ovmf_AmdSev_suffix.bin"
+	image, err := os.ReadFile(firmware)
+	if err != nil {
+		t.Skipf("no vectors here: %v", err)
+	}
+	parsed, err := snp.ParseFirmware(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := snp.HashFiles(linuxboottest.Kernel(), []byte("initrd"), "console=ttyS0")
+	want := func(cpus int, features uint64) vm.Register {
+		d, err := snp.Predict(snp.Launch{Firmware: parsed, Hashes: &hashes, CPUs: cpus, CPU: 0x800f12, Features: features})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	dir := measureFolder(t, func(*vm.Manifest) {})
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"measure", dir, "--json", "--shape", "4x8G", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var results []measured
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil || results[0].SNP == nil || results[0].SNP.Digest != want(4, 1) || results[0].SNP.DebugSwap != want(4, 0x21) {
+		t.Errorf("%v: %s, want the digest %s", err, out.String(), want(4, 1))
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var r record
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.SNP == nil || len(r.SNP.Launches) != 64 || r.SNP.Launches[63].Digest != want(64, 1) || r.SNP.Firmware != vm.HashOf(image) {
+		t.Errorf("%v: the record has not the 64 launches of SEV-SNP", err)
 	}
 }
