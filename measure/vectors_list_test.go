@@ -5,7 +5,6 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
 	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/measure/tdx"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -210,17 +210,10 @@ func snpSecretVMVector(t *testing.T) int {
 			CommandLine string     `json:"cmdline"`
 		} `json:"sev_measurement"`
 	}
-	raw, err := os.ReadFile("../../shared/vectors/vectors.json")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
-	if err := json.Unmarshal(raw, &file); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "vectors.json"), &file); err != nil {
 		t.Fatal(err)
 	}
-	quote, err := os.ReadFile("../../shared/vectors/secretvm-verify/test-data/amd_cpu_docker_check_quote.txt")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
+	quote := vectors.Read(t, "secretvm-verify/test-data/amd_cpu_docker_check_quote.txt")
 	report, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(quote)))
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,17 +13,14 @@ import (
 	"github.com/secretvm/secretvm/measure/ovmf"
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
 	"github.com/secretvm/secretvm/measure/tdx"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// vector reads a file of ../shared/vectors/measure, or skips the test.
+// vector reads a file of the vectors' folder measure, or skips the test.
 func vector(t *testing.T, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("../../shared/vectors/measure", name))
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
-	return b
+	return vectors.Read(t, "measure/"+name)
 }
 
 func vectorJSON(t *testing.T, name string, to any) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
+	folder "github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -149,10 +150,7 @@ func TestMeasureDiff(t *testing.T) {
 // A machine of another project: registers and events are compared, whatever
 // its log's form.
 func TestMeasureDiffOfAnotherProject(t *testing.T) {
-	const file = "../../../shared/vectors/measure/dstack/quote-report.json"
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
+	file := filepath.Join(folder.Folder(t), "measure/dstack/quote-report.json")
 	var out, errs bytes.Buffer
 	code := run(t.Context(), []string{"measure", "diff", measureFolder(t, func(*vm.Manifest) {}), file}, nil, &out, &errs)
 	text := out.String()

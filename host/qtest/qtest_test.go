@@ -16,6 +16,7 @@ import (
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/acpi"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -107,10 +108,7 @@ func TestPredictionEqualsQEMU(t *testing.T) {
 // one method; apart from that it must say the same, to the byte: the old
 // interrupt controller that TDX switches off, where the firmware put the devices.
 func TestTablesEqualThoseOfALiveTD(t *testing.T) {
-	live, err := os.ReadFile("../../../shared/vectors/measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
+	live := vectors.Read(t, "measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
 	scsi := "virtio-scsi-pci,disable-legacy=on,iommu_platform=true,id="
 	got, err := qtest.Tables(t.Context(), locked(t), []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-smp", "8", "-m", "16384M", "-cpu", "Skylake-Server,phys-bits=46",
