@@ -102,7 +102,29 @@ func (f *Folder) arguments(b Boot) (qemu.Machine, error) {
 	if b.CommandLine != "" {
 		m.CommandLine = b.CommandLine
 	}
-	return m, nil
+	err = confide(&m)
+	return m, err
+}
+
+// confide adds what confidential machines need of this computer, and refuses
+// firmware that would not measure or check what it boots.
+func confide(m *qemu.Machine) (err error) {
+	if m.TEE == vm.Soft {
+		return nil
+	}
+	firmware, err := os.ReadFile(m.Firmware)
+	if err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
+	if err := qemu.CheckFirmware(m.TEE, firmware, qemu.Verifying); err != nil {
+		return fmt.Errorf("start machine with %s: %w", m.Firmware, err)
+	}
+	if m.TEE == vm.SNP {
+		if m.Encryption, err = qemu.HostEncryption(); err != nil {
+			return fmt.Errorf("start machine: %w", err)
+		}
+	}
+	return nil
 }
 
 // writeInputs writes the config disk and the soft TEE's first registers.

@@ -76,6 +76,7 @@ func (m Machine) guard() (string, error) {
 	if m.TEE == vm.TDX {
 		return encodeObject(map[string]any{
 			"qom-type": "tdx-guest", "id": tdxObject,
+			"sept-ve-disable":         true, // an unaccepted page must not become an exception of the guest; verifiers want it
 			"mrconfigid":              base64.StdEncoding.EncodeToString(m.ConfigID[:]),
 			"quote-generation-socket": map[string]string{"type": "vsock", "cid": QGSCID, "port": QGSPort},
 		}), nil

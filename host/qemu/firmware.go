@@ -9,6 +9,11 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// Verifying lists the SHA-256 of firmware for SNP machines that was seen to refuse
+// another kernel, initramfs or command line than those of its table of hashes.
+// None has been tested so far, so no SNP machine is started.
+var Verifying []vm.Hash
+
 // CheckFirmware refuses a firmware image that a machine in tee must not be
 // started with.
 //
