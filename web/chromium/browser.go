@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,9 +57,14 @@ func Start(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
 		"--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-		"--disable-dev-shm-usage", "--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--disable-dev-shm-usage", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.ExtraFiles = []*os.File{theirIn, theirOut}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -66,17 +72,31 @@ func Start(t testing.TB) *Browser {
 	theirIn.Close()
 	theirOut.Close()
 	b := &Browser{t: t, to: ourOut, from: make(chan message, 1024)}
-	t.Cleanup(func() { // before the folder of the profile goes
+	t.Cleanup(func() {
 		b.session = ""
 		b.send("Browser.close", nil)
 		ourOut.Close()
 		time.AfterFunc(5*time.Second, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait() // a browser that was asked to close may exit with any code
 		ourIn.Close()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it has started
+		remove(t, profile)
 	})
 	go b.listen(bufio.NewReader(ourIn))
 	b.attach()
 	return b
+}
+
+// remove deletes a profile, into which processes that are ending may still write.
+func remove(t testing.TB, profile string) {
+	var err error
+	for range 20 {
+		if err = os.RemoveAll(profile); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Logf("the browser's profile stays behind: %v", err)
 }
 
 func (b *Browser) listen(r *bufio.Reader) {

@@ -160,6 +160,8 @@ export interface Machine {
   anchor: Anchor;
   /** RFC 3339: the earliest end of validity that the verdict relied upon. */
   valid_until: string;
+  /** Intel: tcbEvaluationDataNumber of the collateral. */
+  evaluation?: number;
   /** Collateral is past its nextUpdate, which the policy tolerates. */
   stale?: boolean;
   events?: MeasuredEvent[];
