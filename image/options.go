@@ -19,6 +19,7 @@ type Options struct {
 	Tree     string     // the source tree that guest-init and guestd are built from
 	CacheDir string     // packages, tools and images are kept here
 	Output   string     // where the image goes; "" leaves it in the cache
+	Firmware []byte     // OVMF image to put in instead of the firmware group's; may be nil
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
 	Report   step.Reporter
