@@ -119,6 +119,19 @@ func TestCacheKeepsRootsApart(t *testing.T) {
 		_, err := v.Verify(ev, o)
 		refused(t, err, vm.CodeChain)
 	}
+	// Collateral below one root says nothing about a platform below another,
+	// also where both are trusted and it is known to be genuine.
+	foreign := other.evidence(t)
+	foreign.Collateral = ev.Collateral
+	both := Options{Time: now, Roots: append(slices.Clone(b.options.Roots), other.options.Roots...)}
+	if _, err := v.Verify(ev, both); err != nil {
+		t.Fatal(err)
+	}
+	_, coldErr := Verify(foreign, both)
+	_, mixedErr := v.Verify(foreign, both)
+	if coldErr == nil || !reflect.DeepEqual(mixedErr, coldErr) {
+		t.Errorf("collateral of another root: %v, without a memory %v", mixedErr, coldErr)
+	}
 	// A revoked platform, while its neighbour with the same collateral is fine.
 	b.issue(t, &ev, func(p *emulator.Plan) { p.Revoked = append(p.Revoked, b.pki.PCK.Cert) })
 	_, err := v.Verify(ev, b.options)

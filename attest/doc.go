@@ -6,7 +6,8 @@
 // refusal comes out; there is no network, no clock, no file and no state, so a
 // blockchain can run the very code that a stranger's laptop runs, and both
 // agree. Work is bounded by the limits in package vm before anything is
-// parsed.
+// parsed. A Verifier says the same as Verify, faster: it remembers what it has
+// found genuine.
 //
 // Each kind of evidence has files of its own (tdx*.go, sgx*.go, snp*.go,
 // gpu*.go); the formats and certificates below it are in attest/tdx,

@@ -135,6 +135,7 @@ func intelVerdict(p platform, s state, valid span, at time.Time) vm.Verdict {
 		TCBStatus:  string(s.status),
 		Advisories: s.advisories,
 		FMSPC:      collateral.Hex(p.sgx.FMSPC[:]).String(),
+		Evaluation: s.evaluation,
 		HardwareID: p.id,
 		Anchor:     p.anchor,
 		ValidUntil: valid.join(s.valid).until,

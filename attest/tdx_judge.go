@@ -14,6 +14,7 @@ import (
 type state struct {
 	status     collateral.Status
 	advisories []string
+	evaluation int
 	fresh      time.Time // nextUpdate of the collateral that says so
 	valid      span
 }
@@ -40,7 +41,7 @@ func (m *memory) appraise(check *pki.Checker, c *vm.Collateral, p platform, q sh
 	if !until.IsZero() {
 		valid.until = earlier(valid.until, until)
 	}
-	return state{found.status, found.advisories, said.fresh, valid}, nil
+	return state{found.status, found.advisories, said.tcb.TCBEvaluationDataNumber, said.fresh, valid}, nil
 }
 
 // judge refuses what the policy does not accept. When it accepts something

@@ -4,6 +4,7 @@ import (
 	"crypto/sha512"
 	"fmt"
 
+	"github.com/secretvm/secretvm/measure/efi"
 	"github.com/secretvm/secretvm/measure/linuxboot"
 	"github.com/secretvm/secretvm/measure/ovmf"
 	"github.com/secretvm/secretvm/measure/tdx"
@@ -56,6 +57,23 @@ func PredictLog(in Input) (Log, vm.Prediction, error) {
 	return log, prediction, nil
 }
 
+// PredictPlatform returns the events of RTMR0 alone, for which neither kernel nor
+// initrd is read.
+func PredictPlatform(in Input) ([]vm.Event, error) {
+	image, err := ovmf.Parse(in.Firmware)
+	if err != nil {
+		return nil, fmt.Errorf("predict measurement: %w", err)
+	}
+	var log Log
+	if err := log.platformOf(image, in); err != nil {
+		return nil, fmt.Errorf("predict measurement: %w", err)
+	}
+	if err := log.options(in); err != nil {
+		return nil, fmt.Errorf("predict measurement: %w", err)
+	}
+	return log.Events(), nil
+}
+
 // PredictShapes predicts the same files for several shapes; in.Shape is ignored.
 func PredictShapes(in Input, shapes []vm.Shape) ([]vm.Prediction, error) {
 	files, err := readFiles(in)
@@ -87,6 +105,9 @@ func readFiles(in Input) (f files, err error) {
 	if f.image, err = ovmf.Parse(in.Firmware); err != nil {
 		return f, err
 	}
+	if err := checkStore(f.image); err != nil {
+		return f, err
+	}
 	f.mrtd = tdx.MRTD(f.image, in.Profile.PageOrder)
 	if f.options, err = linuxboot.LoadOptions(in.CommandLine, len(in.Initrd) > 0, in.Profile.InitrdToken); err != nil {
 		return f, err
@@ -94,6 +115,19 @@ func readFiles(in Input) (f files, err error) {
 	f.initrd = sha512.Sum384(in.Initrd)
 	f.kernel, err = authenticode(in.Kernel)
 	return f, err
+}
+
+// checkStore refuses a firmware that comes with variables: with keys of secure
+// boot it measures who vouched for the kernel, with boot options those.
+func checkStore(image *ovmf.Image) error {
+	variables, err := efi.StoredVariables(image.Contents(image.Section(ovmf.CFV)))
+	if err != nil {
+		return err
+	}
+	if len(variables) > 0 {
+		return fmt.Errorf("the firmware's variable store holds %q and %d more, want a blank one: what variables make the firmware measure is not predicted", variables[0].Name, len(variables)-1)
+	}
+	return nil
 }
 
 func authenticode(kernel []byte) (vm.Register, error) {
@@ -106,19 +140,8 @@ func authenticode(kernel []byte) (vm.Register, error) {
 
 // predict adds what depends on the shape.
 func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
-	if err := in.Shape.Validate(); err != nil {
+	if err := log.platformOf(f.image, in); err != nil {
 		return nil, none, err
-	}
-	hob, err := tdx.HOB(f.image, uint64(in.Shape.Memory))
-	if err != nil {
-		return nil, none, err
-	}
-	if in.ACPI == nil {
-		acpi, err := PredictACPI(in.Shape)
-		if err != nil {
-			return nil, none, err
-		}
-		in.ACPI = &acpi
 	}
 	if in.Profile.KernelPatched {
 		patched, err := linuxboot.Patch(in.Kernel, in.CommandLine, len(in.Initrd), in.Shape.Memory)
@@ -129,15 +152,10 @@ func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
 			return nil, none, err
 		}
 	}
-	if in.Profile.SMBIOS && in.SMBIOS == nil {
-		return nil, none, fmt.Errorf("firmware of %s measures SMBIOS tables, which do not follow from files and shape: give their digest", in.Profile.Name)
-	}
-	log.platform(in.Profile, f.image, hob, *in.ACPI)
 	log.kernel(f.kernel, len(in.Kernel))
-	if in.Profile.SMBIOS {
-		log.addDigest(platformRegister, "smbios", *in.SMBIOS, typeHandoffTables, nil, "SMBIOS tables, digest as given")
+	if err := log.options(in); err != nil {
+		return nil, none, err
 	}
-	log.bootOptions(in.Profile)
 	log.ready(in.Profile)
 	var initrd *vm.Register
 	if len(in.Initrd) > 0 {
@@ -153,4 +171,36 @@ func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
 		TEE: vm.TDX, Shape: in.Shape,
 		MRTD: f.mrtd, RTMR0: rtmr[0], RTMR1: rtmr[1], RTMR2: rtmr[2],
 	}, nil
+}
+
+// platformOf adds what comes before the kernel.
+func (l *Log) platformOf(image *ovmf.Image, in Input) error {
+	if err := in.Shape.Validate(); err != nil {
+		return err
+	}
+	hob, err := tdx.HOB(image, uint64(in.Shape.Memory))
+	if err != nil {
+		return err
+	}
+	if in.ACPI == nil {
+		acpi, err := PredictACPI(in.Shape)
+		if err != nil {
+			return err
+		}
+		in.ACPI = &acpi
+	}
+	l.platform(in.Profile, image, hob, *in.ACPI)
+	return nil
+}
+
+// options adds what RTMR0 gets after the kernel was loaded.
+func (l *Log) options(in Input) error {
+	if in.Profile.SMBIOS {
+		if in.SMBIOS == nil {
+			return fmt.Errorf("firmware of %s measures SMBIOS tables, which do not follow from files and shape: give their digest", in.Profile.Name)
+		}
+		l.addDigest(platformRegister, "smbios", *in.SMBIOS, typeHandoffTables, nil, "SMBIOS tables, digest as given")
+	}
+	l.bootOptions(in.Profile)
+	return nil
 }

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -45,12 +46,39 @@ func TestPredictListsEvents(t *testing.T) {
 	}
 }
 
-// Each input moves the registers that it should, and no other.
-func TestPredictDependsOnEachInput(t *testing.T) {
-	_, before, err := Predict(input())
+// workload is the measured config of the test below.
+func workload() vm.Config {
+	return vm.Config{
+		Version: 1, Service: "svm1owner/guestbook", ComposeHash: vm.HashOf([]byte("compose")), InstanceID: strings.Repeat("ab", 16),
+		KMS: vm.KMS{ChainID: "local-1", GroupKey: strings.Repeat("0a", 96)}, TLS: "self", Open: []string{}, Images: "digest", GPU: "none",
+	}
+}
+
+// registers are all that a launch and the boot after it leave.
+func registers(t *testing.T, in Input, root vm.Hash, config vm.Config) map[string]vm.Register {
+	t.Helper()
+	_, p, err := Predict(in)
 	if err != nil {
 		t.Fatal(err)
 	}
+	events, err := vm.BootEvents(root, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rtmr, err := vm.Replay(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := config.ConfigID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]vm.Register{"mrtd": p.MRTD, "rtmr0": p.RTMR0, "rtmr1": p.RTMR1, "rtmr2": p.RTMR2, "rtmr3": rtmr[3], "mr_config_id": id}
+}
+
+// Each input moves the registers that it should, and no other.
+func TestEachInputMovesItsRegisters(t *testing.T) {
+	before := registers(t, input(), vm.HashOf(nil), workload())
 	flip := func(b []byte, at int) []byte {
 		b = bytes.Clone(b)
 		b[at] ^= 1
@@ -63,33 +91,49 @@ func TestPredictDependsOnEachInput(t *testing.T) {
 	}{
 		{"nothing", func(*Input) {}, ""},
 		{"firmware code", func(in *Input) { in.Firmware = flip(in.Firmware, ovmftest.VarsSize) }, "mrtd"},
-		{"variable store", func(in *Input) { in.Firmware = flip(in.Firmware, 100) }, "rtmr0"},
+		{"variable store", func(in *Input) { in.Firmware = flip(in.Firmware, 0x40000) }, "rtmr0"},
 		{"memory", func(in *Input) { in.Shape.Memory = 4 << 30 }, "rtmr0"},
-		{"vCPUs", func(in *Input) { in.Shape.CPUs = 4 }, "rtmr0"},
+		{"one MiB of memory", func(in *Input) { in.Shape.Memory += 1 << 20 }, "rtmr0"},
+		{"vCPUs", func(in *Input) { in.Shape.CPUs++ }, "rtmr0"},
 		{"ACPI tables", func(in *Input) { in.ACPI = &ACPI{} }, "rtmr0"},
 		{"boot options", func(in *Input) { in.Profile.BootOptions = nil }, "rtmr0"},
+		{"fw_cfg items", func(in *Input) { in.Profile.Items = EDK2Stable202505().Items }, "rtmr0"},
+		{"SMBIOS tables", func(in *Input) { in.Profile.SMBIOS, in.SMBIOS = true, &vm.Register{1} }, "rtmr0"},
 		{"separator", func(in *Input) { in.Profile.ReadyToBoot = 0 }, "rtmr0 rtmr1"},
 		{"page order", func(in *Input) { in.Profile.PageOrder = 1 }, "mrtd"},
 		{"kernel", func(in *Input) { in.Kernel = flip(in.Kernel, linuxboottest.HeadersSize) }, "rtmr1"},
 		{"command line", func(in *Input) { in.CommandLine += " " }, "rtmr2"},
 		{"initrd token", func(in *Input) { in.Profile.InitrdToken = 1 }, "rtmr2"},
 		{"initrd", func(in *Input) { in.Initrd = flip(in.Initrd, 0) }, "rtmr2"},
+		{"longer initrd", func(in *Input) { in.Initrd = append(bytes.Clone(in.Initrd), 0) }, "rtmr2"},
+		{"no initrd", func(in *Input) { in.Initrd = nil }, "rtmr2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := input()
 			c.change(&in)
-			_, after, err := Predict(in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var moved []string
-			for _, d := range Differences(before, after) {
-				moved = append(moved, d.Register)
-			}
-			if got := strings.Join(moved, " "); got != c.moves {
-				t.Errorf("moved %q, want %q", got, c.moves)
-			}
+			checkMoved(t, before, registers(t, in, vm.HashOf(nil), workload()), c.moves)
 		})
+	}
+	other := workload()
+	other.ComposeHash = vm.HashOf([]byte("another"))
+	t.Run("config", func(t *testing.T) {
+		checkMoved(t, before, registers(t, input(), vm.HashOf(nil), other), "mr_config_id rtmr3")
+	})
+	t.Run("root file system, as RTMR3 has it", func(t *testing.T) {
+		checkMoved(t, before, registers(t, input(), vm.HashOf([]byte("root")), workload()), "rtmr3")
+	})
+}
+
+func checkMoved(t *testing.T, before, after map[string]vm.Register, want string) {
+	t.Helper()
+	var moved []string
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		if before[name] != after[name] {
+			moved = append(moved, name)
+		}
+	}
+	if got := strings.Join(moved, " "); got != want {
+		t.Errorf("moved %q, want %q", got, want)
 	}
 }
 
@@ -101,6 +145,9 @@ func TestPredictRefuses(t *testing.T) {
 	}{
 		{"shape", func(in *Input) { in.Shape.CPUs = 0 }, "0 vCPUs"},
 		{"firmware", func(in *Input) { in.Firmware = in.Firmware[ovmftest.VarsSize:] }, "is this a CODE image without its variables?"},
+		{"variables", func(in *Input) {
+			copy(in.Firmware[0x64:], []byte{0xaa, 0x55, 0x3f, 35: 0, 36: 4, 37: 0, 38: 0, 39: 0, 40: 0, 43: 0, 60: 'P', 61: 0, 62: 0, 63: 0})
+		}, `variable store holds "P"`},
 		{"kernel", func(in *Input) { in.Kernel = []byte("ELF") }, "kernel is not a PE image"},
 		{"command line", func(in *Input) { in.CommandLine = "a\n" }, "printable ASCII only"},
 	} {

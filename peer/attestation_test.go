@@ -9,6 +9,7 @@ import (
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -17,7 +18,7 @@ func container(t testing.TB, name string) []byte {
 	var file struct {
 		Attestation string `json:"attestation"`
 	}
-	if err := json.Unmarshal(read(t, fixtures+name), &file); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, fixtures+name), &file); err != nil {
 		t.Fatal(err)
 	}
 	b, err := hex.DecodeString(file.Attestation)
@@ -53,7 +54,7 @@ func TestParseAttestation(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	for _, name := range []string{"dstack/sdk/simulator/attestation.bin", "dstack/dstack/dstack-attest/tests/sev_snp_attestation.bin"} {
-		if _, err := peer.ParseAttestation(read(t, name)); err != nil {
+		if _, err := peer.ParseAttestation(vectors.Read(t, name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/secretvm/secretvm/attest/eventlog"
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -22,7 +23,7 @@ func dstackMachine(t testing.TB, name string) (vm.Measurement, eventlog.Log) {
 		Quote string `json:"quote"`
 		Log   string `json:"event_log"`
 	}
-	if err := json.Unmarshal(read(t, fixtures+name), &answer); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, fixtures+name), &answer); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := hex.DecodeString(answer.Quote)
@@ -112,7 +113,7 @@ func TestB7_DstackImitations(t *testing.T) {
 }
 
 func TestAppCompose(t *testing.T) {
-	doc := read(t, "dstack/sdk/simulator/app-compose.json")
+	doc := vectors.Read(t, "dstack/sdk/simulator/app-compose.json")
 	app, err := peer.ParseAppCompose(doc)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +144,7 @@ func TestDocumentOfARealMachine(t *testing.T) {
 	var file struct {
 		Attestation string `json:"attestation"`
 	}
-	if err := json.Unmarshal(read(t, fixtures+"sev-snp-attestation.json"), &file); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, fixtures+"sev-snp-attestation.json"), &file); err != nil {
 		t.Fatal(err)
 	}
 	blob, err := hex.DecodeString(file.Attestation)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -16,7 +17,7 @@ func TestOSImageOfRealMachines(t *testing.T) {
 	var answer struct {
 		Config string `json:"vm_config"`
 	}
-	if err := json.Unmarshal(read(t, fixtures+"tdx-lite-getquote.json"), &answer); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, fixtures+"tdx-lite-getquote.json"), &answer); err != nil {
 		t.Fatal(err)
 	}
 	image, err := peer.ParseOSImage([]byte(answer.Config))

@@ -2,12 +2,11 @@ package peer_test
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -94,7 +93,7 @@ func TestV1_AnEmptyRegistryKnowsNothing(t *testing.T) {
 func FuzzParseRegistry(f *testing.F) {
 	f.Add([]byte(columns + row("small", "prod", "v1")))
 	f.Add([]byte(`[{"vm_type":"prod","artifacts_ver":"v1","vcpu_type":"EPYC","ovmf_sections":[{"gpa":4096,"size":4096,"section_type":1}]}]`))
-	if b, err := os.ReadFile(filepath.Join(vectors, "secretvm-verify/artifacts_registry/sev.json")); err == nil {
+	if b, ok := vectors.Seed("secretvm-verify/artifacts_registry/sev.json"); ok {
 		if end := bytes.Index(b, []byte("\n    },\n")); end > 0 { // one entry: each costs a prediction
 			f.Add(append(bytes.Clone(b[:end+6]), ']'))
 		}

@@ -5,34 +5,19 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
-const vectors = "../../shared/vectors"
-
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func registry(t testing.TB) *peer.Registry {
 	t.Helper()
-	r, err := peer.ParseRegistry(read(t, "secretvm-verify/artifacts_registry/tdx.csv"), read(t, "secretvm-verify/artifacts_registry/sev.json"))
+	r, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/tdx.csv"), vectors.Read(t, "secretvm-verify/artifacts_registry/sev.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +26,7 @@ func registry(t testing.TB) *peer.Registry {
 
 func measurement(t testing.TB, name string) vm.Measurement {
 	t.Helper()
-	raw, err := hex.DecodeString(strings.TrimSpace(string(read(t, name))))
+	raw, err := hex.DecodeString(strings.TrimSpace(string(vectors.Read(t, name))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +49,7 @@ func names(matches []peer.Match) (out []string) {
 func TestRecogniseTDX(t *testing.T) {
 	r, data := registry(t), "secretvm-verify/test-data/"
 	m := measurement(t, data+"tdx_cpu_docker_check_quote.txt")
-	compose := read(t, data+"tdx_cpu_docker_check_compose.yaml")
+	compose := vectors.Read(t, data+"tdx_cpu_docker_check_compose.yaml")
 	var known []string
 	for _, image := range r.Known(m) {
 		known = append(known, image.String())
@@ -118,7 +103,7 @@ func TestRuntimeRegisterVectors(t *testing.T) {
 			RTMR3   vm.Register `json:"rtmr3"`
 		} `json:"rtmr3"`
 	}
-	if err := json.Unmarshal(read(t, "vectors.json"), &file); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "vectors.json"), &file); err != nil {
 		t.Fatal(err)
 	}
 	if len(file.RTMR3) < 3 {
@@ -178,13 +163,13 @@ func TestRuntimeRegisterWithFiles(t *testing.T) {
 func TestRecogniseSNP(t *testing.T) {
 	r, data := registry(t), "secretvm-verify/test-data/"
 	launched := func(name string) vm.Register {
-		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(read(t, data+name))))
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(vectors.Read(t, data+name))))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return vm.Register(raw[0x90 : 0x90+48]) // MEASUREMENT
 	}
-	compose := read(t, data+"amd_cpu_docker_check_compose.yaml")
+	compose := vectors.Read(t, data+"amd_cpu_docker_check_compose.yaml")
 	digest := launched("amd_cpu_docker_check_quote.txt")
 	got := r.MatchSNP(digest, peer.Workload{Compose: vm.HashOf(compose)})
 	if want := []string{"small prod v0.0.25 by command line"}; !slices.Equal(names(got), want) || got[0].CPUs != 1 {

@@ -63,7 +63,7 @@ type Machine struct {
 type TCB struct {
 	Accept        []string `yaml:"accept" doc:"TCB statuses that are good enough; without it UpToDate" enum:"UpToDate,SWHardeningNeeded,ConfigurationNeeded,ConfigurationAndSWHardeningNeeded,OutOfDate,OutOfDateConfigurationNeeded"`
 	Advisories    []string `yaml:"advisories" doc:"known weaknesses that are accepted: a status with these alone is good enough"`
-	GraceDays     int      `yaml:"grace_days" doc:"days for hosts to update: out of date is accepted so long after the newest level's date"`
+	GraceDays     int      `yaml:"grace_days" doc:"days for hosts to update: out of date is accepted so long after the date of the first level that the platform misses"`
 	MinEvaluation int      `yaml:"min_evaluation" doc:"least tcbEvaluationDataNumber of Intel's collateral"`
 }
 

@@ -85,7 +85,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("machine is %+v, %+v", w.Wishes.TEEs, w.Policy)
 	case len(w.Policy.Accept) != 2 || w.Policy.Advisories[0] != "INTEL-SA-00837" || w.Policy.Grace != 14*24*time.Hour || w.Policy.MinEvaluation != 18:
 		t.Errorf("tcb is %+v", w.Policy)
-	case w.Policy.GPU.GPUs != 2 || w.Policy.GPU.Switches != 1 || w.Policy.GPU.Architectures[0] != "HOPPER" || !w.Policy.GPU.Hold || !w.Wishes.Fresh || w.Wishes.MaxAge != 10*time.Minute:
+	case w.Policy.GPU.GPUs != 2 || w.Policy.GPU.Switches != 1 || w.Policy.GPU.Architectures[0] != "HOPPER" || !w.Policy.GPU.Hold || !w.Policy.GPU.Unlinked || !w.Wishes.Fresh || w.Wishes.MaxAge != 10*time.Minute:
 		t.Errorf("gpu is %+v, freshness %+v", w.Policy.GPU, w.Wishes)
 	case w.Policy.SNP.VMPL != 1 || w.Policy.SNP.Firmware.Build != 39 || w.Policy.SNP.MinimumTCB["Genoa"].Microcode != 72 || w.Policy.SNP.Allow != snp.PolicyCXL ||
 		w.Policy.SNP.Require != snp.PolicySingleSocket || w.Policy.SNP.RequirePlatform != snp.PlatformAliasCheck || !w.Policy.SNP.NoSMT || len(w.Policy.SNP.IDKeys) != 1:

@@ -3,7 +3,6 @@ package verification
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -122,10 +121,10 @@ func notGenuine(answer Answer, r *vm.Refusal) []Check {
 			"--trust-root FILE (`secretvm up` prints where it is); never do so for production"
 	}
 	names := []string{"connection", "fresh", "quote", "platform"}
-	switch {
-	case tee == vm.SNP:
+	switch tee {
+	case vm.SNP:
 		names = append(names, "launch", "workload")
-	case tee == vm.SGX:
+	case vm.SGX:
 		names = append(names, "enclave")
 	default:
 		names = append(names, "firmware", "kernel", "hardware", "system", "workload", "configuration", "boot")
@@ -154,93 +153,6 @@ func refusalOf(err error) *vm.Refusal {
 	return vm.Refuse(vm.CodeInternal, "%v", err)
 }
 
-// conclude writes verdict, summary and warnings from the checks.
-func (f *finding) conclude(r *Report) {
-	if r.Soft {
-		r.Warnings = append(r.Warnings, "SOFT TEE: REAL FORMATS, NO CONFIDENTIALITY. THE MACHINE'S OPERATOR CAN READ AND CHANGE EVERYTHING IN IT.")
-	}
-	if f.config != nil && f.config.Images == "tag" {
-		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
-	}
-	if f.verdict.Stale {
-		r.Warnings = append(r.Warnings, "the collateral is out of date; the policy tolerates it until "+f.verdict.ValidUntil.UTC().Format(time.DateOnly))
-	}
-	if e := f.verdict.Early; e != nil && e.TCBStatus != f.verdict.TCBStatus {
-		r.Warnings = append(r.Warnings, fmt.Sprintf("the next TCB recovery (evaluation %d) will say %s%s of this platform: its operator has to update it", e.Evaluation, e.TCBStatus, advisories(e.Advisories)))
-	}
-	if f.want.Recorded {
-		r.Warnings = append(r.Warnings, "compared with the wishes in the bundle, which whoever made it chose: pass --compose, --manifest or --policy to compare with your own")
-	}
-	var failed []string
-	for _, c := range r.Checks {
-		if c.OK == Fails {
-			failed = append(failed, c.Name+": "+c.What)
-		}
-	}
-	switch {
-	case len(failed) > 0:
-		r.Verdict, r.Summary = NotVerified, failed[0]
-		if more := len(failed) - 1; more > 0 {
-			r.Summary += fmt.Sprintf(" (and %d more)", more)
-		}
-	case len(f.missing()) > 0:
-		r.Verdict, r.Summary = UnverifiedWorkload, "genuine, but nobody said what it should be: pass "+list(f.missing())
-	default:
-		r.Verdict, r.Summary = Verified, f.verified(r.Soft)
-	}
-}
-
-// verified says what holds, of what, and for whom.
-func (f *finding) verified(soft bool) string {
-	where := " on genuine Intel TDX."
-	if f.verdict.SNP != nil {
-		where = " on genuine AMD SEV-SNP."
-	}
-	if soft {
-		where = ", ON A SOFT TEE that keeps nothing confidential."
-	}
-	file := "your compose file"
-	switch {
-	case f.want.composeHash() == nil:
-		file = f.owned("exactly what your policy names", "exactly what the bundle names")
-	case f.want.Recorded:
-		file = "the bundle's compose file"
-	}
-	switch {
-	case f.answer.Recorded:
-		return "when this was recorded, the VM ran " + file + where
-	case f.answer.Unseen():
-		return "the VM that answered runs " + file + where + " Whether your connection ends in it, a browser cannot tell."
-	case !f.answer.Connected():
-		return "this evidence is of a VM that runs " + file + where
-	}
-	return "this VM runs " + file + where
-}
-
-// missing names the flags without which the workload is not compared.
-func (f *finding) missing() (flags []string) {
-	switch {
-	case f.other != nil:
-		return f.other.missing()
-	case f.verdict.SNP != nil:
-		return f.missingSNP()
-	case f.verdict.SGX != nil:
-		return []string{"a machine's evidence: enclaves are shown, not compared"}
-	}
-	if !f.wholeRegisters() {
-		if f.want.composeHash() == nil {
-			flags = append(flags, "--compose")
-		}
-		if f.want.filesHash() == nil && f.config != nil && f.config.FilesHash != nil {
-			flags = append(flags, "--files")
-		}
-	}
-	if !f.wantsImage() {
-		flags = append(flags, "--manifest")
-	}
-	return flags
-}
-
 // rootsWith are the roots of a verification: the vendors' alone, or with them
 // those that the caller named.
 func rootsWith(named []*x509.Certificate) []*x509.Certificate {
@@ -249,19 +161,4 @@ func rootsWith(named []*x509.Certificate) []*x509.Certificate {
 	}
 	all := append([]*x509.Certificate{attest.IntelRoot(), nvidia.DeviceRoot(), nvidia.RIMRoot()}, snp.Roots()...)
 	return append(all, named...)
-}
-
-func list(words []string) string {
-	switch n := len(words); n {
-	case 0:
-		return ""
-	case 1:
-		return words[0]
-	default:
-		out := words[0]
-		for _, w := range words[1 : n-1] {
-			out += ", " + w
-		}
-		return out + " and " + words[n-1]
-	}
 }

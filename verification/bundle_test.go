@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -99,7 +101,8 @@ func TestV2_BundleSaysWhoseWishes(t *testing.T) {
 	}
 }
 
-func TestOpenBundleRefuses(t *testing.T) {
+// TestK8_BundlesAreBounded: truncated, doubled, oversized and foreign entries.
+func TestK8_BundlesAreBounded(t *testing.T) {
 	m := machinetest.Boot(t)
 	good := bundle(t, answer(t, m, ourKey, ourNonce), everything(m))
 	for _, c := range []struct {
@@ -216,5 +219,28 @@ func bundleAgain(t *testing.T, b []byte) {
 	var out bytes.Buffer
 	if err := verification.WriteBundle(&out, a, want, verification.Report{}); err != nil && vm.CodeOf(err) != vm.CodeTooLarge {
 		t.Error(err)
+	}
+}
+
+// TestBundleOfOtherSystems: what existing SecretVM and dstack machines say
+// beside their evidence, and the caller's registries, come back whole.
+func TestBundleOfOtherSystems(t *testing.T) {
+	m := machinetest.Boot(t)
+	registry, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/sev.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, want := answer(t, m, ourKey, ourNonce), everything(m)
+	a.Served, a.TLSCert, a.Log = &peer.Served{Compose: []byte("services: {}"), Info: []byte("{}")}, theirKey, []byte("[]")
+	want.Registry = registry
+	opened, wanted, err := verification.OpenBundle(bundle(t, a, want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opened.TLSCert != theirKey || string(opened.Log) != "[]" || string(opened.Served.Compose) != "services: {}" || string(opened.Served.Info) != "{}" {
+		t.Errorf("the answer is %+v, served %+v", opened, opened.Served)
+	}
+	if wanted.Registry == nil || len(wanted.Registry.SNP) != len(registry.SNP) || len(registry.SNP) == 0 {
+		t.Errorf("the registry is %+v", wanted.Registry)
 	}
 }

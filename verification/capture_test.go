@@ -4,31 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
-
-const vectors = "../../shared/vectors"
-
-// vector reads an independent vector, or skips the test.
-func vector(t testing.TB, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 func TestRecognise(t *testing.T) {
 	m := machinetest.Boot(t)
@@ -89,7 +73,7 @@ func TestRecogniseVectors(t *testing.T) {
 		"dstack/dstack/verifier/fixtures/quote-report.json":             verification.FormDstack,
 		"dstack/dstack/verifier/fixtures/tdx-lite-getquote.json":        verification.FormDstack,
 	} {
-		if _, got, err := verification.Recognise(vector(t, name)); err != nil || got != form {
+		if _, got, err := verification.Recognise(vectors.Read(t, name)); err != nil || got != form {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, form)
 		}
 	}
@@ -102,11 +86,11 @@ func TestParseCollateralVectors(t *testing.T) {
 		{"dcap-qvl/sample/tdx_quote", "dcap-qvl/sample/tdx_quote_collateral.json", "2025-07-15T00:00:00Z"},
 		{"secret-vm-kms/tests/quote.txt", "secret-vm-kms/tests/collateral.txt", "2025-05-20T00:00:00Z"},
 	} {
-		a, _, err := verification.Recognise(vector(t, c.quote))
+		a, _, err := verification.Recognise(vectors.Read(t, c.quote))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if a.Attestation.Evidence.Collateral, err = verification.ParseCollateral(vector(t, c.collateral)); err != nil {
+		if a.Attestation.Evidence.Collateral, err = verification.ParseCollateral(vectors.Read(t, c.collateral)); err != nil {
 			t.Fatal(err)
 		}
 		at, err := time.Parse(time.RFC3339, c.at)

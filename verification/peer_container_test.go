@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -14,7 +15,7 @@ import (
 // A real dstack machine on SEV-SNP, from its attestation alone: AMD's
 // certificates are inside, its revocation list is not.
 func TestDstackAttestationOnSNP(t *testing.T) {
-	a, form, err := verification.Recognise(vector(t, "dstack/dstack/verifier/fixtures/sev-snp-attestation.json"))
+	a, form, err := verification.Recognise(vectors.Read(t, "dstack/dstack/verifier/fixtures/sev-snp-attestation.json"))
 	if err != nil || form != verification.FormContainer {
 		t.Fatal(form, err)
 	}
@@ -62,13 +63,13 @@ func TestDstackAttestationOnSNP(t *testing.T) {
 // The same for TDX, raw and in JSON: what is recognised is what the quote
 // beside its JSON form says.
 func TestDstackAttestationOnTDX(t *testing.T) {
-	inJSON := vector(t, "dstack/dstack/verifier/fixtures/tdx-lite-attestation.json")
+	inJSON := vectors.Read(t, "dstack/dstack/verifier/fixtures/tdx-lite-attestation.json")
 	text := strings.Split(string(inJSON), `"`)[3]
 	raw, ok := verification.DecodeText([]byte(text))
 	if !ok {
 		t.Fatal("the attestation is not hex")
 	}
-	beside, _, err := verification.Recognise(vector(t, "dstack/dstack/verifier/fixtures/tdx-lite-getquote.json"))
+	beside, _, err := verification.Recognise(vectors.Read(t, "dstack/dstack/verifier/fixtures/tdx-lite-getquote.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,37 +3,23 @@ package verification
 import (
 	"bytes"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // These machines are real; the collateral of their platforms is not at hand.
 // So the tests begin where evidence has been found genuine.
 
-func vector(t *testing.T, name string) []byte {
-	t.Helper()
-	const vectors = "../../shared/vectors/"
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // genuine is the finding of a recorded machine whose evidence is taken as verified.
 func genuine(t *testing.T, file string) *finding {
 	t.Helper()
-	a, _, err := Recognise(vector(t, file))
+	a, _, err := Recognise(vectors.Read(t, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,12 +62,12 @@ func judge(t *testing.T, f *finding) (verdict, outcomes, said string) {
 }
 
 func TestExistingSecretVMOnSNP(t *testing.T) {
-	registry, err := peer.ParseRegistry(vector(t, "secretvm-verify/artifacts_registry/sev.json"))
+	registry, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/sev.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const data = "secretvm-verify/test-data/"
-	compose := vector(t, data+"amd_cpu_docker_check_compose.yaml")
+	compose := vectors.Read(t, data+"amd_cpu_docker_check_compose.yaml")
 	for _, tt := range []struct {
 		name, file string
 		change     func(*finding)

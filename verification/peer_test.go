@@ -12,6 +12,7 @@ import (
 	"github.com/secretvm/secretvm/attest/tdx"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -24,7 +25,7 @@ const reference = "secretvm-verify/test-data/"
 func intelCollateral(t testing.TB) *vm.Collateral {
 	t.Helper()
 	var f map[string]string
-	if err := json.Unmarshal(vector(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
 		t.Fatal(err)
 	}
 	unhex := func(s string) []byte {
@@ -51,7 +52,7 @@ var (
 
 func referenceRegistry(t testing.TB) *peer.Registry {
 	t.Helper()
-	r, err := peer.ParseRegistry(vector(t, "secretvm-verify/artifacts_registry/tdx.csv"), vector(t, "secretvm-verify/artifacts_registry/sev.json"))
+	r, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/tdx.csv"), vectors.Read(t, "secretvm-verify/artifacts_registry/sev.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +63,7 @@ func referenceRegistry(t testing.TB) *peer.Registry {
 // connection with the key that its quote names.
 func referenceAnswer(t testing.TB) verification.Answer {
 	t.Helper()
-	a, _, err := verification.Recognise(vector(t, reference+"tdx_cpu_docker_check_quote.txt"))
+	a, _, err := verification.Recognise(vectors.Read(t, reference+"tdx_cpu_docker_check_quote.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func referenceAnswer(t testing.TB) verification.Answer {
 		t.Fatal(err)
 	}
 	a.URL, a.TLSKey, a.Asked = "https://vm.example:29343", vm.Hash(q.Body.ReportData[:32]), then
-	a.Served = &peer.Served{Compose: vector(t, reference+"tdx_cpu_docker_check_compose.yaml")}
+	a.Served = &peer.Served{Compose: vectors.Read(t, reference+"tdx_cpu_docker_check_compose.yaml")}
 	return a
 }
 
@@ -87,7 +88,7 @@ func states(r verification.Report) string {
 
 func TestExistingSecretVM(t *testing.T) {
 	registry := referenceRegistry(t)
-	compose := vector(t, reference+"tdx_cpu_docker_check_compose.yaml")
+	compose := vectors.Read(t, reference+"tdx_cpu_docker_check_compose.yaml")
 	developers := *registry
 	developers.TDX = nil
 	for _, image := range registry.TDX {

@@ -52,7 +52,7 @@ func (f *finding) checkLaunch() Check {
 
 // checkHostData compares what the host was told to bind at launch.
 func (f *finding) checkHostData() Check {
-	got := vm.Hash(f.verdict.SNP.HostData)
+	got := f.verdict.SNP.HostData
 	want := f.want.Wishes.HostData
 	switch {
 	case want == nil && f.want.composeHash() != nil:

@@ -156,3 +156,28 @@ func TestExplain(t *testing.T) {
 		}
 	}
 }
+
+// TestB7_FilesWithoutConfig: evidence whose config is not at hand still has the
+// events of one boot, and none behind it.
+func TestB7_FilesWithoutConfig(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		events  func([]vm.Event) []vm.Event
+		verdict string
+	}{
+		{"one boot", func(e []vm.Event) []vm.Event { return e }, verification.Verified},
+		{"an event behind it", func(e []vm.Event) []vm.Event { return append(e[:len(e):len(e)], vm.RuntimeEvent("more", nil)) }, verification.NotVerified},
+		{"not complete", func(e []vm.Event) []vm.Event { return e[:len(e)-1] }, verification.NotVerified},
+	} {
+		m := machinetest.Boot(t, func(s *machinetest.Spec) { s.Measured = c.events })
+		a, want := answer(t, m, ourKey, ourNonce), everything(m)
+		if r := verification.Appraise(verification.Answer{Attestation: a.Attestation}, want); r.Check("configuration").Code != vm.CodeConfig {
+			t.Errorf("%s, with a service: %+v", c.name, r.Check("configuration"))
+		}
+		want.Service, want.GroupKey = "", ""
+		r := verification.Appraise(verification.Answer{Attestation: a.Attestation}, want)
+		if r.Verdict != c.verdict || r.Check("configuration").OK != verification.Open {
+			t.Errorf("%s: %s: %s", c.name, r.Verdict, r.Summary)
+		}
+	}
+}

@@ -123,7 +123,11 @@ func (f *finding) checkConfiguration() Check {
 	switch {
 	case !f.ours() || f.wholeRegisters() && f.answer.Config == nil:
 		return f.unexplained("configuration")
-	case f.answer.Config == nil && f.want.Service == "" && f.want.GroupKey == "" && !f.answer.Connected():
+	case f.answer.Config == nil && !f.answer.Connected() && (f.want.Service != "" || f.want.GroupKey != ""):
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "the file has no configuration in it, so service and key manager cannot be compared").
+			On("configuration", "absent", or(f.want.Service, "key manager "+f.want.GroupKey)).
+			Try("ask the machine itself, or use a bundle: they hold it"))
+	case f.answer.Config == nil && !f.answer.Connected():
 		return fact("configuration", "unknown: the file has no configuration in it", "MR_CONFIG_ID %s", short(f.verdict.Measurement.MRConfigID))
 	}
 	served := vm.HashOf(f.answer.Config)
@@ -182,7 +186,7 @@ func (f *finding) checkBoot() Check {
 		return fails("boot", refusal)
 	}
 	if f.config == nil {
-		return fact("boot", "not decided: the config is not shown to be the measured one", "events %s", eventNames(events))
+		return checkBootNames(events)
 	}
 	want, err := vm.BootEvents(root, *f.config)
 	if err != nil {
@@ -197,6 +201,28 @@ func (f *finding) checkBoot() Check {
 			Try("something extended the register that should not have"))
 	}
 	return holds("boot", "boot completed; nothing was measured after it", "RTMR3, %d events", len(events))
+}
+
+// checkBootNames is what can be said without the config: that the events are
+// those of one boot, and none came behind it.
+func checkBootNames(events []vm.Event) Check {
+	want := []string{vm.EventImage, vm.EventCompose, vm.EventFiles, vm.EventConfig, vm.EventBootComplete}
+	if !slices.ContainsFunc(events, func(e vm.Event) bool { return e.Name == vm.EventFiles }) {
+		want = slices.Delete(want, 2, 3)
+	}
+	for i := range max(len(want), len(events)) {
+		if i < len(want) && i < len(events) && events[i].Name == want[i] {
+			continue
+		}
+		wanted := "absent"
+		if i < len(want) {
+			wanted = fmt.Sprintf("%q", want[i])
+		}
+		return fails("boot", vm.Refuse(vm.CodeEvents, "the events are not those of one boot").
+			On(fmt.Sprintf("event %d", i), eventAt(events, i), wanted).
+			Try("something extended the register that should not have"))
+	}
+	return fact("boot", "boot completed; the config is not shown to be the measured one", "events %s", eventNames(events))
 }
 
 func equalEvents(a, b vm.Event) bool {

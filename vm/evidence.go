@@ -79,6 +79,7 @@ type Verdict struct {
 	TCBStatus   string      `json:"tcb_status"` // Intel's word: UpToDate, OutOfDate …
 	Advisories  []string    `json:"advisories,omitempty"`
 	FMSPC       string      `json:"fmspc"`
+	Evaluation  int         `json:"evaluation,omitempty"` // Intel: tcbEvaluationDataNumber of the collateral
 	Anchor      Anchor      `json:"anchor"`
 	ValidUntil  time.Time   `json:"valid_until"`     // the earliest end of validity that was relied upon, with what the policy adds to it
 	Stale       bool        `json:"stale,omitempty"` // collateral is past its nextUpdate, which the policy tolerates

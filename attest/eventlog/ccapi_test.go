@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/eventlog"
+	"github.com/secretvm/secretvm/test/vectors"
 )
 
 // hexLine is a line of a hex dump: offset, bytes, the same as text.
@@ -17,11 +18,11 @@ var hexLine = regexp.MustCompile(`\d\d:\d\d:\d\d ([0-9a-f]{8}) ((?:[0-9a-f]{2} )
 // The printed log of another project, byte for byte: register, type, digest
 // and data of each entry.
 func TestAgreesWithCCAPI(t *testing.T) {
-	log, err := eventlog.ParseCCEL(read(t, "measure/cc-api/ccel_data.bin"))
+	log, err := eventlog.ParseCCEL(vectors.Read(t, "measure/cc-api/ccel_data.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := strings.Split(string(read(t, "measure/cc-api/formated_el.txt")), "Event Log Entry---")[1:]
+	blocks := strings.Split(string(vectors.Read(t, "measure/cc-api/formated_el.txt")), "Event Log Entry---")[1:]
 	if len(blocks) != len(log)+1 {
 		t.Fatalf("%d events, want %d", len(log), len(blocks)-1)
 	}

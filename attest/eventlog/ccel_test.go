@@ -6,29 +6,14 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/eventlog"
 	"github.com/secretvm/secretvm/attest/tdx"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
-
-const vectors = "../../../shared/vectors"
-
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // The logs of real machines, with what is known of each.
 func TestRealLogs(t *testing.T) {
@@ -53,7 +38,7 @@ func TestRealLogs(t *testing.T) {
 		{"trustee/deps/verifier/test_data/CCEL_data", 0, "", ""},
 	} {
 		t.Run(tt.file, func(t *testing.T) {
-			log, err := eventlog.ParseCCEL(read(t, tt.file))
+			log, err := eventlog.ParseCCEL(vectors.Read(t, tt.file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +52,7 @@ func TestRealLogs(t *testing.T) {
 			if tt.quote == "" {
 				return
 			}
-			q, err := tdx.Decode(read(t, tt.quote))
+			q, err := tdx.Decode(vectors.Read(t, tt.quote))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,11 +71,11 @@ func TestRealLogs(t *testing.T) {
 // ended, as in this machine: the log alone then does not explain the register,
 // and is refused; with IMA's one entry it does.
 func TestRegisterExtendedAfterTheLog(t *testing.T) {
-	log, err := eventlog.ParseCCEL(read(t, "measure/cc-api/ccel_data.bin"))
+	log, err := eventlog.ParseCCEL(vectors.Read(t, "measure/cc-api/ccel_data.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := tdx.Decode(read(t, "measure/cc-api/quote.bin"))
+	q, err := tdx.Decode(vectors.Read(t, "measure/cc-api/quote.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,10 +108,10 @@ func TestAgreesWithTrustee(t *testing.T) {
 				Digests []struct{ Digest vm.Register }
 			} `json:"uefi_event_logs"`
 		}
-		if err := json.Unmarshal(read(t, "measure/trustee/CCEL_data_"+name+"_out.json"), &theirs); err != nil {
+		if err := json.Unmarshal(vectors.Read(t, "measure/trustee/CCEL_data_"+name+"_out.json"), &theirs); err != nil {
 			t.Fatal(err)
 		}
-		log, err := eventlog.ParseCCEL(read(t, "measure/trustee/CCEL_data_"+name))
+		log, err := eventlog.ParseCCEL(vectors.Read(t, "measure/trustee/CCEL_data_"+name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +141,7 @@ func TestAgreesWithTrustee(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	log, err := eventlog.ParseCCEL(read(t, "measure/trustee/CCEL_data_ovmf"))
+	log, err := eventlog.ParseCCEL(vectors.Read(t, "measure/trustee/CCEL_data_ovmf"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +184,7 @@ func TestDescribe(t *testing.T) {
 
 // GRUB's digests are of the text behind a prefix.
 func TestGRUBCommandsAreProven(t *testing.T) {
-	log, err := eventlog.ParseCCEL(read(t, "measure/cc-api/ccel_data.bin"))
+	log, err := eventlog.ParseCCEL(vectors.Read(t, "measure/cc-api/ccel_data.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +280,7 @@ func TestK8_ForeignLogsAreRefused(t *testing.T) {
 		"measure/go-eventlog/CCEL.bin", "measure/cc-api/ima_log.bin", "dstack/dstack/cc-eventlog/samples/tpm_eventlog.bin",
 		"go-eventlog/testdata/eventlogs/tpm/arch-linux-workstation.bin",
 	} {
-		if _, err := eventlog.ParseCCEL(read(t, name)); vm.CodeOf(err) != vm.CodeMalformed {
+		if _, err := eventlog.ParseCCEL(vectors.Read(t, name)); vm.CodeOf(err) != vm.CodeMalformed {
 			t.Errorf("%s: ParseCCEL = %v, want it malformed", name, err)
 		}
 	}
@@ -304,7 +289,7 @@ func TestK8_ForeignLogsAreRefused(t *testing.T) {
 func FuzzParseCCEL(f *testing.F) {
 	f.Add(append(header(12, 48), entry(1, 4, []uint16{12}, "\x00\x00\x00\x00")...))
 	for _, name := range []string{"measure/trustee/CCEL_data_ovmf", "measure/trustee/CCEL_data_grub", "measure/cc-api/ccel_data.bin"} {
-		if b, err := os.ReadFile(filepath.Join(vectors, name)); err == nil {
+		if b, ok := vectors.Seed(name); ok {
 			f.Add(bytes.TrimRight(b, "\xff"))
 		}
 	}

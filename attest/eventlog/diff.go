@@ -89,7 +89,7 @@ func diffRegister(register int, wanted, seen []vm.Event) (out []Difference) {
 		gapWanted, gapSeen = nil, nil
 	}
 	i, j := 0, 0
-	for _, m := range common(wanted, seen) {
+	for _, m := range subsequence(wanted, seen) {
 		for ; i < m[0]; i++ {
 			gapWanted = append(gapWanted, i)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest/eventlog"
 	"github.com/secretvm/secretvm/attest/tdx"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -20,7 +21,7 @@ type getQuote struct {
 func dstackQuote(t testing.TB, name string) (tdx.Quote, []byte) {
 	t.Helper()
 	var answer getQuote
-	if err := json.Unmarshal(read(t, "dstack/dstack/verifier/fixtures/"+name), &answer); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "dstack/dstack/verifier/fixtures/"+name), &answer); err != nil {
 		t.Fatal(err)
 	}
 	raw, err := hex.DecodeString(answer.Quote)

@@ -141,21 +141,34 @@ func TestDecodeErrors(t *testing.T) {
 	}
 }
 
+// genuineQuotes are quotes of many sources.
+var genuineQuotes = []string{
+	"dcap-qvl/sample/tdx_quote", "dcap-qvl/sample/tdx_quote_outdated", "trustee/deps/verifier/test_data/tdx_quote_4.dat",
+	"trustee/deps/verifier/test_data/tdx_quote_5.dat", "trustee/deps/verifier/test_data/tdx_quote_6.dat",
+	"trustee/deps/verifier/test_data/az-tdx-vtpm/td-quote.bin", "go-tdx-guest/testing/testdata/quote_v5_sample.dat",
+	"go-tdx-guest/testing/testdata/ccel/cos-113-tdx-quote.dat", "intel-qvl/Src/AttestationApp/sampleData/tdx/quote.dat",
+	"cc-api-evidence/common/golang/evidence_api/test_data/quote.bin", "dstack/dstack/ra-tls/assets/tdx_quote",
+	"azure-cvm-attestation-tools/cvm-attestation/tests/reports/td_quote_v4.dat",
+	"azure-cvm-attestation-tools/cvm-attestation/tests/reports/td_quote_v5.dat",
+}
+
+// seed adds the genuine quotes to a fuzz target, where they are there.
+func seed(f *testing.F, names ...string) {
+	f.Helper()
+	for _, name := range names {
+		if b, err := os.ReadFile(filepath.Join(vectors, name)); err == nil {
+			f.Add(b)
+		}
+	}
+}
+
 // TestVectorsRoundTrip decodes genuine quotes of many sources and encodes them
 // to the same bytes.
 func TestVectorsRoundTrip(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
-	for _, name := range []string{
-		"dcap-qvl/sample/tdx_quote", "dcap-qvl/sample/tdx_quote_outdated", "trustee/deps/verifier/test_data/tdx_quote_4.dat",
-		"trustee/deps/verifier/test_data/tdx_quote_5.dat", "trustee/deps/verifier/test_data/tdx_quote_6.dat",
-		"trustee/deps/verifier/test_data/az-tdx-vtpm/td-quote.bin", "go-tdx-guest/testing/testdata/quote_v5_sample.dat",
-		"go-tdx-guest/testing/testdata/ccel/cos-113-tdx-quote.dat", "intel-qvl/Src/AttestationApp/sampleData/tdx/quote.dat",
-		"cc-api-evidence/common/golang/evidence_api/test_data/quote.bin", "dstack/dstack/ra-tls/assets/tdx_quote",
-		"azure-cvm-attestation-tools/cvm-attestation/tests/reports/td_quote_v4.dat",
-		"azure-cvm-attestation-tools/cvm-attestation/tests/reports/td_quote_v5.dat",
-	} {
+	for _, name := range genuineQuotes {
 		b, err := os.ReadFile(filepath.Join(vectors, name))
 		if err != nil {
 			t.Fatal(err)
@@ -174,6 +187,7 @@ func TestVectorsRoundTrip(t *testing.T) {
 
 // FuzzDecode: whatever is accepted encodes to the same bytes, but for padding.
 func FuzzDecode(f *testing.F) {
+	seed(f, genuineQuotes...)
 	f.Add(tdx.Encode(sample(4, tdx.BodyTD10)))
 	f.Add(tdx.Encode(sample(5, tdx.BodyTD10)))
 	f.Add(append(tdx.Encode(sample(5, tdx.BodyTD15)), 0, 0))
@@ -183,6 +197,28 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		encoded := tdx.Encode(q)
+		if len(encoded) > len(b) || !bytes.Equal(encoded, b[:len(encoded)]) {
+			t.Errorf("%x\nencoded to %x", b, encoded)
+		}
+		if !bytes.HasPrefix(b, q.Signed()) {
+			t.Error("signed region is no prefix of the quote")
+		}
+	})
+}
+
+// FuzzDecodeSGX: the same for quotes of enclaves.
+func FuzzDecodeSGX(f *testing.F) {
+	seed(f, "dcap-qvl/sample/sgx_quote", "trustee/deps/verifier/test_data/occlum_quote.dat")
+	f.Add(tdx.EncodeSGX(tdx.SGXQuote{Header: tdx.Header{Version: tdx.Version3, KeyType: tdx.KeyTypeECDSAP256}, Signature: tdx.Signature{AuthData: []byte{1}, PCKChain: []byte("chain")}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		q, err := tdx.DecodeSGX(b)
+		if err != nil {
+			if vm.CodeOf(err) == vm.CodeInternal {
+				t.Errorf("error without a code: %v", err)
+			}
+			return
+		}
+		encoded := tdx.EncodeSGX(q)
 		if len(encoded) > len(b) || !bytes.Equal(encoded, b[:len(encoded)]) {
 			t.Errorf("%x\nencoded to %x", b, encoded)
 		}

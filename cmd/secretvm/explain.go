@@ -51,7 +51,7 @@ type explained struct {
 func runExplain(c *cobra.Command, target string, f verifyFlags) error {
 	ctx, cancel := context.WithTimeout(c.Context(), f.timeout)
 	defer cancel()
-	j, err := f.open(ctx, target, c.ErrOrStderr())
+	j, err := f.open(ctx, target, c.InOrStdin(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -17,145 +15,109 @@ import (
 // measured is what the measure command found out about one shape.
 type measured struct {
 	vm.Prediction
-	Differences []measure.Difference `json:"differences"`      // against the manifest
-	Events      []vm.Event           `json:"events,omitempty"` // with --events
+	MRTDTwoPass vm.Register          `json:"mrtd_two_pass"`          // on hosts that measure section by section
+	RTMR3       *vm.Register         `json:"rtmr3,omitempty"`        // with --config
+	ConfigID    *vm.Register         `json:"mr_config_id,omitempty"` // with --config
+	Differences []measure.Difference `json:"differences"`            // against the manifest, where it has the shape
+	SNP         *snpMeasured         `json:"snp,omitempty"`          // with --snp-firmware
+	Events      []vm.Event           `json:"events,omitempty"`       // with --events
+}
+
+type measureFlags struct {
+	json, events, all bool
+	shapes            []string
+	config, qemu, snp string
 }
 
 func newMeasureCommand() *cobra.Command {
-	var asJSON, withEvents bool
-	cmd := &cobra.Command{
+	var f measureFlags
+	c := &cobra.Command{
 		Use:   "measure MANIFEST",
-		Short: "Recompute the registers of an image from its files",
-		Long: `Recompute what machines that boot an image will measure, from the files beside
-the manifest, and compare with the registers in the manifest. MANIFEST may be
-the image's folder.
+		Short: "Predict the registers of an image from its files",
+		Long: `Predict what machines that boot an image will measure, from the files beside the
+manifest and nothing else, and compare with the registers in the manifest.
+MANIFEST may be the image's folder.
 
-RTMR3 depends on the workload and is not part of an image.
+Without --shape the shapes of the manifest are predicted. RTMR3 and MR_CONFIG_ID
+follow from the workload: name its measured config (--config; a machine serves
+it at /config). Machines with the soft TEE measure as TDX ones.
+
+--all-shapes prints one JSON record for 1 to 64 vCPUs and 1 to 512 GiB in usual
+steps; with --config, RTMR3 in it is that of the config's template, under which
+a key manager registers an image.
 
 Exit code 0: all registers are those of the manifest; 1: they differ, or a file
 is not the one that the manifest names.`,
+		Example: `  secretvm measure dist/image --shape 4x8G --events
+  secretvm measure dist/image --shape 2x2G --config config.json --json
+  secretvm measure dist/image --all-shapes > record.json
+  secretvm measure diff dist/image proof.zip`,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			results, err := measureImage(args[0])
-			if err != nil {
-				return err
-			}
-			if !withEvents {
-				for i := range results {
-					results[i].Events = nil
-				}
-			}
-			if asJSON {
-				enc := json.NewEncoder(c.OutOrStdout())
-				enc.SetIndent("", "  ")
-				err = enc.Encode(results)
-			} else {
-				err = printMeasured(c.OutOrStdout(), results)
-			}
-			if err != nil {
-				return fmt.Errorf("print registers: %w", err)
-			}
-			for _, r := range results {
-				if len(r.Differences) > 0 {
-					return &exitError{exitRefused, errors.New("the manifest predicts other registers than its files give: rebuild the image with secretvm image build")}
-				}
-			}
-			return nil
-		},
+		RunE: func(c *cobra.Command, args []string) error { return f.run(c.Context(), c.OutOrStdout(), args[0]) },
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().BoolVar(&withEvents, "events", false, "show event by event what is measured")
-	return cmd
+	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
+	c.Flags().BoolVar(&f.events, "events", false, "show event by event what is measured")
+	c.Flags().StringSliceVar(&f.shapes, "shape", nil, "predict this machine: vCPUs x memory, such as 4x8G; may be repeated")
+	c.Flags().StringVar(&f.config, "config", "", "JSON file with the measured config of the workload")
+	c.Flags().BoolVar(&f.all, "all-shapes", false, "print one record for all common shapes (JSON)")
+	c.Flags().StringVar(&f.qemu, "qemu", "", "predict ACPI tables of this QEMU, which is asked and not run, instead of the locked one's")
+	c.Flags().StringVar(&f.snp, "snp-firmware", "", "predict the launch digest of SEV-SNP machines with this firmware as well")
+	c.AddCommand(newMeasureDiffCommand())
+	return c
 }
 
-// measureImage recomputes every prediction of the manifest at path.
-func measureImage(path string) ([]measured, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, vm.ManifestName)
-	}
-	raw, err := os.ReadFile(path)
+func (f *measureFlags) run(ctx context.Context, out io.Writer, path string) error {
+	shapes, err := parseShapes(f.shapes)
 	if err != nil {
-		return nil, fmt.Errorf("read manifest: %w", err)
+		return &exitError{exitUsage, err}
 	}
-	manifest, err := vm.ParseManifest(raw)
+	im, err := openMeasured(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	if len(manifest.Predictions) == 0 {
-		return nil, fmt.Errorf("%s: the manifest holds no predictions: rebuild the image with secretvm image build", path)
-	}
-	in := measure.Input{CommandLine: manifest.CommandLine, Profile: measure.EDK2Stable202502()}
-	dir := filepath.Dir(path)
-	for _, f := range []struct {
-		file vm.File
-		to   *[]byte
-	}{{manifest.Firmware, &in.Firmware}, {manifest.Kernel, &in.Kernel}, {manifest.Initramfs, &in.Initrd}} {
-		if *f.to, err = readArtifact(dir, f.file); err != nil {
-			return nil, err
+	if f.qemu != "" {
+		if im.tables, err = tablesOf(ctx, f.qemu); err != nil {
+			return &exitError{exitUsage, err}
 		}
 	}
-	var results []measured
-	for _, want := range manifest.Predictions {
-		in.Shape = want.Shape
-		events, found, err := measure.Predict(in)
-		if err != nil {
-			return nil, err
+	if f.snp != "" {
+		if im.snp, err = im.withSNP(f.snp); err != nil {
+			return &exitError{exitUsage, err}
 		}
-		results = append(results, measured{Prediction: found, Differences: measure.Differences(want, found), Events: events})
 	}
-	return results, nil
-}
-
-// readArtifact reads a file beside the manifest and checks that it is the one
-// that the manifest names.
-func readArtifact(dir string, f vm.File) ([]byte, error) {
-	if filepath.Base(f.Name) != f.Name {
-		return nil, fmt.Errorf("the manifest names %q, want a plain file name", f.Name)
-	}
-	file, err := os.Open(filepath.Join(dir, f.Name))
-	if err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, f.Size+1))
-	if err != nil {
-		return nil, fmt.Errorf("read image: %w", err)
-	}
-	if got := vm.HashOf(b); int64(len(b)) != f.Size || got != f.SHA256 {
-		return nil, fmt.Errorf("%s is not the file that the manifest names: SHA-256 %s, want %s with %d bytes", file.Name(), got, f.SHA256, f.Size)
-	}
-	return b, nil
-}
-
-func printMeasured(w io.Writer, results []measured) error {
-	var err error
-	line := func(format string, args ...any) {
-		if err == nil {
-			_, err = fmt.Fprintf(w, format+"\n", args...)
+	var config *vm.Config
+	if f.config != "" {
+		if config, err = readConfig(f.config); err != nil {
+			return &exitError{exitUsage, err}
 		}
+	}
+	if f.all && f.qemu != "" {
+		return &exitError{exitUsage, errors.New("--all-shapes is about the locked QEMU: leave --qemu out, or name each --shape")}
+	}
+	if f.all {
+		return printRecord(out, im, shapes, config)
+	}
+	results, err := im.predict(shapes, config)
+	if err != nil {
+		return err
+	}
+	if !f.events {
+		for i := range results {
+			results[i].Events = nil
+		}
+	}
+	if f.json {
+		err = printJSON(out, results)
+	} else {
+		err = printMeasured(out, results)
+	}
+	if err != nil {
+		return fmt.Errorf("print registers: %w", err)
 	}
 	for _, r := range results {
-		line("%d vCPUs, %d MiB (%s)", r.Shape.CPUs, r.Shape.Memory>>20, r.TEE)
-		differs := map[string]vm.Register{}
-		for _, d := range r.Differences {
-			differs[d.Register] = d.Want
-		}
-		for _, reg := range []struct {
-			name, key string
-			value     vm.Register
-		}{{"MRTD", "mrtd", r.MRTD}, {"RTMR0", "rtmr0", r.RTMR0}, {"RTMR1", "rtmr1", r.RTMR1}, {"RTMR2", "rtmr2", r.RTMR2}} {
-			mark := "✓"
-			if _, ok := differs[reg.key]; ok {
-				mark = "✗"
-			}
-			line(" %s %-5s %s", mark, reg.name, reg.value)
-			if want, ok := differs[reg.key]; ok {
-				line("   the manifest has %s", want)
-			}
-		}
-		for _, e := range r.Events {
-			line("     RTMR%d %-16s %s…  %s", e.Register, e.Name, e.Digest.String()[:16], e.Payload)
+		if len(r.Differences) > 0 {
+			return &exitError{exitRefused, errors.New("the manifest predicts other registers than its files give: rebuild the image with secretvm image build")}
 		}
 	}
-	return err
+	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/linuxboot/linuxboottest"
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
+	"github.com/secretvm/secretvm/measure/snp"
+	folder "github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -90,5 +92,132 @@ func TestMeasureJSONWithEvents(t *testing.T) {
 	}
 	if len(results) != len(measure.Shapes()) {
 		t.Errorf("%d results, want %d", len(results), len(measure.Shapes()))
+	}
+}
+
+func TestMeasureShapesAndConfig(t *testing.T) {
+	dir := measureFolder(t, func(*vm.Manifest) {})
+	config, file := testConfig(t)
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"measure", dir, "--json", "--events", "--shape", "2x2G,3x1234M", "--config", file}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var results []measured
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil || len(results) != 2 || results[1].Shape != (vm.Shape{CPUs: 3, Memory: 1234 << 20}) {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	id, _ := config.ConfigID()
+	for _, r := range results {
+		rtmr, err := vm.Replay(r.Events)
+		if err != nil || rtmr[0] != r.RTMR0 || r.RTMR3 == nil || rtmr[3] != *r.RTMR3 || r.ConfigID == nil || *r.ConfigID != id || r.MRTDTwoPass == r.MRTD {
+			t.Errorf("%+v: events and registers do not agree (%v)", r.Shape, err)
+		}
+	}
+}
+
+func TestMeasureAllShapes(t *testing.T) {
+	dir := measureFolder(t, func(*vm.Manifest) {})
+	config, file := testConfig(t)
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--config", file}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var r record
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(measure.CommonShapes()); len(r.Shapes) != want || want != 64*18 || r.MRTD == r.MRTDTwoPass || r.RTMR3 == nil {
+		t.Fatalf("%d shapes, want %d: %.300s", len(r.Shapes), want, out.String())
+	}
+	seen := map[vm.Register]vm.Shape{}
+	for _, s := range r.Shapes {
+		if other, twice := seen[s.RTMR0]; twice {
+			t.Errorf("%+v and %+v have the same RTMR0", s.Shape, other)
+		}
+		seen[s.RTMR0] = s.Shape
+	}
+	results, err := measureImage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range results {
+		if s, found := seen[p.RTMR0]; !found || s != p.Shape || p.MRTD != r.MRTD || p.RTMR1 != r.RTMR1 || p.RTMR2 != r.RTMR2 {
+			t.Errorf("%+v is not in the record", p.Shape)
+		}
+	}
+	events, err := vm.BootEvents(r.RootHash, config.Template())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rtmr, _ := vm.Replay(events); rtmr[3] != r.RTMR3.Value {
+		t.Errorf("RTMR3 is %s, want that of the template, %s", r.RTMR3.Value, rtmr[3])
+	}
+}
+
+func TestMeasureRefusesUsage(t *testing.T) {
+	dir := measureFolder(t, func(*vm.Manifest) {})
+	bad := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(bad, []byte(`{"version":1,"extra":true}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--shape", "4"}, "want vCPUs and memory"},
+		{[]string{"--shape", "x2G"}, "want vCPUs and memory"},
+		{[]string{"--shape", "65x2G"}, "65 vCPUs, want 1 to 64"},
+		{[]string{"--shape", "2x1T"}, "want vCPUs and memory"},
+		{[]string{"--shape", "2x100M"}, "512 MiB to 512 GiB"},
+		{[]string{"--config", bad}, "is not a measured config"},
+		{[]string{"--config", bad + "x"}, "read config"},
+		{[]string{"--qemu", bad + "/none"}, "find QEMU"},
+		{[]string{"--snp-firmware", bad + "/none"}, "read firmware"},
+		{[]string{"--snp-firmware", filepath.Join(dir, "OVMF.fd")}, "parse OVMF image"},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"measure", dir}, c.args...), nil, &out, &errs)
+		if code != exitUsage || !strings.Contains(errs.String(), c.want) {
+			t.Errorf("%v: exit code %d, %s; want %d and %q", c.args, code, errs.String(), exitUsage, c.want)
+		}
+	}
+}
+
+// The end of an AmdSev build has all but the code: enough to see that every
+// input of the launch counts.
+func TestMeasureSNP(t *testing.T) {
+	firmware := filepath.Join(folder.Folder(t), "measure/sev-snp-measure/ovmf_AmdSev_suffix.bin")
+	image, err := os.ReadFile(firmware)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := snp.ParseFirmware(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := snp.HashFiles(linuxboottest.Kernel(), []byte("initrd"), "console=ttyS0")
+	want := func(cpus int, features uint64) vm.Register {
+		d, err := snp.Predict(snp.Launch{Firmware: parsed, Hashes: &hashes, CPUs: cpus, CPU: 0x800f12, Features: features})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	dir := measureFolder(t, func(*vm.Manifest) {})
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"measure", dir, "--json", "--shape", "4x8G", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var results []measured
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil || results[0].SNP == nil || results[0].SNP.Digest != want(4, 1) || results[0].SNP.DebugSwap != want(4, 0x21) {
+		t.Errorf("%v: %s, want the digest %s", err, out.String(), want(4, 1))
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	var r record
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.SNP == nil || len(r.SNP.Launches) != 64 || r.SNP.Launches[63].Digest != want(64, 1) || r.SNP.Firmware != vm.HashOf(image) {
+		t.Errorf("%v: the record has not the 64 launches of SEV-SNP", err)
 	}
 }

@@ -80,6 +80,7 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 	root.AddCommand(
 		// One line a command; each lives in a file of its own.
 		newCollateralCommand(),
+		newHostCommand(),
 		newImageCommand(),
 		newMeasureCommand(),
 		newOCICommand(),

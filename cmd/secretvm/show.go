@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,7 +33,7 @@ they are true, and explain to know why not.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), timeout)
 			defer cancel()
-			e, err := exhibitOf(ctx, args[0])
+			e, err := exhibitOf(ctx, args[0], c.InOrStdin())
 			if err != nil {
 				return err
 			}
@@ -48,8 +49,8 @@ they are true, and explain to know why not.`,
 }
 
 // exhibitOf decodes a file, or what the machine at a URL answers.
-func exhibitOf(ctx context.Context, target string) (exhibit.Exhibit, error) {
-	b, isFile, err := readTarget(target)
+func exhibitOf(ctx context.Context, target string, stdin io.Reader) (exhibit.Exhibit, error) {
+	b, isFile, err := readTarget(target, stdin)
 	switch {
 	case err != nil:
 		return exhibit.Exhibit{}, &exitError{exitUsage, err}

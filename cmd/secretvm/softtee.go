@@ -18,19 +18,20 @@ import (
 // newSoftTEECommand runs the host's side of the soft TEE for one boot of one
 // machine. `up` starts it; it is hidden because nobody else needs it.
 func newSoftTEECommand() *cobra.Command {
-	var socket, pki, measurement string
+	var socket, pki, measurement, bootLog string
 	c := &cobra.Command{
 		Use:    "soft-tee --socket PATH --pki DIR --measurement FILE",
 		Short:  "Answer a machine's attestation requests without a TEE (development only)",
 		Hidden: true,
 		Args:   usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return runSoftTEE(c.Context(), c.ErrOrStderr(), socket, pki, measurement)
+			return runSoftTEE(c.Context(), c.ErrOrStderr(), socket, pki, measurement, bootLog)
 		},
 	}
 	c.Flags().StringVar(&socket, "socket", "", "UNIX socket to listen on; QEMU connects to it")
 	c.Flags().StringVar(&pki, "pki", "", "folder of the development PKI, made if it is not there")
 	c.Flags().StringVar(&measurement, "measurement", "", "JSON file with the registers at launch")
+	c.Flags().StringVar(&bootLog, "boot-log", "", "file with the firmware's log that explains them (CCEL)")
 	for _, name := range []string{"socket", "pki", "measurement"} {
 		if err := c.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag is defined four lines above
@@ -40,7 +41,7 @@ func newSoftTEECommand() *cobra.Command {
 }
 
 // runSoftTEE serves until ctx ends.
-func runSoftTEE(ctx context.Context, stderr io.Writer, socket, pkiDir, measurementFile string) error {
+func runSoftTEE(ctx context.Context, stderr io.Writer, socket, pkiDir, measurementFile, bootLogFile string) error {
 	text, err := os.ReadFile(measurementFile)
 	if err != nil {
 		return fmt.Errorf("read launch measurement: %w", err)
@@ -56,6 +57,11 @@ func runSoftTEE(ctx context.Context, stderr io.Writer, socket, pkiDir, measureme
 	machine, err := emulator.New(pki, launch)
 	if err != nil {
 		return err
+	}
+	if bootLogFile != "" {
+		if machine.BootLog, err = os.ReadFile(bootLogFile); err != nil {
+			return fmt.Errorf("read boot log: %w", err)
+		}
 	}
 	// A socket left over from a process that was killed would block the name;
 	// anything else by that name is not ours to remove.

@@ -24,8 +24,10 @@ func TestSoftTEECommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "launch.json"), text, 0o600); err != nil {
-		t.Fatal(err)
+	for name, content := range map[string][]byte{"launch.json": text, "boot-log.bin": []byte("events")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	stale, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
@@ -40,6 +42,7 @@ func TestSoftTEECommand(t *testing.T) {
 	go func() {
 		done <- run(ctx, []string{
 			"soft-tee", "--socket", socket, "--pki", filepath.Join(dir, "pki"), "--measurement", filepath.Join(dir, "launch.json"),
+			"--boot-log", filepath.Join(dir, "boot-log.bin"),
 		}, strings.NewReader(""), &stdout, &stderr)
 	}()
 	device := soft.NewDevice(func(context.Context) (soft.Conn, error) { return net.Dial("unix", socket) })
@@ -51,6 +54,9 @@ func TestSoftTEECommand(t *testing.T) {
 	}
 	if err != nil || found != launch {
 		t.Errorf("Read = %+v, %v, want %+v", found, err, launch)
+	}
+	if evidence, err := device.Quote(ctx, [64]byte{}); err != nil || string(evidence.BootLog) != "events" {
+		t.Errorf("the quote comes with the boot log %q (%v)", evidence.BootLog, err)
 	}
 	device.Close()
 	cancel()

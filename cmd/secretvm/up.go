@@ -66,7 +66,7 @@ can read and change everything in the machine.`,
 		},
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.tee, "tee", string(vm.Soft), "trusted execution environment: soft")
+	flags.StringVar(&f.tee, "tee", string(vm.Soft), "trusted execution environment: soft, tdx or snp (see host doctor)")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` of everything that is kept (default $XDG_STATE_HOME/secretvm)")
 	flags.StringVar(&f.image, "image", "", "boot the image in this `FOLDER` instead of building one")
 	flags.StringVar(&f.qemu, "qemu", "", "`PATH` of another QEMU than the locked one")

@@ -48,6 +48,15 @@ func TestVectors(t *testing.T) {
 	if err := os.WriteFile(registers, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	committed := filepath.Join(t.TempDir(), "committed.yaml")
+	text = "version: 1\ntcb: { accept: [UpToDate, ConfigurationNeeded] }\nsnp: { without_crl: true, minimum_tcb: [{ product: Milan }] }\n"
+	if err := os.WriteFile(committed, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lenient := filepath.Join(t.TempDir(), "lenient.yaml")
+	if err := os.WriteFile(lenient, []byte("version: 1\ntcb: { advisories: [INTEL-SA-00289, INTEL-SA-00615] }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		file, collateral, at string
 		more                 []string
@@ -60,8 +69,9 @@ func TestVectors(t *testing.T) {
 		{"dcap-qvl/sample/tdx_quote", dcap, "2025-08-01", nil, exitRefused, "[expired]"},
 		{"dcap-qvl/sample/tdx_quote", "", june, nil, exitRefused, "[collateral]"},
 		{"dcap-qvl/sample/tdx-quote.hex", "", june, nil, exitRefused, "[collateral]"},
-		{"dcap-qvl/sample/tdx_quote_outdated", "dcap-qvl/sample/tdx_quote_outdated_collateral.json", "2025-06-15", nil, exitRefused, ""},
-		{"dcap-qvl/sample/sgx_quote", "", june, nil, exitRefused, ""},
+		{"dcap-qvl/sample/tdx_quote_outdated", "dcap-qvl/sample/tdx_quote_outdated_collateral.json", "2026-03-01", nil, exitRefused, "SEAMLDR ACM, updated by OS/VMM) has SVN 3, want 5"},
+		{"dcap-qvl/sample/sgx_quote", "dcap-qvl/sample/sgx_quote_collateral.json", june, nil, exitRefused, "INTEL-SA-00289, INTEL-SA-00615"},
+		{"dcap-qvl/sample/sgx_quote", "dcap-qvl/sample/sgx_quote_collateral.json", june, []string{"--policy", lenient}, exitUnverified, "MRENCLAVE"},
 		{"secret-vm-kms/tests/quote.txt", "secret-vm-kms/tests/collateral.txt", "2025-05-20", nil, exitUnverified, "TCB UpToDate"},
 		{goTDX + "quote_v5_sample.dat", "", "2026-02-03", nil, exitRefused, "[collateral]"},
 		{goTDX + "tdx_prod_quote_SPR_E4.dat", "", june, nil, exitRefused, "[malformed]"},
@@ -80,6 +90,8 @@ func TestVectors(t *testing.T) {
 			trustee + "snp/test-report.bin", trustee + "snp/test-vcek.der", "2024-06-01", []string{"--policy", policy}, exitRefused, "",
 		},
 		{"go-sev-guest/verify/testdata/attestation.bin", "go-sev-guest/verify/testdata/vcek.testcer", "2023-01-01", nil, exitRefused, ""},
+		{"dstack/dstack/verifier/fixtures/sev-snp-attestation.json", "", "2026-08-01", []string{"--policy", committed}, exitUnverified, "genuine AMD CPU"},
+		{"dstack/dstack/verifier/fixtures/sev-snp-attestation.json", "", "2026-08-01", []string{"--policy", policy}, exitRefused, "REPORTED_TCB"},
 		{"dstack/dstack/verifier/fixtures/quote-report.json", "", june, nil, exitRefused, ""},
 		{"dstack/dstack/verifier/fixtures/tdx-lite-getquote.json", "", "2026-06-01", nil, exitRefused, "[collateral]"},
 	} {

@@ -99,6 +99,7 @@ func (f *verifyFlags) register(c *cobra.Command) {
 	flags.BoolVar(&f.early, "early", false, "ask what the next TCB recovery will say, too")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long")
 	f.services.register(c)
+	c.Flag("collateral").Usage = "look first into this `PATH`: folder or zip of secretvm collateral fetch, or a file of collateral or AMD certificates (repeatable)"
 }
 
 // runVerify is the whole command; exit codes follow from the report.
@@ -108,7 +109,7 @@ func runVerify(c *cobra.Command, target string, f verifyFlags) error {
 	out := c.OutOrStdout()
 
 	// What does the caller want, and what is there to be judged?
-	j, err := f.open(ctx, target, c.ErrOrStderr())
+	j, err := f.open(ctx, target, c.InOrStdin(), c.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -116,17 +117,19 @@ func runVerify(c *cobra.Command, target string, f verifyFlags) error {
 	// Judge it.
 	report := j.report()
 
-	// Keep it, and say so.
+	// Say so, and keep it.
 	if j.unfound != nil && lacksCollateral(report) {
 		sayMissing(c.ErrOrStderr(), j.unfound)
+	}
+	if err := writeReport(report, f, out); err != nil {
+		return fmt.Errorf("print report: %w", err)
 	}
 	if f.bundle != "" && j.answered() {
 		if err := j.keep(f.bundle, report); err != nil {
 			return err
 		}
-	}
-	if err := writeReport(report, f, out); err != nil {
-		return fmt.Errorf("print report: %w", err)
+	} else if f.bundle != "" {
+		fmt.Fprintf(c.ErrOrStderr(), "  nothing was answered: there is no bundle to keep\n")
 	}
 	if code := exitCodeOf(report); code != exitOK {
 		return &exitError{code, nil}

@@ -11,10 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/fetch"
-	"github.com/secretvm/secretvm/vm"
 )
 
 // judgement is everything that a verdict follows from.
@@ -29,13 +27,13 @@ type judgement struct {
 
 // open finds out what the caller wants and what there is to judge. Errors are
 // of usage; that a machine did not answer is part of the judgement.
-func (f *verifyFlags) open(ctx context.Context, target string, notes io.Writer) (j judgement, err error) {
+func (f *verifyFlags) open(ctx context.Context, target string, stdin io.Reader, notes io.Writer) (j judgement, err error) {
 	usage := func(err error) (judgement, error) { return judgement{}, &exitError{exitUsage, err} }
 	if j.want, err = f.wanted(); err != nil {
 		return usage(err)
 	}
 	var recorded verification.Wanted
-	b, isFile, err := readTarget(target)
+	b, isFile, err := readTarget(target, stdin)
 	switch {
 	case err != nil:
 		return usage(err)
@@ -71,9 +69,9 @@ func (f *verifyFlags) open(ctx context.Context, target string, notes io.Writer) 
 
 // readTarget reads the file of that name, or standard input for "-". A URL is
 // no file; neither is a name that no file has.
-func readTarget(target string) (b []byte, isFile bool, err error) {
+func readTarget(target string, stdin io.Reader) (b []byte, isFile bool, err error) {
 	if target == "-" {
-		b, err = io.ReadAll(io.LimitReader(os.Stdin, verification.MaxBundleSize+1))
+		b, err = io.ReadAll(io.LimitReader(stdin, verification.MaxBundleSize+1))
 		return b, true, err
 	}
 	if strings.Contains(target, "://") {
@@ -120,73 +118,6 @@ func (f *verifyFlags) setTime(w *verification.Wanted) error {
 		}
 	}
 	return fmt.Errorf("--at %q is no time: write 2025-07-01, 2025-07-01T12:00:00Z or now", f.at)
-}
-
-// complete finds the collateral that evidence lacks. That it cannot be found
-// is no error: the verdict says what is missing.
-func (f *verifyFlags) complete(ctx context.Context, j *judgement, notes io.Writer) error {
-	archives, err := f.readCollateral(&j.answer.Attestation.Evidence)
-	if err != nil {
-		return &exitError{exitUsage, err}
-	}
-	services := f.services
-	services.archives = archives
-	note := func(format string, args ...any) {
-		if f.verbose {
-			fmt.Fprintf(notes, "  collateral: "+format+"\n", args...)
-		}
-	}
-	o, err := services.options(note)
-	if err != nil {
-		return err
-	}
-	o.Time = j.want.Time
-	o.Offline = o.Offline || j.answer.Recorded // a bundle has every input; another would give another verdict
-	if err := endorsement.Complete(ctx, &j.answer.Attestation.Evidence, o); err != nil {
-		j.unfound = err
-	}
-	if j.want.Early == nil {
-		o.Offline = o.Offline || !f.early
-		if j.want.Early, err = endorsement.Early(ctx, j.answer.Attestation.Evidence, o); err != nil && f.early {
-			note("next TCB recovery: %v", err)
-		}
-	}
-	return nil
-}
-
-// readCollateral puts files that are collateral or certificates themselves into
-// the evidence, and returns the other paths: folders and archives to look into.
-func (f *verifyFlags) readCollateral(ev *vm.Evidence) (archives []string, err error) {
-	for _, path := range f.services.archives {
-		info, err := os.Stat(path)
-		if err != nil {
-			return nil, fmt.Errorf("--collateral: %w", err)
-		}
-		if info.IsDir() {
-			archives = append(archives, path)
-			continue
-		}
-		b, err := readWanted("--collateral", path)
-		if err != nil {
-			return nil, err
-		}
-		if verification.IsBundle(b) { // a zip file: endorsement says what kind
-			archives = append(archives, path)
-			continue
-		}
-		if ev.TEE == vm.SNP {
-			if ev.AMD == nil {
-				ev.AMD = &vm.AMDCollateral{}
-			}
-			if verification.AddCertificates(ev.AMD, b) {
-				continue
-			}
-		}
-		if ev.Collateral, err = verification.ParseCollateral(b); err != nil {
-			return nil, fmt.Errorf("--collateral %s: %w", path, err)
-		}
-	}
-	return archives, nil
 }
 
 // answered reports whether there is anything to keep.

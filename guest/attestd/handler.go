@@ -87,7 +87,9 @@ func (s *Server) serveAttestation(w http.ResponseWriter, r *http.Request) {
 		s.failQuote(w, err)
 		return
 	}
-	ev.Events = s.opt.Events
+	if ev.TEE != vm.SNP { // its report has no register that they explain; /events has them
+		ev.Events = s.opt.Events
+	}
 	writeJSON(w, http.StatusOK, vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: s.key.spki, Evidence: ev})
 }
 

@@ -16,6 +16,7 @@ type Image struct {
 	Folder     string
 	Manifest   vm.Manifest
 	Prediction vm.Prediction
+	BootLog    []byte // as the firmware would write it (CCEL)
 }
 
 // OpenImage reads the manifest and predicts the launch from the very files that
@@ -41,8 +42,12 @@ func OpenImage(folder string, shape vm.Shape) (Image, error) {
 			return im, fmt.Errorf("read image in %s: %s has SHA-256 %s, its manifest says %s (build the image again)", folder, f.from.Name, got, f.from.SHA256)
 		}
 	}
-	_, im.Prediction, err = measure.Predict(in)
-	return im, err
+	log, prediction, err := measure.PredictLog(in)
+	if err != nil {
+		return im, err
+	}
+	im.Prediction, im.BootLog = prediction, log.CCEL()
+	return im, nil
 }
 
 // Registration is an image as the KMS registers it: the registers of a machine

@@ -62,9 +62,9 @@ func (o *Options) Check() error {
 	switch o.TEE {
 	case vm.Soft:
 	case vm.TDX, vm.SNP:
-		return fmt.Errorf("--tee %s: machines in a real TEE are not started by this command yet; use --tee %s, which has real formats and no confidentiality", o.TEE, vm.Soft)
+		return refuse(o.TEE, examine())
 	default:
-		return fmt.Errorf("--tee %q is not known, want %s", o.TEE, vm.Soft)
+		return fmt.Errorf("--tee %q is not known, want %s, %s or %s", o.TEE, vm.Soft, vm.TDX, vm.SNP)
 	}
 	if o.Shape.CPUs == 0 {
 		o.Shape.CPUs = o.Workload.Settings.Shape.CPUs

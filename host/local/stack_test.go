@@ -314,7 +314,7 @@ func TestOptionsCheck(t *testing.T) {
 		wantErr string
 	}{
 		"tdx":        {func(o *Options) { o.TEE = vm.TDX }, "--tee tdx"},
-		"snp":        {func(o *Options) { o.TEE = vm.SNP }, "not started by this command yet"},
+		"snp":        {func(o *Options) { o.TEE = vm.SNP }, "use --tee soft"},
 		"nonsense":   {func(o *Options) { o.TEE = "sgx" }, `"sgx" is not known`},
 		"too small":  {func(o *Options) { o.Shape.Memory = 1 << 20 }, "--memory"},
 		"no service": {func(o *Options) { o.Workload.Settings.Service = "" }, "names no service"},

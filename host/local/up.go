@@ -199,7 +199,8 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	in.deadline = time.Now().Add(in.o.Timeout)
 	in.run, err = in.folder.Start(ctx, machine.Boot{
 		Name: in.o.Workload.Settings.Service, QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
-		Forwards: forwards(in.addresses, in.attestation), Image: in.image.Folder, Archive: config, Measurement: measurement,
+		Forwards: forwards(in.addresses, in.attestation), Image: in.image.Folder, Archive: config,
+		Measurement: measurement, BootLog: in.image.BootLog,
 		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
 	})
 	if err != nil {

@@ -18,6 +18,7 @@ const (
 	diskName        = "disk.img"
 	configName      = "config.img"
 	measurementName = "measurement.json"
+	bootLogName     = "boot-log.bin"
 	consoleLogName  = "console.log"
 	qemuLogName     = "qemu.log"
 	softTEELogName  = "soft-tee.log"

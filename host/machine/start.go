@@ -26,10 +26,12 @@ type Boot struct {
 	Image   string // image folder
 	Archive []byte // config archive, for the config disk
 
-	// Soft machines: the registers as the launch would have left them, and the
-	// command that runs the soft TEE with its key folder, to which --socket and
-	// --measurement are added.
+	// Soft machines: the registers as the launch would have left them, the
+	// firmware's log that explains them (none: nil), and the command that runs the
+	// soft TEE with its key folder, to which --socket, --measurement and
+	// --boot-log are added.
 	Measurement vm.Measurement
+	BootLog     []byte
 	SoftTEE     []string
 
 	// Substitutes for files of the image and for its command line, for
@@ -100,7 +102,29 @@ func (f *Folder) arguments(b Boot) (qemu.Machine, error) {
 	if b.CommandLine != "" {
 		m.CommandLine = b.CommandLine
 	}
-	return m, nil
+	err = confide(&m)
+	return m, err
+}
+
+// confide adds what confidential machines need of this computer, and refuses
+// firmware that would not measure or check what it boots.
+func confide(m *qemu.Machine) (err error) {
+	if m.TEE == vm.Soft {
+		return nil
+	}
+	firmware, err := os.ReadFile(m.Firmware)
+	if err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
+	if err := qemu.CheckFirmware(m.TEE, firmware, qemu.Verifying); err != nil {
+		return fmt.Errorf("start machine with %s: %w", m.Firmware, err)
+	}
+	if m.TEE == vm.SNP {
+		if m.Encryption, err = qemu.HostEncryption(); err != nil {
+			return fmt.Errorf("start machine: %w", err)
+		}
+	}
+	return nil
 }
 
 // writeInputs writes the config disk and the soft TEE's first registers.
@@ -120,6 +144,9 @@ func (f *Folder) writeInputs(b Boot) error {
 	if err := f.write(measurementName, append(measurement, '\n')); err != nil {
 		return fmt.Errorf("start machine: %w", err)
 	}
+	if err := f.write(bootLogName, b.BootLog); err != nil {
+		return fmt.Errorf("start machine: %w", err)
+	}
 	return nil
 }
 
@@ -132,6 +159,9 @@ func (f *Folder) startSoftTEE(ctx context.Context, r *Running, b Boot) error {
 		return fmt.Errorf("start machine: %w", err)
 	}
 	argv := append(append([]string(nil), b.SoftTEE...), "--socket", qemu.TEESocket, "--measurement", measurementName)
+	if len(b.BootLog) > 0 {
+		argv = append(argv, "--boot-log", bootLogName)
+	}
 	p, err := process.Start(process.Spec{Name: "soft TEE", Argv: argv, Dir: f.dir, Log: filepath.Join(f.dir, softTEELogName)})
 	if err != nil {
 		return fmt.Errorf("start machine: %w", err)

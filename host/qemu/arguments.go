@@ -1,7 +1,6 @@
 package qemu
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -41,8 +40,9 @@ type Machine struct {
 	Config string
 	Data   string // raw, writable, may be sparse
 
-	ConfigID vm.Register // TDX: MR_CONFIG_ID, bound by the TDX module at launch
-	Forwards []Forward
+	ConfigID   vm.Register // TDX: MR_CONFIG_ID; SNP: HOST_DATA, its first 32 bytes: bound at launch
+	Encryption Encryption  // SNP: of the host's processor
+	Forwards   []Forward
 }
 
 // Hardware returns the arguments that decide what the guest sees: board,
@@ -52,13 +52,9 @@ func Hardware(tee vm.TEE, shape vm.Shape) ([]string, error) {
 	if err := shape.Validate(); err != nil {
 		return nil, err
 	}
-	board := "q35"
-	switch tee {
-	case vm.Soft:
-	case vm.TDX:
-		board += ",confidential-guest-support=tdx0,kernel-irqchip=split"
-	default:
-		return nil, fmt.Errorf("machine arguments for TEE %q are not known, want %s or %s", tee, vm.Soft, vm.TDX)
+	board, objects, err := board(tee, shape)
+	if err != nil {
+		return nil, err
 	}
 	args := []string{
 		// No default devices, no configuration of the host's user, no reboot
@@ -76,6 +72,7 @@ func Hardware(tee vm.TEE, shape vm.Shape) ([]string, error) {
 		"-device", "virtio-rng-pci",
 		"-device", "isa-serial,chardev=console",
 	}
+	args = append(args, objects...)
 	if tee == vm.Soft {
 		args = append(args, "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=tee,name=tee.0")
 	}
@@ -99,7 +96,11 @@ func (m Machine) Arguments() ([]string, error) {
 		}
 	}
 	args := []string{"-name", escape(m.Name)}
-	args = append(args, m.processor()...)
+	processor, err := m.processor()
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, processor...)
 	args = append(args, hardware...)
 	args = append(args,
 		"-bios", m.Firmware, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", m.CommandLine,
@@ -120,17 +121,19 @@ func (m Machine) Arguments() ([]string, error) {
 // fastest: newer ones make OpenSSL and Go pick instructions that are slow to emulate.
 // AMD's name keeps Linux from isolating page tables against Meltdown, which an
 // emulated CPU does not have, and which costs emulation its TLB at every system call.
-func (m Machine) processor() []string {
+func (m Machine) processor() ([]string, error) {
 	switch {
-	case m.TEE == vm.TDX:
-		object, _ := json.Marshal(map[string]string{ // a map of strings always encodes
-			"qom-type": "tdx-guest", "id": "tdx0", "mrconfigid": base64.StdEncoding.EncodeToString(m.ConfigID[:]),
-		})
-		return []string{"-accel", "kvm", "-cpu", "host", "-object", string(object)}
+	case m.TEE != vm.Soft:
+		object, err := m.guard()
+		model := "host"
+		if m.TEE == vm.SNP {
+			model = SNPModel
+		}
+		return []string{"-accel", "kvm", "-cpu", model, "-object", object}, err
 	case m.KVM:
-		return []string{"-accel", "kvm", "-cpu", "host"}
+		return []string{"-accel", "kvm", "-cpu", "host"}, nil
 	default:
-		return []string{"-accel", "tcg,thread=multi", "-cpu", "Nehalem,vendor=AuthenticAMD"}
+		return []string{"-accel", "tcg,thread=multi", "-cpu", "Nehalem,vendor=AuthenticAMD"}, nil
 	}
 }
 

@@ -28,12 +28,18 @@ func TestArgumentsGolden(t *testing.T) {
 	kvm.KVM = true
 	tdx := machine(vm.TDX, vm.Shape{CPUs: 4, Memory: 4 << 30})
 	tdx.ConfigID[0] = 0xff
+	snp := tdx
+	snp.TEE, snp.Encryption = vm.SNP, Encryption{CBit: 51, ReducedBits: 1}
+	large := snp
+	large.Shape = vm.Shape{CPUs: 64, Memory: 512 << 30}
 	for name, m := range map[string]Machine{
 		"soft-2x2048":     machine(vm.Soft, vm.DefaultShape),
 		"soft-1x512":      machine(vm.Soft, vm.Shape{CPUs: 1, Memory: 512 << 20}),
 		"soft-64x524288":  machine(vm.Soft, vm.Shape{CPUs: 64, Memory: 512 << 30}),
 		"soft-2x2048-kvm": kvm,
 		"tdx-4x4096":      tdx,
+		"snp-4x4096":      snp,
+		"snp-64x524288":   large,
 		"soft-no-ports":   {TEE: vm.Soft, Shape: vm.DefaultShape, Name: "x", Firmware: "/f", Kernel: "/k", Initramfs: "/n", Rootfs: "/r", Config: "/c", Data: "/d"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,24 +68,28 @@ func TestArgumentsGolden(t *testing.T) {
 // What the guest sees must not move with paths, ports or accelerator: the
 // registers are predicted from TEE and shape alone.
 func TestHardwareFollowsFromShapeAlone(t *testing.T) {
-	hardware, err := Hardware(vm.Soft, vm.DefaultShape)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := machine(vm.Soft, vm.DefaultShape)
-	b := a
-	b.KVM, b.Forwards, b.Rootfs, b.Name = true, nil, "/elsewhere", "other"
-	for _, m := range []Machine{a, b} {
-		args, err := m.Arguments()
+	for _, tee := range []vm.TEE{vm.Soft, vm.TDX, vm.SNP} {
+		hardware, err := Hardware(tee, vm.DefaultShape)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !contains(args, hardware) {
-			t.Errorf("arguments %q do not contain the hardware %q as they are", args, hardware)
-		}
-		for _, arg := range args {
-			if strings.Contains(arg, "bootindex") {
-				t.Errorf("%q would add a measured boot entry", arg)
+		a := machine(tee, vm.DefaultShape)
+		a.Encryption = Encryption{51, 1}
+		b := a
+		b.KVM, b.Forwards, b.Rootfs, b.Name = true, nil, "/elsewhere", "other"
+		b.Encryption, b.ConfigID[0] = Encryption{47, 5}, 1
+		for _, m := range []Machine{a, b} {
+			args, err := m.Arguments()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !contains(args, hardware) {
+				t.Errorf("arguments %q do not contain the hardware %q as they are", args, hardware)
+			}
+			for _, arg := range args {
+				if strings.Contains(arg, "bootindex") {
+					t.Errorf("%q would add a measured boot entry", arg)
+				}
 			}
 		}
 	}
@@ -90,10 +100,17 @@ func TestArgumentsRefuse(t *testing.T) {
 		change  func(*Machine)
 		wantErr string
 	}{
-		"no memory":     {func(m *Machine) { m.Shape.Memory = 0 }, "memory"},
-		"odd memory":    {func(m *Machine) { m.Shape.Memory++ }, "whole MiB"},
-		"no processor":  {func(m *Machine) { m.Shape.CPUs = 0 }, "vCPUs"},
-		"other TEE":     {func(m *Machine) { m.TEE = vm.SNP }, `"snp"`},
+		"no memory":                         {func(m *Machine) { m.Shape.Memory = 0 }, "memory"},
+		"odd memory":                        {func(m *Machine) { m.Shape.Memory++ }, "whole MiB"},
+		"no processor":                      {func(m *Machine) { m.Shape.CPUs = 0 }, "vCPUs"},
+		"other TEE":                         {func(m *Machine) { m.TEE = vm.SGX }, `"sgx"`},
+		"no position of the encryption bit": {func(m *Machine) { m.TEE = vm.SNP }, "memory encryption bit 0"},
+		"address bits of no processor": {func(m *Machine) {
+			m.TEE, m.Encryption = vm.SNP, Encryption{CBit: 51}
+		}, "0 address bits fewer"},
+		"digest longer than HOST_DATA": {func(m *Machine) {
+			m.TEE, m.Encryption, m.ConfigID[32] = vm.SNP, Encryption{51, 1}, 1
+		}, "HOST_DATA"},
 		"relative path": {func(m *Machine) { m.Data = "data.img" }, "data disk"},
 		"option as path": {func(m *Machine) {
 			m.Kernel = "-monitor"

@@ -14,7 +14,9 @@ import (
 	"github.com/secretvm/secretvm/host/qtest"
 	"github.com/secretvm/secretvm/image"
 	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/acpi"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -106,10 +108,7 @@ func TestPredictionEqualsQEMU(t *testing.T) {
 // one method; apart from that it must say the same, to the byte: the old
 // interrupt controller that TDX switches off, where the firmware put the devices.
 func TestTablesEqualThoseOfALiveTD(t *testing.T) {
-	live, err := os.ReadFile("../../../shared/vectors/measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
+	live := vectors.Read(t, "measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
 	scsi := "virtio-scsi-pci,disable-legacy=on,iommu_platform=true,id="
 	got, err := qtest.Tables(t.Context(), locked(t), []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-smp", "8", "-m", "16384M", "-cpu", "Skylake-Server,phys-bits=46",
@@ -161,5 +160,41 @@ func TestStartReportsWhatQEMUSays(t *testing.T) {
 	_, err := qtest.Tables(t.Context(), locked(t), []string{"-nodefaults", "-display", "none", "-machine", "no-such-board"})
 	if err == nil || !strings.Contains(err.Error(), "no-such-board") && !strings.Contains(err.Error(), "supported machines") {
 		t.Errorf("error is %v, want what QEMU said", err)
+	}
+}
+
+// What QEMU said is kept, and asked for again where the file is damaged.
+func TestDigestsAreKept(t *testing.T) {
+	binary, dir := locked(t), filepath.Join(t.TempDir(), "acpi")
+	shape := vm.Shape{CPUs: 2, Memory: 3 << 30}
+	want, err := measure.PredictACPI(shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, damage := range []string{"", "{", "{}"} {
+		files, _ := filepath.Glob(filepath.Join(dir, "*"))
+		for _, file := range files {
+			if err := os.WriteFile(file, []byte(damage), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := qtest.Digests(t.Context(), binary, dir, shape)
+		if err != nil || got != want {
+			t.Errorf("kept file %q: digests are %+v, want %+v (%v)", damage, got, want, err)
+		}
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*"))
+	if len(files) != 1 {
+		t.Errorf("%d files are kept, want 1: %v", len(files), files)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qtest.Digests(t.Context(), binary, dir, shape); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(files[0]); err != nil || !after.ModTime().Equal(info.ModTime()) {
+		t.Errorf("the kept file was written again (%v)", err)
 	}
 }

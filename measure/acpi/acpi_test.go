@@ -92,6 +92,33 @@ func TestLinkRefuses(t *testing.T) {
 	}
 }
 
+func TestSetWindowRefuses(t *testing.T) {
+	le := binary.LittleEndian
+	var window []byte
+	for _, v := range []uint32{1 << 30, devicesEnd - 1, 0, devicesEnd - 1<<30} {
+		window = le.AppendUint32(window, v)
+	}
+	for _, c := range []struct {
+		name    string
+		tables  []byte
+		wantErr string
+	}{
+		{"one", window, ""},
+		{"none", make([]byte, 64), "have no window"},
+		{"cut before", window[4:], "have no window"},
+		{"cut behind", window[:15], "have no window"},
+		{"other length", append(bytes.Clone(window[:12]), 0, 0, 0, 1), "have no window"},
+		{"two", append(bytes.Clone(window), window...), "have two windows"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := SetWindow(bytes.Clone(c.tables), 2<<30)
+			if c.wantErr == "" && err != nil || c.wantErr != "" && (err == nil || !strings.Contains(err.Error(), c.wantErr)) {
+				t.Errorf("error is %v, want %q", err, c.wantErr)
+			}
+		})
+	}
+}
+
 func TestPackRoundTrip(t *testing.T) {
 	machines, err := unpacked()
 	if err != nil {
@@ -127,6 +154,7 @@ func FuzzLink(f *testing.F) {
 	}
 	f.Add(b.Tables[:12<<10])
 	f.Fuzz(func(t *testing.T, tables []byte) {
+		_ = SetWindow(bytes.Clone(tables), 1<<30)
 		b, err := Link(tables)
 		if err == nil && (len(b.Loader) != loaderSize || len(b.RSDP) != 20) {
 			t.Fatalf("%d and %d bytes", len(b.Loader), len(b.RSDP))

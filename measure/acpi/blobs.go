@@ -48,32 +48,43 @@ func For(s vm.Shape) (Blobs, error) {
 	}
 	tables := make([]byte, tablesSize)
 	copy(tables, packed[s.CPUs-1])
-	if err := setWindow(tables, s.Memory); err != nil {
+	if err := SetWindow(tables, s.Memory); err != nil {
 		return Blobs{}, fmt.Errorf("predict ACPI tables: %w", err)
 	}
 	return Link(tables)
 }
 
-// setWindow sets where PCI devices' addresses below 4 GiB begin. The packed
-// tables are those of a machine with 2 GiB.
-func setWindow(tables []byte, memory int64) error {
+// SetWindow makes the tables of a machine those of the same one with another
+// memory, in bytes: devices' addresses below 4 GiB begin where it ends. That is
+// the end of a DWordMemory descriptor of the host bridge (ACPI 6.5, 6.4.3.5.2):
+// first and last address, offset, length.
+func SetWindow(tables []byte, memory int64) error {
 	low := uint32(lowMemory)
 	if memory < lowMemoryLimit {
 		low = uint32(memory)
 	}
-	from, to := window(lowMemory), window(low)
-	if bytes.Count(tables, from) != 1 {
-		return fmt.Errorf("the packed tables have %d windows for devices below 4 GiB, want 1", bytes.Count(tables, from))
+	le := binary.LittleEndian
+	pattern := le.AppendUint32(le.AppendUint32(nil, devicesEnd-1), 0)
+	found := -1
+	for from := 0; ; {
+		i := bytes.Index(tables[from:], pattern)
+		if i < 0 {
+			break
+		}
+		at := from + i - 4 // the first address
+		from += i + 1
+		if at < 0 || at+16 > len(tables) || le.Uint32(tables[at:])+le.Uint32(tables[at+12:]) != devicesEnd {
+			continue
+		}
+		if found >= 0 {
+			return fmt.Errorf("the tables have two windows for devices below 4 GiB, at %#x and %#x", found, at)
+		}
+		found = at
 	}
-	copy(tables[bytes.Index(tables, from):], to)
+	if found < 0 {
+		return fmt.Errorf("the tables have no window for devices below 4 GiB")
+	}
+	le.PutUint32(tables[found:], low)
+	le.PutUint32(tables[found+12:], devicesEnd-low)
 	return nil
-}
-
-// window is the end of the DWordMemory descriptor (ACPI 6.5, 6.4.3.5.2) of the
-// host bridge: granularity, first and last address, offset, length.
-func window(low uint32) (b []byte) {
-	for _, v := range []uint32{0, low, devicesEnd - 1, 0, devicesEnd - low} {
-		b = binary.LittleEndian.AppendUint32(b, v)
-	}
-	return b
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretvm/secretvm/measure/linuxboot"
 	"github.com/secretvm/secretvm/measure/linuxboot/linuxboottest"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -128,20 +129,16 @@ func TestAuthenticodeOfSignedKernel(t *testing.T) {
 }
 
 func TestLoadOptionsVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../../shared/vectors/measure/oasis-cli/expected.json")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
-	var vectors struct {
+	var table struct {
 		Cmdline []struct {
 			Text   string      `json:"cmdline"`
 			Digest vm.Register `json:"sha384_utf16le_nul"`
 		}
 	}
-	if err := json.Unmarshal(raw, &vectors); err != nil || len(vectors.Cmdline) != 3 {
-		t.Fatalf("%d vectors, error %v", len(vectors.Cmdline), err)
+	if err := json.Unmarshal(vectors.Read(t, "measure/oasis-cli/expected.json"), &table); err != nil || len(table.Cmdline) != 3 {
+		t.Fatalf("%d vectors, error %v", len(table.Cmdline), err)
 	}
-	for _, v := range vectors.Cmdline {
+	for _, v := range table.Cmdline {
 		b, err := linuxboot.LoadOptions(v.Text, false, linuxboot.Suffix)
 		if err != nil {
 			t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/secretvm/secretvm/measure/ovmf"
 	"github.com/secretvm/secretvm/measure/ovmf/ovmftest"
 	"github.com/secretvm/secretvm/measure/tdx"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -94,20 +95,16 @@ func TestMRTDOfDebianFirmware(t *testing.T) {
 }
 
 func TestHOBVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../../shared/vectors/measure/oasis-cli/expected.json")
-	if err != nil {
-		t.Skipf("no vectors here: %v", err)
-	}
-	var vectors struct {
+	var table struct {
 		TDHOB []struct {
 			MemoryMiB uint64      `json:"memory_mib"`
 			Digest    vm.Register `json:"td_hob_sha384"`
 		} `json:"td_hob"`
 	}
-	if err := json.Unmarshal(raw, &vectors); err != nil || len(vectors.TDHOB) != 15 {
-		t.Fatalf("%d vectors, error %v", len(vectors.TDHOB), err)
+	if err := json.Unmarshal(vectors.Read(t, "measure/oasis-cli/expected.json"), &table); err != nil || len(table.TDHOB) != 15 {
+		t.Fatalf("%d vectors, error %v", len(table.TDHOB), err)
 	}
-	for _, v := range vectors.TDHOB {
+	for _, v := range table.TDHOB {
 		hob, err := tdx.HOB(parse(t), v.MemoryMiB<<20)
 		if err != nil {
 			t.Fatal(err)

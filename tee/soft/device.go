@@ -33,6 +33,9 @@ type Device struct {
 	conn   Conn          // nil before the first request and after a failed one
 	lastID uint64
 
+	boot sync.Mutex
+	log  *[]byte // of the boot, once the host was asked
+
 	closing sync.Once
 	closed  chan struct{}
 }
@@ -71,14 +74,32 @@ func (d *Device) Read(ctx context.Context) (vm.Measurement, error) {
 	return *a.Measurement, nil
 }
 
-// Quote returns a quote over reportData and the collateral to check it, without
-// events.
+// Quote returns a quote over reportData, the collateral to check it and the boot
+// log, where the host has one; without runtime events.
 func (d *Device) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
 	a, err := d.ask(ctx, Request{Op: OpQuote, ReportData: reportData[:]})
 	if err != nil {
 		return vm.Evidence{}, fmt.Errorf("quote by soft TEE: %w", err)
 	}
-	return vm.Evidence{TEE: vm.Soft, Quote: a.Quote, Collateral: a.Collateral}, nil
+	return vm.Evidence{TEE: vm.Soft, Quote: a.Quote, Collateral: a.Collateral, BootLog: d.bootLog(ctx)}, nil
+}
+
+// bootLog asks for the boot log once. It explains registers and proves nothing
+// by itself: a host that has none, or does not know the question, is as good.
+func (d *Device) bootLog(ctx context.Context) []byte {
+	d.boot.Lock()
+	defer d.boot.Unlock()
+	if d.log == nil {
+		a, err := d.ask(ctx, Request{Op: OpLog})
+		if ctx.Err() != nil {
+			return nil // not the host's answer: ask again next time
+		}
+		if err != nil {
+			a.BootLog = nil
+		}
+		d.log = &a.BootLog
+	}
+	return *d.log
 }
 
 // Close releases the port, so that another process can open it. Later requests

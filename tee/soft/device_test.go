@@ -3,10 +3,12 @@ package soft
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +24,8 @@ type host struct {
 	state    vm.Measurement
 	quote    []byte
 	evidence vm.Collateral
+	bootLog  []byte
+	logs     atomic.Int32 // how often it was asked for
 	dials    atomic.Int32
 }
 
@@ -43,6 +47,9 @@ func (h *host) answer(r Request) Answer {
 		h.state.RTMR[3] = h.state.RTMR[3].Extend(*r.Digest)
 	case OpQuote:
 		return Answer{Quote: append(bytes.Clone(r.ReportData), h.quote...), Collateral: &h.evidence}
+	case OpLog:
+		h.logs.Add(1)
+		return Answer{BootLog: h.bootLog}
 	}
 	m := h.state
 	return Answer{Measurement: &m}
@@ -248,5 +255,39 @@ func TestFindPort(t *testing.T) {
 	}
 	if _, err := findPort(t.TempDir(), "/dev"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("without the port: %v, want os.ErrNotExist", err)
+	}
+}
+
+// TestDeviceBootLog: the log comes with every quote and is asked for once; a
+// host without one, or one that does not know the question, is as good.
+func TestDeviceBootLog(t *testing.T) {
+	for _, log := range [][]byte{[]byte("events"), nil} {
+		h := &host{bootLog: log}
+		d := NewDevice(h.dial)
+		for range 3 {
+			ev, err := d.Quote(t.Context(), [64]byte{})
+			if err != nil || !bytes.Equal(ev.BootLog, log) {
+				t.Errorf("quote comes with the log %q, want %q (%v)", ev.BootLog, log, err)
+			}
+		}
+		if n := h.logs.Load(); n != 1 {
+			t.Errorf("the log was asked for %d times, want once", n)
+		}
+		d.Close()
+	}
+	d := scripted(t, Answer{ID: 7, Quote: []byte("fresh")}) // and hangs up when it is asked more
+	defer d.Close()
+	if ev, err := d.Quote(t.Context(), [64]byte{}); err != nil || ev.BootLog != nil {
+		t.Errorf("a host without logs: %q, %v", ev.BootLog, err)
+	}
+}
+
+func TestBootLogIsBounded(t *testing.T) {
+	b, err := json.Marshal(Answer{ID: 1, BootLog: make([]byte, vm.MaxBootLogSize+1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseAnswer(OpLog, b); err == nil || !strings.Contains(err.Error(), "boot log of 262145 bytes") {
+		t.Errorf("a huge log: %v", err)
 	}
 }

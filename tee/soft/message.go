@@ -18,6 +18,7 @@ const (
 	OpExtend Op = "extend" // fold Digest into RTMR3; the answer holds the registers after it
 	OpRead   Op = "read"   // the answer holds the current registers
 	OpQuote  Op = "quote"  // the answer holds a TDX v4 quote over ReportData, and its collateral
+	OpLog    Op = "log"    // the answer holds the boot log of RTMR0 to RTMR2, if there is one
 )
 
 // Request is one question of the guest. Its JSON form is the payload of a frame:
@@ -25,6 +26,7 @@ const (
 //	{"id":1,"op":"extend","register":3,"digest":"<96 hex digits>"}
 //	{"id":2,"op":"read"}
 //	{"id":3,"op":"quote","report_data":"<base64 of 64 bytes>"}
+//	{"id":4,"op":"log"}
 type Request struct {
 	ID         uint64       `json:"id"` // chosen by the guest, not 0; the answer repeats it
 	Op         Op           `json:"op"`
@@ -41,6 +43,7 @@ type Answer struct {
 	Measurement *vm.Measurement `json:"measurement,omitempty"`
 	Quote       []byte          `json:"quote,omitempty"`
 	Collateral  *vm.Collateral  `json:"collateral,omitempty"`
+	BootLog     []byte          `json:"boot_log,omitempty"` // as vm.Evidence has it
 }
 
 // ParseRequest reads the payload of a request frame. Unknown operations, unknown
@@ -63,12 +66,12 @@ func (r Request) validate() error {
 		return fmt.Errorf("soft TEE request extends RTMR%d, only RTMR%d is open to the guest", r.Register, vm.RuntimeRegister)
 	case r.Op == OpExtend && (r.Digest == nil || r.ReportData != nil):
 		return errors.New("soft TEE request to extend wants a digest and nothing else")
-	case r.Op == OpRead && (!bare || r.ReportData != nil):
-		return errors.New("soft TEE request to read wants no argument")
+	case (r.Op == OpRead || r.Op == OpLog) && (!bare || r.ReportData != nil):
+		return fmt.Errorf("soft TEE request of operation %s wants no argument", r.Op)
 	case r.Op == OpQuote && (!bare || len(r.ReportData) != 64):
 		return fmt.Errorf("soft TEE request to quote has %d bytes of report data, want 64 and nothing else", len(r.ReportData))
-	case r.Op != OpExtend && r.Op != OpRead && r.Op != OpQuote:
-		return fmt.Errorf("soft TEE request has operation %q, want extend, read or quote", r.Op)
+	case r.Op != OpExtend && r.Op != OpRead && r.Op != OpQuote && r.Op != OpLog:
+		return fmt.Errorf("soft TEE request has operation %q, want extend, read, quote or log", r.Op)
 	}
 	return nil
 }
@@ -85,7 +88,9 @@ func ParseAnswer(op Op, b []byte) (Answer, error) {
 		return a, nil
 	case op == OpQuote && (len(a.Quote) == 0 || len(a.Quote) > vm.MaxQuoteSize):
 		return a, fmt.Errorf("soft TEE answer has a quote of %d bytes, want 1 to %d", len(a.Quote), vm.MaxQuoteSize)
-	case op != OpQuote && a.Measurement == nil:
+	case len(a.BootLog) > vm.MaxBootLogSize:
+		return a, fmt.Errorf("soft TEE answer has a boot log of %d bytes, want at most %d", len(a.BootLog), vm.MaxBootLogSize)
+	case (op == OpExtend || op == OpRead) && a.Measurement == nil:
 		return a, errors.New("soft TEE answer lacks the measurement")
 	}
 	return a, nil

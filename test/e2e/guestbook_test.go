@@ -98,6 +98,10 @@ func TestGuestbookRunsIsVerifiedAndKeepsItsData(t *testing.T) {
 	}
 	t.Log(out)
 
+	// What was predicted from the files is what the machine quotes, register by
+	// register, and its boot log explains them.
+	l.compareWithPrediction(t, s)
+
 	// S1: without the development root it is refused, and the hint names the flag.
 	code, out, errOut = l.secretvm(t, without(s.result.Verify[1:], "--trust-root")...)
 	if code != 1 || !strings.Contains(out+errOut, "--trust-root") {

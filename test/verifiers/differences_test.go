@@ -106,9 +106,12 @@ func TestDifferences(t *testing.T) {
 		{"module out of date", plan(func(p *emulator.Plan) { p.TCBInfo.TDXModuleIdentities[0].TCBLevels[0].TCBStatus = collateral.OutOfDate }), answers{"refused", "refused", "UpToDate"}, dcapModule},
 		{"module of a stranger", forge(func(q *tdx.Quote) { q.Body.MRSignerSEAM = vm.Register{1} }), answers{"refused", "refused", "UpToDate"}, dcapModule},
 		{"enclave out of date", plan(func(p *emulator.Plan) { p.QEIdentity.TCBLevels[0].TCBStatus = collateral.OutOfDate }), answers{"refused", "refused", "OutOfDate"}, dcapReports},
+		{"enclave of another product", plan(func(p *emulator.Plan) { p.QEIdentity.ISVProdID = 9 }), all("refused"), same},
+		{"enclave below every level", plan(func(p *emulator.Plan) { p.QEIdentity.TCBLevels[0].TCB.ISVSVN = 5 }), all("refused"), same},
 		{"enclave of another signer", plan(func(p *emulator.Plan) { p.QEIdentity.MRSigner = make([]byte, 32) }), all("refused"), same},
 
 		{"TCB info expired", plan(func(p *emulator.Plan) { p.TCBInfo.NextUpdate = now.AddDate(0, 0, -1) }), all("refused"), same},
+		{"QE identity expired", plan(func(p *emulator.Plan) { p.QEIdentity.NextUpdate = now.AddDate(0, 0, -1) }), all("refused"), same},
 		{"TCB info of tomorrow", plan(func(p *emulator.Plan) { p.TCBInfo.IssueDate = now.AddDate(0, 0, 1) }), answers{"refused", "ok", "refused"}, guestIssueDate},
 		{"QE identity of tomorrow", plan(func(p *emulator.Plan) { p.QEIdentity.IssueDate = now.AddDate(0, 0, 1) }), answers{"refused", "ok", "refused"}, guestIssueDate},
 		{"evaluations mixed", plan(func(p *emulator.Plan) { p.QEIdentity.TCBEvaluationDataNumber = 2 }), answers{"refused", "ok", "UpToDate"}, bothEvaluation},

@@ -59,14 +59,16 @@ func Of(b []byte) (Exhibit, error) {
 		e.Sections = append([]Section{bundle(answer, want)}, e.Sections...)
 		return e, nil
 	}
-	if e, ok := gpuFile(b); ok {
-		return e, nil
-	}
-	if e, ok := material(b); ok {
-		return e, nil
+	for _, read := range []func([]byte) (Exhibit, bool){gpuFile, rimFile, material} {
+		if e, ok := read(b); ok {
+			return e, nil
+		}
 	}
 	answer, form, err := verification.Recognise(b)
 	if err != nil {
+		if e, ok := tokenFile(b); ok {
+			return e, nil
+		}
 		return Exhibit{}, err
 	}
 	return OfAnswer(answer, string(form)), nil
@@ -80,10 +82,10 @@ func OfAnswer(a verification.Answer, form string) Exhibit {
 	if a.Attestation.Nonce != "" || a.URL != "" {
 		add(answer(a))
 	}
-	switch {
-	case ev.TEE == vm.SNP:
+	switch ev.TEE {
+	case vm.SNP:
 		add(snpSections(ev)...)
-	case ev.TEE == vm.SGX:
+	case vm.SGX:
 		add(sgxSections(ev)...)
 	default:
 		add(tdxSections(ev)...)

@@ -68,23 +68,25 @@ func TestOfVectors(t *testing.T) {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
 	for name, want := range map[string]string{
-		"dcap-qvl/sample/tdx_quote":                                                             "this is Intel's production root",
-		"dcap-qvl/sample/sgx_quote":                                                             "MRENCLAVE",
-		"dcap-qvl/sample/tdx_quote_collateral.json":                                             "module TDX_01",
-		"secret-vm-kms/tests/collateral.txt":                                                    "Identity of the quoting enclave",
-		"go-tdx-guest/testing/testdata/quote_v5_sample.dat":                                     "TD report, TDX 1.5",
-		"go-tdx-guest/testing/testdata/sample_tcbInfo_response":                                 "TCB info",
-		"go-tdx-guest/testing/testdata/pckcrl":                                                  "revoked",
-		"trustee/deps/verifier/test_data/tdx_quote_4.dat":                                       "DEBUG: its host can read and change it",
-		"trustee/deps/verifier/test_data/CCEL_data_ovmf":                                        "kernel",
-		"go-eventlog/testdata/eventlogs/ccel/cos-113-intel-tdx.bin":                             "RTMR1",
-		"secretvm-verify/test-data/amd_cpu_quote.txt":                                           "product Genoa",
-		"secretvm-verify/test-data/gpu_attest.txt":                                              "driver",
-		"nvidia-attestation-sdk/common-test-data/serialized_test_evidence/hopper_evidence.json": "HOPPER",
-		"trustee/deps/verifier/test_data/az-snp-vtpm/hcl-report.bin":                            "MEASUREMENT",
-		"azure-sidecar/pkg/attest/test_data/uvm_host_amd_certificate.pem":                       "VCEK of Milan",
-		"virtee-sev/tests/certs_data/vcek_turin.der":                                            "SEV-VCEK",
-		"dstack/dstack/verifier/fixtures/tdx-lite-getquote.json":                                "RTMR3 system-ready",
+		"dcap-qvl/sample/tdx_quote":                                                                            "this is Intel's production root",
+		"dcap-qvl/sample/sgx_quote":                                                                            "MRENCLAVE",
+		"dcap-qvl/sample/tdx_quote_collateral.json":                                                            "module TDX_01",
+		"secret-vm-kms/tests/collateral.txt":                                                                   "Identity of the quoting enclave",
+		"go-tdx-guest/testing/testdata/quote_v5_sample.dat":                                                    "TD report, TDX 1.5",
+		"go-tdx-guest/testing/testdata/sample_tcbInfo_response":                                                "TCB info",
+		"go-tdx-guest/testing/testdata/pckcrl":                                                                 "revoked",
+		"trustee/deps/verifier/test_data/tdx_quote_4.dat":                                                      "DEBUG: its host can read and change it",
+		"trustee/deps/verifier/test_data/CCEL_data_ovmf":                                                       "kernel",
+		"go-eventlog/testdata/eventlogs/ccel/cos-113-intel-tdx.bin":                                            "RTMR1",
+		"secretvm-verify/test-data/amd_cpu_quote.txt":                                                          "product Genoa",
+		"secretvm-verify/test-data/gpu_attest.txt":                                                             "driver",
+		"nvidia-attestation-sdk/common-test-data/serialized_test_evidence/hopper_evidence.json":                "HOPPER",
+		"trustee/deps/verifier/test_data/az-snp-vtpm/hcl-report.bin":                                           "MEASUREMENT",
+		"nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/NV_GPU_DRIVER_GH100_550.144.03.xml": "550.144.03",
+		"nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/sample_attestation_data/hopperClaimsv3_detached_eat.json": "https://nras.attestation.nvidia.com",
+		"azure-sidecar/pkg/attest/test_data/uvm_host_amd_certificate.pem":                                                            "VCEK of Milan",
+		"virtee-sev/tests/certs_data/vcek_turin.der":                                                                                 "SEV-VCEK",
+		"dstack/dstack/verifier/fixtures/tdx-lite-getquote.json":                                                                     "RTMR3 system-ready",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := os.ReadFile(filepath.Join(vectors, name))
@@ -109,6 +111,8 @@ func FuzzOf(f *testing.F) {
 	f.Add([]byte(`{"tee":"tdx","quote":"AAAA","events":[{"register":3,"name":"x","digest":"` + strings.Repeat("0", 96) + `"}]}`))
 	f.Add([]byte(`{"tcbInfo":{},"signature":"00"}`))
 	f.Add([]byte{0x30, 0x82, 0, 1, 0})
+	f.Add([]byte(`[["JWT","eyJhbGciOiJFUzM4NCJ9.e30.AA"],{}]`))
+	f.Add([]byte("<SoftwareIdentity/>"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := exhibit.Of(b)
 		if err != nil {

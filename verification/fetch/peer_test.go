@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,24 +14,11 @@ import (
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/peer"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/fetch"
 	"github.com/secretvm/secretvm/vm"
 )
-
-const vectors = "../../../shared/vectors/"
-
-func vector(t testing.TB, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // secretVM serves what a machine of the existing system served once.
 func secretVM(t *testing.T, change map[string]http.HandlerFunc) *httptest.Server {
@@ -49,8 +34,8 @@ func secretVM(t *testing.T, change map[string]http.HandlerFunc) *httptest.Server
 		}
 		mux.HandleFunc(path, handler)
 	}
-	serve("/cpu", "text/plain; charset=utf-8", vector(t, "secretvm-verify/test-data/tdx_cpu_docker_check_quote.txt"))
-	serve("/docker-compose", "text/html", []byte("<html><pre>"+string(vector(t, "secretvm-verify/test-data/tdx_cpu_docker_check_compose.yaml"))+"\u200b</pre></html>"))
+	serve("/cpu", "text/plain; charset=utf-8", vectors.Read(t, "secretvm-verify/test-data/tdx_cpu_docker_check_quote.txt"))
+	serve("/docker-compose", "text/html", []byte("<html><pre>"+string(vectors.Read(t, "secretvm-verify/test-data/tdx_cpu_docker_check_compose.yaml"))+"\u200b</pre></html>"))
 	serve("/info", "application/json", []byte(`{"dstack_app_id":""}`))
 	if h := change["/gpu"]; h != nil {
 		mux.HandleFunc("/gpu", h)
@@ -64,7 +49,7 @@ func secretVM(t *testing.T, change map[string]http.HandlerFunc) *httptest.Server
 func complete(t *testing.T, a *verification.Answer) {
 	t.Helper()
 	var f map[string]string
-	if err := json.Unmarshal(vector(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
 		t.Fatal(err)
 	}
 	unhex := func(s string) []byte {
@@ -87,7 +72,7 @@ func complete(t *testing.T, a *verification.Answer) {
 // machine's, which is all that fails.
 func TestA3_ExistingSecretVM(t *testing.T) {
 	s := secretVM(t, nil)
-	registry, err := peer.ParseRegistry(vector(t, "secretvm-verify/artifacts_registry/tdx.csv"))
+	registry, err := peer.ParseRegistry(vectors.Read(t, "secretvm-verify/artifacts_registry/tdx.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +82,7 @@ func TestA3_ExistingSecretVM(t *testing.T) {
 	}
 	complete(t, &a)
 	want := verification.Wanted{
-		Compose: vector(t, "secretvm-verify/test-data/tdx_cpu_docker_check_compose.yaml"), Registry: registry,
+		Compose: vectors.Read(t, "secretvm-verify/test-data/tdx_cpu_docker_check_compose.yaml"), Registry: registry,
 		Time: time.Date(2026, 2, 15, 0, 0, 0, 0, time.UTC), Policy: attest.Policy{StaleCollateral: 300 * 24 * time.Hour},
 	}
 	r := verification.Appraise(a, want)
@@ -130,7 +115,7 @@ func TestPeerRefuses(t *testing.T) {
 			_, _ = w.Write(body)
 		}
 	}
-	gpu := vector(t, "secretvm-verify/test-data/gpu_attest.txt")
+	gpu := vectors.Read(t, "secretvm-verify/test-data/gpu_attest.txt")
 	for _, tt := range []struct {
 		name   string
 		change map[string]http.HandlerFunc

@@ -2,6 +2,7 @@ package verifier
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -283,6 +284,28 @@ func TestPageJudgesRealQuote(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameLines(t, b, verification.Appraise(file, verification.Wanted{Time: v.at}))
+
+	// SEV-SNP, whose numbers are larger than JavaScript's.
+	b.Evaluate(`(() => { const at = document.querySelector('#time'); at.value = ''; at.dispatchEvent(new Event('change')); })()`)
+	ev, want = snpVector(t)
+	b.Choose("#file", kept(t, "snp.zip", bundleOf(t, verification.Answer{Attestation: vm.Attestation{Evidence: ev}}, want)))
+	if got := judged(b); got != verification.UnverifiedWorkload {
+		t.Errorf("a genuine SEV-SNP report: %s", got)
+	}
+	facts := verification.Appraise(verification.Answer{Attestation: vm.Attestation{Evidence: ev}}, want).Machine
+	if facts == nil || facts.SNP == nil {
+		t.Fatal("the vector is not accepted any more")
+	}
+	shown := b.Text("document.querySelector('#result details').textContent")
+	for _, want := range []string{fmt.Sprintf("%#x", facts.SNP.ReportedTCB), facts.SNP.Measurement.String(), facts.SNP.HostData.String(), facts.SNP.SignedBy} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("the page does not show %s: %s", want, shown)
+		}
+	}
+	if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
+		b.Evaluate("document.querySelector('#result details').open = true")
+		b.Screenshot(filepath.Join(folder, "verifier-snp.png"))
+	}
 	quiet(t, b, page)
 }
 

@@ -113,14 +113,7 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 	if _, err := os.Stat(vectors); err != nil {
 		t.Skipf("independent vectors are not at %s: skipped", vectors)
 	}
-	const folder = "trustee/deps/verifier/test_data/snp/"
-	ev := vm.Evidence{
-		TEE: vm.SNP, Quote: vectorBytes(t, folder+"test-report.bin"),
-		AMD: &vm.AMDCollateral{EndorsementKey: vectorBytes(t, folder+"test-vcek.der")},
-	}
-	want := verification.Wanted{Time: day(2025, 6, 1), Policy: attest.Policy{
-		Accept: []string{"OutOfDate"}, SNP: attest.SNPPolicy{VMPL: 1, WithoutCRL: true},
-	}}
+	ev, want := snpVector(t)
 	bundle := bundleOf(t, verification.Answer{Attestation: vm.Attestation{Evidence: ev}}, want)
 	answer, recorded, err := verification.OpenBundle(bundle)
 	if err != nil {
@@ -146,6 +139,19 @@ func TestWebAssemblyOnOtherKinds(t *testing.T) {
 			"time": want.Time, "collateral": ev.AMD.EndorsementKey,
 		}}), strict)
 	})
+}
+
+// snpVector is a genuine SEV-SNP report with its certificate, and the policy
+// that accepts it: no revocation list came along.
+func snpVector(t testing.TB) (vm.Evidence, verification.Wanted) {
+	t.Helper()
+	const folder = "trustee/deps/verifier/test_data/snp/"
+	return vm.Evidence{
+		TEE: vm.SNP, Quote: vectorBytes(t, folder+"test-report.bin"),
+		AMD: &vm.AMDCollateral{EndorsementKey: vectorBytes(t, folder+"test-vcek.der")},
+	}, verification.Wanted{Time: day(2025, 6, 1), Policy: attest.Policy{
+		Accept: []string{"OutOfDate"}, SNP: attest.SNPPolicy{VMPL: 1, WithoutCRL: true},
+	}}
 }
 
 // TestWebAssemblyOnOtherSystems judges a bare quote, with collateral beside it,

@@ -1,5 +1,7 @@
 package pki
 
+import "time"
+
 // Tags of the ASN.1 types in these documents (X.690).
 const (
 	tagBoolean         = 0x01
@@ -81,4 +83,40 @@ func minimalInteger(content []byte) bool {
 		return content[1] < 0x80
 	}
 	return true
+}
+
+// timeForm reports whether content has the form of a time of the given tag.
+func timeForm(tag byte, content []byte) bool {
+	digits := len("060102150405")
+	if tag == tagGeneralizedTime {
+		digits = len("20060102150405")
+	} else if tag != tagUTCTime {
+		return false
+	}
+	if len(content) != digits+1 || content[digits] != 'Z' {
+		return false
+	}
+	for _, c := range content[:digits] {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// time takes a UTCTime or a GeneralizedTime in the forms that RFC 5280 allows.
+func (d *der) time() (t time.Time, ok bool) {
+	tag, content, _, ok := d.next()
+	if !ok || !timeForm(tag, content) {
+		return t, false
+	}
+	var err error
+	if tag == tagUTCTime {
+		if t, err = time.Parse("060102150405Z", string(content)); err == nil && t.Year() >= 2050 {
+			t = t.AddDate(-100, 0, 0)
+		}
+	} else if t, err = time.Parse("20060102150405Z", string(content)); t.Year() < 2050 {
+		return t, false // RFC 5280 wants UTCTime until then
+	}
+	return t.UTC(), err == nil
 }

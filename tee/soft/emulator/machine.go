@@ -29,6 +29,9 @@ type Machine struct {
 	// Attributes are the TD attributes that quotes will show. Tests set
 	// tdx.AttributeDebug, which every verifier must refuse.
 	Attributes uint64
+	// BootLog is what the machine's firmware would have logged about RTMR0 to
+	// RTMR2, in its format; nil: there is no log. Set it before serving.
+	BootLog []byte
 
 	pki *PKI
 	key *ecdsa.PrivateKey // attestation key, as a quoting enclave makes one

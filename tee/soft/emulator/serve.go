@@ -55,6 +55,8 @@ func (m *Machine) Answer(r soft.Request) soft.Answer {
 			return soft.Answer{Error: err.Error()}
 		}
 		return soft.Answer{Quote: evidence.Quote, Collateral: evidence.Collateral}
+	case soft.OpLog:
+		return soft.Answer{BootLog: m.BootLog}
 	default:
 		return soft.Answer{Error: "unknown operation"}
 	}

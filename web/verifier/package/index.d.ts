@@ -98,19 +98,18 @@ export interface BootEvent {
   proven: boolean;
 }
 
-/** What an SEV-SNP report says. */
+/** What an SEV-SNP report says. Strings of bytes are hex. */
 export interface SNPFacts {
   version: number;
   product: string;
-  /** hex */
   measurement: string;
-  host_data: number[];
+  host_data: string;
   policy: Uint64;
   platform_info: Uint64;
   vmpl: number;
   guest_svn: number;
-  family_id: number[];
-  image_id: number[];
+  family_id: string;
+  image_id: string;
   id_key_digest: string;
   author_key_digest: string;
   reported_tcb: Uint64;
@@ -121,14 +120,13 @@ export interface SNPFacts {
   signed_by: string;
 }
 
-/** What the report of an SGX enclave says. */
+/** What the report of an SGX enclave says. Strings of bytes are hex. */
 export interface SGXFacts {
-  /** hex */
   mrenclave: string;
   mrsigner: string;
   isv_prod_id: number;
   isv_svn: number;
-  attributes: number[];
+  attributes: string;
 }
 
 /** What the evidence of one GPU or switch proves. */
@@ -140,6 +138,8 @@ export interface GPUFacts {
   hardware_id: string;
   driver?: string;
   firmware?: string;
+  /** Talks through NVSwitches in the clear; the switches that it is linked with have to prove themselves too. */
+  protected_pcie?: boolean;
   measured: boolean;
   unrevoked: boolean;
   vouched_by?: string;

@@ -133,7 +133,6 @@ function registers(m) {
 }
 
 function shown(name, value) {
-  if (Array.isArray(value)) return value.map((b) => b.toString(16).padStart(2, '0')).join('');
   return /^(policy|platform_info|.*_tcb)$/.test(name) ? bits(value) : value;
 }
 

@@ -5,8 +5,8 @@ import "github.com/secretvm/secretvm/vm"
 // maxCells bounds the table of one comparison.
 const maxCells = 4 << 20
 
-// common returns the index pairs of a longest common subsequence of digests.
-func common(a, b []vm.Event) (pairs [][2]int) {
+// subsequence returns the index pairs of a longest common subsequence of digests.
+func subsequence(a, b []vm.Event) (pairs [][2]int) {
 	start := 0
 	for start < len(a) && start < len(b) && a[start].Digest == b[start].Digest {
 		pairs = append(pairs, [2]int{start, start})

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/secretvm/secretvm/measure"
+	"github.com/secretvm/secretvm/vm"
+)
+
+func printMeasured(out io.Writer, results []measured) error {
+	var b strings.Builder
+	for _, r := range results {
+		fmt.Fprintf(&b, "%d vCPUs, %d MiB (%s)\n", r.Shape.CPUs, r.Shape.Memory>>20, r.TEE)
+		differs := map[string]vm.Register{}
+		for _, d := range r.Differences {
+			differs[d.Register] = d.Want
+		}
+		for _, reg := range []struct {
+			name, key string
+			value     *vm.Register
+		}{
+			{"MRTD", "mrtd", &r.MRTD},
+			{"RTMR0", "rtmr0", &r.RTMR0},
+			{"RTMR1", "rtmr1", &r.RTMR1},
+			{"RTMR2", "rtmr2", &r.RTMR2},
+			{"RTMR3", "", r.RTMR3},
+			{"MR_CONFIG_ID", "", r.ConfigID},
+		} {
+			if reg.value == nil {
+				continue
+			}
+			want, is := differs[reg.key]
+			mark := "✓"
+			if is {
+				mark = "✗"
+			}
+			fmt.Fprintf(&b, " %s %-5s %s\n", mark, reg.name, reg.value)
+			if is {
+				fmt.Fprintf(&b, "   the manifest has %s\n", want)
+			}
+		}
+		fmt.Fprintf(&b, "   MRTD is %s… on hosts that measure section by section\n", r.MRTDTwoPass.String()[:16])
+		if s := r.SNP; s != nil {
+			fmt.Fprintf(&b, "   SEV-SNP, %d × %s: %s\n   or, where the host's kernel swaps debug registers: %s\n", s.CPUs, s.Model, s.Digest, s.DebugSwap)
+		}
+		for _, e := range r.Events {
+			payload := string(e.Payload)
+			if e.Register == vm.RuntimeRegister {
+				payload = fmt.Sprintf("%x", e.Payload)
+			}
+			fmt.Fprintf(&b, "     RTMR%d %-16s %s…  %s\n", e.Register, e.Name, e.Digest.String()[:16], payload)
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// record is the JSON document of --all-shapes.
+type record struct {
+	Description string   `json:"description"`
+	Firmware    vm.Hash  `json:"firmware"`  // SHA-256 of the file, as the next two
+	Kernel      vm.Hash  `json:"kernel"`    //
+	Initramfs   vm.Hash  `json:"initramfs"` //
+	CommandLine string   `json:"command_line"`
+	RootHash    vm.Hash  `json:"root_hash"`
+	Profile     string   `json:"profile"` // of firmware and VMM
+	RTMR3       *rtmr3Of `json:"rtmr3,omitempty"`
+	measure.Record
+	SNP *snpRecord `json:"snp,omitempty"` // with --snp-firmware
+}
+
+// rtmr3Of is RTMR3 with the config that it follows from.
+type rtmr3Of struct {
+	Value    vm.Register `json:"value"`
+	Template vm.Config   `json:"template"`
+}
+
+func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.Config) error {
+	if len(shapes) == 0 {
+		shapes = measure.CommonShapes()
+	}
+	m := im.manifest
+	r := record{
+		Description: m.Name + " " + m.Release, Firmware: m.Firmware.SHA256, Kernel: m.Kernel.SHA256, Initramfs: m.Initramfs.SHA256,
+		CommandLine: m.CommandLine, RootHash: m.Verity.RootHash, Profile: im.input.Profile.Name,
+	}
+	var err error
+	if r.Record, err = measure.PredictRecord(im.input, shapes); err != nil {
+		return err
+	}
+	if im.snp != nil {
+		if r.SNP, err = im.snp.record(shapes); err != nil {
+			return err
+		}
+	}
+	if config != nil {
+		of := measured{}
+		template := config.Template()
+		if err := of.add(m.Verity.RootHash, template); err != nil {
+			return err
+		}
+		r.RTMR3 = &rtmr3Of{*of.RTMR3, template}
+	}
+	if err := printJSON(out, r); err != nil {
+		return fmt.Errorf("print record: %w", err)
+	}
+	return nil
+}
