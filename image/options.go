@@ -8,6 +8,7 @@ import (
 
 	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/fetch"
+	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/step"
@@ -55,7 +56,20 @@ func OpenPool(cacheDir, etc, env string, extra []string, note func(string, ...an
 	return &pool.Pool{Dir: filepath.Join(cacheDir, "packages"), Mirrors: mirrors, Client: fetch.New(etc), Note: note}, nil
 }
 
-// packages returns what goes into the image, in the order of the lock's groups.
-func (s Source) packages() ([]lock.Package, error) {
-	return s.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+// packages returns what goes into the image, in the order of the lock's groups:
+// for our own firmware its source.
+func (o Options) packages() ([]lock.Package, error) {
+	if o.Firmware == nil {
+		return o.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+	}
+	packages, err := o.Source.Lock.Group(lock.Guest, lock.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	l, err := firmware.Lock()
+	if err != nil {
+		return nil, err
+	}
+	source, err := l.Group(lock.Source)
+	return append(packages, source...), err
 }
