@@ -190,7 +190,9 @@ func (b bench) plant(table []byte) []string {
 }
 
 // blob are the arguments that put one more file into fw_cfg.
-func (b bench) blob(name string) []string { return []string{"-fw_cfg", "name=" + name + ",string=more"} }
+func (b bench) blob(name string) []string {
+	return []string{"-fw_cfg", "name=" + name + ",string=more"}
+}
 
 // altered is a copy with another byte, in the middle.
 func (b bench) altered(t *testing.T, file string) string {
