@@ -85,7 +85,7 @@ func (b *build) describe() error {
 	if m.Rootfs, err = describeFile(b.dir, RootfsName); err != nil {
 		return err
 	}
-	packages, err := b.packages()
+	packages, err := b.origins()
 	for _, p := range packages {
 		m.Packages = append(m.Packages, vm.PackageFile{Name: p.Name, Version: p.Version, SHA256: p.SHA256})
 	}

@@ -56,15 +56,20 @@ func OpenPool(cacheDir, etc, env string, extra []string, note func(string, ...an
 	return &pool.Pool{Dir: filepath.Join(cacheDir, "packages"), Mirrors: mirrors, Client: fetch.New(etc), Note: note}, nil
 }
 
-// packages returns what goes into the image, in the order of the lock's groups:
-// for our own firmware its source.
+// packages returns what is unpacked into the image, in the order of the lock's groups.
 func (o Options) packages() ([]lock.Package, error) {
-	if o.Firmware == nil {
-		return o.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+	if o.Firmware != nil {
+		return o.Source.Lock.Group(lock.Guest, lock.Kernel)
 	}
-	packages, err := o.Source.Lock.Group(lock.Guest, lock.Kernel)
-	if err != nil {
-		return nil, err
+	return o.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+}
+
+// origins returns what the image is made from: packages, and the source of our
+// own firmware.
+func (o Options) origins() ([]lock.Package, error) {
+	packages, err := o.packages()
+	if err != nil || o.Firmware == nil {
+		return packages, err
 	}
 	l, err := firmware.Lock()
 	if err != nil {
