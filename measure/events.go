@@ -66,11 +66,11 @@ func (l *Log) addDigest(register int, name string, digest vm.Register, kind uint
 
 // platform is what the firmware measures of the machine before any option is
 // booted: hand-off block, variable store, fw_cfg items, secure boot, ACPI tables.
-func (l *Log) platform(p Profile, image *ovmf.Image, hob []byte, acpi ACPI) {
+func (l *Log) platform(p Profile, image *ovmf.Image, store vm.Register, hob []byte, acpi ACPI) {
 	l.add(platformRegister, "td-hob", hob, typeHandoffTables2, handoffTable(image.Section(ovmf.TDHOB).Address),
 		"memory map from the VMM, %d bytes", len(hob))
 	cfv := image.Section(ovmf.CFV)
-	l.add(platformRegister, "cfv", image.Contents(cfv), typeFirmwareBlob2, firmwareVolume(cfv.Address, cfv.Size),
+	l.addDigest(platformRegister, "cfv", store, typeFirmwareBlob2, firmwareVolume(cfv.Address, cfv.Size),
 		"variable store of the firmware, %d bytes", cfv.Size)
 	for _, item := range p.Items {
 		l.add(platformRegister, item.Name, item.Content, typePlatformConfig, []byte(item.Name), "fw_cfg item, %d bytes", len(item.Content))

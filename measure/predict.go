@@ -23,19 +23,6 @@ type Input struct {
 	SMBIOS      *vm.Register // digest of the filtered tables, where the profile measures them
 }
 
-// Shapes are the machines that an image's manifest predicts, the default first.
-func Shapes() []vm.Shape {
-	shapes := []vm.Shape{vm.DefaultShape}
-	for _, cpus := range []int{1, 2, 4} {
-		for _, memory := range []int64{2 << 30, 4 << 30} {
-			if s := (vm.Shape{CPUs: cpus, Memory: memory}); s != vm.DefaultShape {
-				shapes = append(shapes, s)
-			}
-		}
-	}
-	return shapes
-}
-
 // Predict returns the events of RTMR0 to RTMR2 and the registers that follow.
 // An event's Payload is a short description for people; its digest is over the
 // measured bytes themselves.
@@ -57,45 +44,33 @@ func PredictLog(in Input) (Log, vm.Prediction, error) {
 	return log, prediction, nil
 }
 
-// PredictPlatform returns the events of RTMR0 alone, for which neither kernel nor
-// initrd is read.
-func PredictPlatform(in Input) ([]vm.Event, error) {
-	image, err := ovmf.Parse(in.Firmware)
-	if err != nil {
-		return nil, fmt.Errorf("predict measurement: %w", err)
-	}
-	var log Log
-	if err := log.platformOf(image, in); err != nil {
-		return nil, fmt.Errorf("predict measurement: %w", err)
-	}
-	if err := log.options(in); err != nil {
-		return nil, fmt.Errorf("predict measurement: %w", err)
-	}
-	return log.Events(), nil
-}
-
 // PredictShapes predicts the same files for several shapes; in.Shape is ignored.
 func PredictShapes(in Input, shapes []vm.Shape) ([]vm.Prediction, error) {
+	_, predictions, err := PredictLogs(in, shapes)
+	return predictions, err
+}
+
+// PredictLogs is PredictLog for several shapes: the files are read once.
+func PredictLogs(in Input, shapes []vm.Shape) ([]Log, []vm.Prediction, error) {
 	files, err := readFiles(in)
 	if err != nil {
-		return nil, fmt.Errorf("predict measurement: %w", err)
+		return nil, nil, fmt.Errorf("predict measurement: %w", err)
 	}
-	out := make([]vm.Prediction, 0, len(shapes))
-	for _, s := range shapes {
+	logs, predictions := make([]Log, len(shapes)), make([]vm.Prediction, len(shapes))
+	for i, s := range shapes {
 		in.Shape = s
-		_, p, err := files.predict(in)
-		if err != nil {
-			return nil, fmt.Errorf("predict measurement: %w", err)
+		if logs[i], predictions[i], err = files.predict(in); err != nil {
+			return nil, nil, fmt.Errorf("predict measurement: %w", err)
 		}
-		out = append(out, p)
 	}
-	return out, nil
+	return logs, predictions, nil
 }
 
 // files is what the measured files give, whatever the shape.
 type files struct {
 	image   *ovmf.Image
 	mrtd    vm.Register
+	store   vm.Register // digest of the variable store
 	kernel  vm.Register
 	options []byte
 	initrd  vm.Register
@@ -109,6 +84,7 @@ func readFiles(in Input) (f files, err error) {
 		return f, err
 	}
 	f.mrtd = tdx.MRTD(f.image, in.Profile.PageOrder)
+	f.store = sha512.Sum384(f.image.Contents(f.image.Section(ovmf.CFV)))
 	if f.options, err = linuxboot.LoadOptions(in.CommandLine, len(in.Initrd) > 0, in.Profile.InitrdToken); err != nil {
 		return f, err
 	}
@@ -140,7 +116,7 @@ func authenticode(kernel []byte) (vm.Register, error) {
 
 // predict adds what depends on the shape.
 func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
-	if err := log.platformOf(f.image, in); err != nil {
+	if err := log.platformOf(f, in); err != nil {
 		return nil, none, err
 	}
 	if in.Profile.KernelPatched {
@@ -174,11 +150,11 @@ func (f files) predict(in Input) (log Log, none vm.Prediction, err error) {
 }
 
 // platformOf adds what comes before the kernel.
-func (l *Log) platformOf(image *ovmf.Image, in Input) error {
+func (l *Log) platformOf(f files, in Input) error {
 	if err := in.Shape.Validate(); err != nil {
 		return err
 	}
-	hob, err := tdx.HOB(image, uint64(in.Shape.Memory))
+	hob, err := tdx.HOB(f.image, uint64(in.Shape.Memory))
 	if err != nil {
 		return err
 	}
@@ -189,7 +165,7 @@ func (l *Log) platformOf(image *ovmf.Image, in Input) error {
 		}
 		in.ACPI = &acpi
 	}
-	l.platform(in.Profile, image, hob, *in.ACPI)
+	l.platform(in.Profile, f.image, f.store, hob, *in.ACPI)
 	return nil
 }
 

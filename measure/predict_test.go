@@ -164,7 +164,7 @@ func TestPredictRefuses(t *testing.T) {
 
 func TestShapesBeginWithTheDefault(t *testing.T) {
 	shapes := Shapes()
-	if shapes[0] != vm.DefaultShape || len(shapes) != 6 {
+	if shapes[0] != vm.DefaultShape || len(shapes) != 7*18 {
 		t.Fatalf("shapes are %+v", shapes)
 	}
 	predictions, err := PredictShapes(input(), shapes)

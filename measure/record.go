@@ -24,6 +24,20 @@ type ShapeRecord struct {
 	RTMR0 vm.Register `json:"rtmr0"`
 }
 
+// Shapes are the machines that an image's manifest predicts, the default first:
+// 1 to 64 vCPUs in powers of two, with every usual size of memory.
+func Shapes() []vm.Shape {
+	shapes := []vm.Shape{vm.DefaultShape}
+	for cpus := 1; cpus <= 64; cpus *= 2 {
+		for _, memory := range commonMemory {
+			if s := (vm.Shape{CPUs: cpus, Memory: memory << 30}); s != vm.DefaultShape {
+				shapes = append(shapes, s)
+			}
+		}
+	}
+	return shapes
+}
+
 // commonMemory are the usual sizes of memory, in GiB.
 var commonMemory = []int64{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
 

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"bytes"
+	"crypto/sha512"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -44,7 +45,7 @@ func predictRegisters(t *testing.T, memory uint64, p Profile, tables ACPI, kerne
 		t.Fatal(err)
 	}
 	var log Log
-	log.platform(p, image, hob, tables)
+	log.platform(p, image, storeOf(image), hob, tables)
 	log.kernel(kernel, 0)
 	log.bootOptions(p)
 	log.ready(p)
@@ -215,7 +216,7 @@ func fortanixVectors(t *testing.T) (checked int) {
 			}
 			var log Log
 			p := EDK2Stable202502()
-			log.platform(p, image, hob, acpiOf(t, tables))
+			log.platform(p, image, storeOf(image), hob, acpiOf(t, tables))
 			log.bootOptions(p)
 			rtmr, err := vm.Replay(log.Events())
 			if err != nil {
@@ -258,6 +259,10 @@ func oasisACPIVectors(t *testing.T) (checked int) {
 		checked++
 	}
 	return checked
+}
+
+func storeOf(image *ovmf.Image) vm.Register {
+	return sha512.Sum384(image.Contents(image.Section(ovmf.CFV)))
 }
 
 // acpiOf derives the other two files from etc/acpi/tables.

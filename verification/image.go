@@ -94,7 +94,7 @@ func (f *finding) checkHardware() Check {
 	}
 	return fails("hardware", vm.Refuse(vm.CodeImage, "the virtual hardware is none that the manifest predicts").
 		On("RTMR0", m.RTMR[0].String(), f.values(func(p vm.Prediction) vm.Register { return p.RTMR0 })).
-		Try("the manifest knows "+or(strings.Join(shapes, "; "), "no shape")+": ask the owner for a manifest that predicts this machine's"))
+		Try("the manifest knows "+or(several(shapes, "; ", 8), "no shape")+": ask the owner for a manifest that predicts this machine's"))
 }
 
 // checkSystem compares the dm-verity root hash, by the event that RTMR3 holds.
@@ -142,7 +142,15 @@ func (f *finding) values(of func(vm.Prediction) vm.Register) string {
 			out = append(out, r.String())
 		}
 	}
-	return or(strings.Join(out, " or "), "a prediction, and the manifest has none")
+	return or(several(out, " or ", 3), "a prediction, and the manifest has none")
+}
+
+// several joins words and, where there are many, says how many are left out.
+func several(words []string, separator string, most int) string {
+	if left := len(words) - most; left > 1 {
+		words = append(words[:most:most], fmt.Sprintf("one of %d more", left))
+	}
+	return strings.Join(words, separator)
 }
 
 func shape(s vm.Shape) string {

@@ -38,7 +38,7 @@ func newMeasureCommand() *cobra.Command {
 manifest and nothing else, and compare with the registers in the manifest.
 MANIFEST may be the image's folder.
 
-Without --shape the shapes of the manifest are predicted. RTMR3 and MR_CONFIG_ID
+Without --shape all shapes of the manifest are predicted, and the default is shown. RTMR3 and MR_CONFIG_ID
 follow from the workload: name its measured config (--config; a machine serves
 it at /config). Machines with the soft TEE measure as TDX ones.
 
@@ -109,7 +109,7 @@ func (f *measureFlags) run(ctx context.Context, out io.Writer, path string) erro
 	if f.json {
 		err = printJSON(out, results)
 	} else {
-		err = printMeasured(out, results)
+		err = printMeasured(out, results, len(shapes) > 0)
 	}
 	if err != nil {
 		return fmt.Errorf("print registers: %w", err)

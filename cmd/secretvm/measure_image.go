@@ -65,24 +65,18 @@ func (im measuredImage) predict(shapes []vm.Shape, config *vm.Config) ([]measure
 	if len(shapes) == 0 {
 		return nil, errors.New("the manifest holds no predictions: rebuild the image with secretvm image build, or name a --shape")
 	}
+	logs, predictions, err := im.logs(shapes)
+	if err != nil {
+		return nil, err
+	}
+	_, twoPass, err := measure.MRTDs(im.input.Firmware)
+	if err != nil {
+		return nil, err
+	}
 	var results []measured
-	for _, s := range shapes {
-		im.input.Shape = s
-		if im.tables != nil {
-			acpi, err := im.tables(s)
-			if err != nil {
-				return nil, err
-			}
-			im.input.ACPI = &acpi
-		}
-		events, found, err := measure.Predict(im.input)
-		if err != nil {
-			return nil, err
-		}
-		r := measured{Prediction: found, Events: events}
-		if _, r.MRTDTwoPass, err = measure.MRTDs(im.input.Firmware); err != nil {
-			return nil, err
-		}
+	for n, s := range shapes {
+		found := predictions[n]
+		r := measured{Prediction: found, MRTDTwoPass: twoPass, Events: logs[n].Events()}
 		if i := slices.IndexFunc(im.manifest.Predictions, func(p vm.Prediction) bool { return p.Shape == s }); i >= 0 {
 			r.Differences = measure.Differences(im.manifest.Predictions[i], found)
 		}
@@ -101,6 +95,26 @@ func (im measuredImage) predict(shapes []vm.Shape, config *vm.Config) ([]measure
 		results = append(results, r)
 	}
 	return results, nil
+}
+
+// logs predicts with the tables of the locked QEMU, or of the one that is asked.
+func (im measuredImage) logs(shapes []vm.Shape) (logs []measure.Log, predictions []vm.Prediction, err error) {
+	if im.tables == nil {
+		return measure.PredictLogs(im.input, shapes)
+	}
+	for _, s := range shapes {
+		acpi, err := im.tables(s)
+		if err != nil {
+			return nil, nil, err
+		}
+		im.input.Shape, im.input.ACPI = s, &acpi
+		log, p, err := measure.PredictLog(im.input)
+		if err != nil {
+			return nil, nil, err
+		}
+		logs, predictions = append(logs, log), append(predictions, p)
+	}
+	return logs, predictions, nil
 }
 
 // add adds what the workload measures.

@@ -81,22 +81,18 @@ func readAnswer(ctx context.Context, stdin io.Reader, target string) (verificati
 // RTMR0 differs in the fewest events.
 func (im measuredImage) likeliest(quoted tdx.Body, seen []vm.Event) ([]vm.Shape, error) {
 	best, fewest := vm.Shape{}, -1
-	for _, s := range append(measure.Shapes(), measure.CommonShapes()...) {
-		im.input.Shape = s
-		p, err := measure.PredictPlatform(im.input)
-		if err != nil {
-			return nil, err
-		}
-		rtmr, err := vm.Replay(p)
-		if err != nil {
-			return nil, err
-		}
-		if rtmr[0] == quoted.RTMR[0] {
+	shapes := append(measure.Shapes(), measure.CommonShapes()...)
+	logs, predictions, err := measure.PredictLogs(im.input, shapes)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range shapes {
+		if predictions[i].RTMR0 == quoted.RTMR[0] {
 			return []vm.Shape{s}, nil
 		}
 		n := 0
-		for _, e := range p {
-			if !slices.ContainsFunc(seen, func(o vm.Event) bool { return o.Register == 0 && o.Digest == e.Digest }) {
+		for _, e := range logs[i] {
+			if e.Register == 0 && !slices.ContainsFunc(seen, func(o vm.Event) bool { return o.Register == 0 && o.Digest == e.Digest }) {
 				n++
 			}
 		}

@@ -9,9 +9,16 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-func printMeasured(out io.Writer, results []measured) error {
+// printMeasured prints all shapes that were named; where none was, the first,
+// which is the default, and those that differ from the manifest.
+func printMeasured(out io.Writer, results []measured, named bool) error {
 	var b strings.Builder
-	for _, r := range results {
+	quiet := 0
+	for i, r := range results {
+		if !named && i > 0 && len(r.Differences) == 0 {
+			quiet++
+			continue
+		}
 		fmt.Fprintf(&b, "%d vCPUs, %d MiB (%s)\n", r.Shape.CPUs, r.Shape.Memory>>20, r.TEE)
 		differs := map[string]vm.Register{}
 		for _, d := range r.Differences {
@@ -52,6 +59,9 @@ func printMeasured(out io.Writer, results []measured) error {
 			}
 			fmt.Fprintf(&b, "     RTMR%d %-16s %s…  %s\n", e.Register, e.Name, e.Digest.String()[:16], payload)
 		}
+	}
+	if quiet > 0 {
+		fmt.Fprintf(&b, "and %d more shapes, all as the manifest has them (--shape shows one, --json all)\n", quiet)
 	}
 	_, err := io.WriteString(out, b.String())
 	return err

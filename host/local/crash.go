@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/secretvm/secretvm/host/console"
 	"github.com/secretvm/secretvm/vm"
@@ -19,12 +20,23 @@ const maxCrashes = 2
 // it is gone.
 // Hardware does not, so nothing but an emulated machine is excused.
 func (in *Installation) emulatorCrashed(err error) bool {
+	if errors.Is(err, errHung) {
+		return true
+	}
 	var halt console.Halt
 	if err == nil || in.run == nil || in.o.TEE != vm.Soft || !errors.As(err, &halt) || halt.Step != "kernel" {
 		return false
 	}
 	return BreakpointCrash(in.run.Console().Tail(consoleKept))
 }
+
+// Silence is how long an emulated guest may take to its first word. It takes
+// ten seconds, or half a minute on a computer with much else to do.
+const Silence = 90 * time.Second
+
+// errHung says that the emulator is at work and the guest is not: the same
+// fault as in emulatorCrashed, before the kernel has a console to say so.
+var errHung = errors.New("the guest has not said a word in " + Silence.String())
 
 // consoleKept is how far back in a console the cause of a panic is looked for.
 const consoleKept = 400
@@ -44,5 +56,5 @@ func BreakpointCrash(lines []string) bool {
 func (in *Installation) again(attempt int) {
 	in.run.Close()
 	in.run, in.guest = nil, nil
-	in.reports.notes = append(in.reports.notes, fmt.Sprintf("the emulator crashed the guest's kernel; it was started again (%d of %d)", attempt, maxCrashes))
+	in.reports.notes = append(in.reports.notes, fmt.Sprintf("the emulator lost the guest's kernel; it was started again (%d of %d)", attempt, maxCrashes))
 }

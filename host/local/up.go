@@ -207,6 +207,9 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 		return "", err
 	}
 	in.guest = watch(in.run, in.o.Note)
+	if in.o.TEE == vm.Soft && in.run.Silent(ctx, Silence) {
+		return "", errHung
+	}
 	for _, name := range []string{"measure", "network"} {
 		if remark, err := in.guestStep(name)(ctx); err != nil {
 			return remark, err

@@ -45,6 +45,15 @@ func (r *Running) Done() <-chan struct{} { return r.qemu.Done() }
 // SoftTEE returns the soft TEE's process; nil for other machines.
 func (r *Running) SoftTEE() *process.Process { return r.tee }
 
+// Silent waits for the guest's first word. It reports whether none came within
+// patience of power-on, from a machine that is still on.
+func (r *Running) Silent(ctx context.Context, patience time.Duration) bool {
+	waiting, cancel := context.WithDeadline(ctx, r.started.Add(patience))
+	defer cancel()
+	_, err := r.WaitLine(waiting, func(string) bool { return true })
+	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+}
+
 // WaitLine returns the first console line that accept takes. It fails when the
 // machine powers off before, with the guest's own reason if it printed one.
 func (r *Running) WaitLine(ctx context.Context, accept func(line string) bool) (string, error) {

@@ -64,7 +64,9 @@ func playQEMU(role string) {
 		fmt.Fprintln(os.Stderr, "the soft TEE does not listen:", err)
 		os.Exit(1)
 	}
-	fmt.Print("\x1b[2JBdsDxe: loading\r\n")
+	if role != "hung" {
+		fmt.Print("\x1b[2JBdsDxe: loading\r\n")
+	}
 	switch role {
 	case "halting":
 		fmt.Println("secretvm: HALT keys: image-not-allowed: RTMR3 differs")
@@ -72,7 +74,9 @@ func playQEMU(role string) {
 	case "silent":
 		return
 	}
-	fmt.Println(`secretvm: {"step":"disk","state":"ok","ms":512,"remark":"formatted"}`)
+	if role != "hung" {
+		fmt.Println(`secretvm: {"step":"disk","state":"ok","ms":512,"remark":"formatted"}`)
+	}
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -267,5 +271,19 @@ func TestQEMUDiesUnderWay(t *testing.T) {
 	}
 	if err := r.Wait(within(t, 10*time.Second)); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("wait gives %v", err)
+	}
+}
+
+func TestSilent(t *testing.T) {
+	for role, want := range map[string]bool{"hung": true, "good": false} {
+		r := run(t, role)
+		if got := r.Silent(t.Context(), time.Second); got != want {
+			t.Errorf("%s: Silent = %v, want %v", role, got, want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if run(t, "hung").Silent(ctx, time.Minute) {
+		t.Error("an interrupted wait counts as silence")
 	}
 }

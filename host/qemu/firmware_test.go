@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -48,5 +49,12 @@ func TestCheckFirmware(t *testing.T) {
 	}
 	if err := CheckFirmware(vm.SGX, nil, nil); err == nil {
 		t.Error("there are no SGX machines")
+	}
+}
+
+// The predictor knows the processor that SNP machines are given.
+func TestSNPModelIsPredictable(t *testing.T) {
+	if signature, err := snp.Signature(SNPModel); err != nil || signature != 0x800f12 {
+		t.Errorf("%s has signature %#x, %v", SNPModel, signature, err)
 	}
 }

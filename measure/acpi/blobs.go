@@ -54,15 +54,20 @@ func For(s vm.Shape) (Blobs, error) {
 	return Link(tables)
 }
 
+// LowMemory is how much of a machine's memory is below 4 GiB, in bytes.
+func LowMemory(memory int64) int64 {
+	if memory < lowMemoryLimit {
+		return memory
+	}
+	return lowMemory
+}
+
 // SetWindow makes the tables of a machine those of the same one with another
 // memory, in bytes: devices' addresses below 4 GiB begin where it ends. That is
 // the end of a DWordMemory descriptor of the host bridge (ACPI 6.5, 6.4.3.5.2):
 // first and last address, offset, length.
 func SetWindow(tables []byte, memory int64) error {
-	low := uint32(lowMemory)
-	if memory < lowMemoryLimit {
-		low = uint32(memory)
-	}
+	low := uint32(LowMemory(memory))
 	le := binary.LittleEndian
 	pattern := le.AppendUint32(le.AppendUint32(nil, devicesEnd-1), 0)
 	found := -1

@@ -18,9 +18,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/google/go-configfs-tsm/configfs/configfsi"
-	"github.com/google/go-configfs-tsm/configfs/linuxtsm"
-
+	"github.com/secretvm/secretvm/tee/tsm"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -34,16 +32,16 @@ const shadow = "/run/secretvm/snp-events"
 // Device is AMD's firmware as the guest sees it.
 type Device struct {
 	shadow  string // file
-	reports configfsi.Client
+	reports tsm.Files
 	mu      sync.Mutex // one extension, one report at a time
 	id      *vm.Register
 }
 
 // Open returns the machine's SNP device.
 func Open() (*Device, error) {
-	reports, err := linuxtsm.MakeClient()
+	reports, err := tsm.Open()
 	if err != nil {
-		return nil, fmt.Errorf("open SNP report interface (is configfs mounted and tsm_report loaded?): %w", err)
+		return nil, fmt.Errorf("open SNP report interface: %w", err)
 	}
 	return &Device{shadow: shadow, reports: reports}, nil
 }

@@ -52,8 +52,6 @@ func (k *kernel) MkdirTemp(dir, pattern string) (string, error) {
 	return name, nil
 }
 
-func (k *kernel) ReadDir(string) ([]os.DirEntry, error) { return nil, os.ErrInvalid }
-
 func (k *kernel) RemoveAll(path string) error {
 	if k.kept || k.entries[path] == nil {
 		return syscall.EBUSY
@@ -147,7 +145,7 @@ func TestQuote(t *testing.T) {
 		{"about something else", kernel{change: func(b []byte) []byte { b[snptest.ReportData]++; return b }}, 1, "about other data"},
 		{"of another level", kernel{change: func(b []byte) []byte { b[snptest.VMPL] = 2; return b }}, 1, "VMPL 2, want 0"},
 		{"another TEE answers", kernel{provider: "tdx_guest\n"}, 1, `provider is "tdx_guest\n"`},
-		{"below an SVSM", kernel{floor: "2"}, 1, "runs at VMPL 2, want 0"},
+		{"below an SVSM", kernel{floor: "2"}, 1, "runs at level 2, want 0"},
 		{"no generation", kernel{fail: "generation"}, 1, "read generation"},
 		{"no inblob", kernel{fail: "inblob"}, 1, "write inblob"},
 		{"no outblob", kernel{fail: "outblob"}, 1, "read outblob"},

@@ -16,10 +16,7 @@ import (
 	"path/filepath"
 	"sync"
 
-	"github.com/google/go-configfs-tsm/configfs/configfsi"
-	"github.com/google/go-configfs-tsm/configfs/linuxtsm"
-	"github.com/google/go-configfs-tsm/report"
-
+	"github.com/secretvm/secretvm/tee/tsm"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -41,15 +38,15 @@ const bootLog = "/sys/firmware/acpi/tables/data/CCEL"
 type Device struct {
 	registers string // folder of the registers' files, 48 raw bytes each
 	bootLog   string // file of the boot log; need not exist
-	quotes    configfsi.Client
+	quotes    tsm.Files
 	mu        sync.Mutex // one extension, one quote at a time
 }
 
 // Open returns the machine's TDX device.
 func Open() (*Device, error) {
-	quotes, err := linuxtsm.MakeClient()
+	quotes, err := tsm.Open()
 	if err != nil {
-		return nil, fmt.Errorf("open TDX quote interface (is configfs mounted and tsm_report loaded?): %w", err)
+		return nil, fmt.Errorf("open TDX quote interface: %w", err)
 	}
 	return &Device{registers: registers, bootLog: bootLog, quotes: quotes}, nil
 }
@@ -150,16 +147,14 @@ func (d *Device) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, e
 func (d *Device) quote(reportData [64]byte) (vm.Evidence, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	answer, err := report.Get(d.quotes, &report.Request{InBlob: reportData[:]})
+	quote, err := tsm.Ask(d.quotes, tsm.Request{Provider: provider, Data: reportData})
 	switch {
 	case err != nil:
 		return vm.Evidence{}, fmt.Errorf("quote by TDX module: %w", err)
-	case answer.Provider != provider && answer.Provider != provider+"\n":
-		return vm.Evidence{}, fmt.Errorf("quote by TDX module: provider is %.32q, want %q", answer.Provider, provider)
-	case len(answer.OutBlob) == 0 || len(answer.OutBlob) > vm.MaxQuoteSize:
-		return vm.Evidence{}, fmt.Errorf("quote by TDX module: quote has %d bytes, want 1 to %d", len(answer.OutBlob), vm.MaxQuoteSize)
+	case len(quote) == 0 || len(quote) > vm.MaxQuoteSize:
+		return vm.Evidence{}, fmt.Errorf("quote by TDX module: quote has %d bytes, want 1 to %d", len(quote), vm.MaxQuoteSize)
 	}
-	return vm.Evidence{TEE: vm.TDX, Quote: answer.OutBlob, BootLog: d.log()}, nil
+	return vm.Evidence{TEE: vm.TDX, Quote: quote, BootLog: d.log()}, nil
 }
 
 // log returns the boot log with little of the padding that fills its area, or

@@ -135,6 +135,24 @@ func (h *host) measured(t *testing.T, cfg vm.Config) vm.Measurement {
 	return vm.Measurement{MRTD: h.launch.MRTD, RTMR: [4]vm.Register{h.launch.RTMR0, h.launch.RTMR1, h.launch.RTMR2}, MRConfigID: id}
 }
 
+// start starts b; once more where the emulator hangs before the guest's first word.
+func (h *host) start(ctx context.Context, t *testing.T, b machine.Boot) *machine.Running {
+	t.Helper()
+	for range 3 {
+		run, err := h.folder.Start(ctx, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !run.Silent(ctx, local.Silence) {
+			return run
+		}
+		run.Close()
+		t.Log("the emulator hung; the machine is started again")
+	}
+	t.Fatal("the emulator hung three times")
+	return nil
+}
+
 // halts boots b and returns the guest's reason for powering off. A kernel that
 // the emulator has crashed gave no reason, and is booted again.
 func (h *host) halts(t *testing.T, b machine.Boot) console.Halt {
@@ -152,10 +170,7 @@ func (h *host) halt(t *testing.T, b machine.Boot) (_ console.Halt, crashed bool)
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
-	run, err := h.folder.Start(ctx, b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := h.start(ctx, t, b)
 	defer run.Close()
 	halt, err := run.WaitHalt(ctx)
 	if err != nil {
@@ -219,10 +234,7 @@ func (h *host) neverRuns(t *testing.T, b machine.Boot) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
-	run, err := h.folder.Start(ctx, b)
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := h.start(ctx, t, b)
 	defer run.Close()
 	if p, err := run.WaitStep(ctx, "keys"); err == nil {
 		t.Fatalf("a machine with changed bytes got keys: %+v", p)

@@ -81,10 +81,7 @@ func TestD1_DamagedHeaderLeavesTheDiskAlone(t *testing.T) {
 	copyDisk(t, whole, h.folder.Disk())
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
-	run, err := h.folder.Start(ctx, h.boot(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	run := h.start(ctx, t, h.boot(t))
 	defer run.Close()
 	if _, err := run.WaitStep(ctx, "disk"); err != nil {
 		t.Fatalf("the whole disk does not open any more: %v\n%s", err, run.Report(40))

@@ -27,7 +27,7 @@ import (
 // telling a hang from a slow machine, not for timing.
 const (
 	upTimeout   = 10 * time.Minute // a cold cache builds the image first
-	bootTimeout = 4 * time.Minute
+	bootTimeout = 6 * time.Minute
 	downTimeout = 2 * time.Minute
 )
 
