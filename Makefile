@@ -57,6 +57,12 @@ test-unit: ## run all tests but the end-to-end ones
 e2e: build ## run only the end-to-end tests
 	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e/...
 
+.PHONY: firmware
+firmware: bin/secretvm ## build our own firmware (minutes), and boot it with what it has to refuse
+	bin/secretvm image firmware build --tee tdx
+	bin/secretvm image firmware build --tee snp
+	$(GO) test -count=1 -timeout 20m -tags firmware -v -run 'B6|TDX|Tables' ./image/firmware
+
 .PHONY: image
 image: bin/secretvm ## build the base image into OUTPUT (dist/image)
 	bin/secretvm image build --output $(OUTPUT)

@@ -117,7 +117,7 @@ func (b *build) fetch(ctx context.Context) (string, error) {
 	if b.cached {
 		return "not needed", nil
 	}
-	packages, err := b.Source.packages()
+	packages, err := b.packages()
 	if err != nil {
 		return "", err
 	}

@@ -48,6 +48,9 @@ func (b *build) inputs() (vm.Hash, error) {
 	for _, part := range [][]byte{b.Source.SpecBytes, b.guestInit, b.guestd, []byte(runtime.Version())} {
 		add(d, part)
 	}
+	if b.Firmware != nil {
+		add(d, b.Firmware)
+	}
 	var h vm.Hash
 	d.Sum(h[:0])
 	return h, nil

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/initramfs"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
@@ -49,7 +50,7 @@ func (b *build) writeManifest(context.Context) (string, error) {
 	}
 	b.manifest.Predictions, err = measure.PredictShapes(measure.Input{
 		Firmware: b.firmware, Kernel: b.kernel, Initrd: b.initramfs, CommandLine: b.manifest.CommandLine,
-		Profile: measure.EDK2Stable202502(),
+		Profile: firmware.Profile(vm.HashOf(b.firmware)),
 	}, measure.Shapes())
 	if err != nil {
 		return "", fmt.Errorf("predict registers: %w", err)
@@ -84,7 +85,7 @@ func (b *build) describe() error {
 	if m.Rootfs, err = describeFile(b.dir, RootfsName); err != nil {
 		return err
 	}
-	packages, err := b.Source.packages()
+	packages, err := b.origins()
 	for _, p := range packages {
 		m.Packages = append(m.Packages, vm.PackageFile{Name: p.Name, Version: p.Version, SHA256: p.SHA256})
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/fetch"
+	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/step"
@@ -19,6 +20,7 @@ type Options struct {
 	Tree     string     // the source tree that guest-init and guestd are built from
 	CacheDir string     // packages, tools and images are kept here
 	Output   string     // where the image goes; "" leaves it in the cache
+	Firmware []byte     // OVMF image to put in instead of the firmware group's; may be nil
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
 	Report   step.Reporter
@@ -54,7 +56,25 @@ func OpenPool(cacheDir, etc, env string, extra []string, note func(string, ...an
 	return &pool.Pool{Dir: filepath.Join(cacheDir, "packages"), Mirrors: mirrors, Client: fetch.New(etc), Note: note}, nil
 }
 
-// packages returns what goes into the image, in the order of the lock's groups.
-func (s Source) packages() ([]lock.Package, error) {
-	return s.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+// packages returns what is unpacked into the image, in the order of the lock's groups.
+func (o Options) packages() ([]lock.Package, error) {
+	if o.Firmware != nil {
+		return o.Source.Lock.Group(lock.Guest, lock.Kernel)
+	}
+	return o.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+}
+
+// origins returns what the image is made from: packages, and the source of our
+// own firmware.
+func (o Options) origins() ([]lock.Package, error) {
+	packages, err := o.packages()
+	if err != nil || o.Firmware == nil {
+		return packages, err
+	}
+	l, err := firmware.Lock()
+	if err != nil {
+		return nil, err
+	}
+	source, err := l.Group(lock.Source)
+	return append(packages, source...), err
 }

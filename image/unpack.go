@@ -52,7 +52,11 @@ func (b *build) unpack(ctx context.Context) (string, error) {
 			return b.walk(ctx, p, func(e deb.Entry, content []byte) error { return b.keep(guest[i], e, content) })
 		})
 	}
+	b.firmware = b.Firmware
 	for _, p := range b.Source.Lock.Groups[lock.Firmware] {
+		if b.Firmware != nil {
+			break
+		}
 		jobs.Go(func() error {
 			return b.walk(ctx, p, func(e deb.Entry, content []byte) error {
 				if e.Path == firmwareFile {

@@ -99,6 +99,9 @@ func (l *Log) platform(p Profile, image *ovmf.Image, store vm.Register, hob []by
 
 // bootOptions are measured as the variables' data alone, and logged whole.
 func (l *Log) bootOptions(p Profile) {
+	if len(p.BootOptions) == 0 { // TdTcg2Dxe measures no variable that is not there
+		return
+	}
 	var order []byte
 	for i := range p.BootOptions {
 		order = binary.LittleEndian.AppendUint16(order, uint16(i))

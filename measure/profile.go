@@ -13,7 +13,7 @@ type Profile struct {
 	ReadyToBoot int                   // register of the separator at ReadyToBoot: 0 before edk2-stable202411, then 1
 	Items       []Item                // of fw_cfg, measured by edk2-stable202505 and later
 	SMBIOS      bool                  // whether SMBIOS tables are measured, as since edk2-stable202505
-	BootOptions []efi.LoadOption      // Boot0000 and on, as the firmware makes them itself
+	BootOptions []efi.LoadOption      // Boot0000 and on, as the firmware makes them itself; none: no BootOrder either
 	InitrdToken linuxboot.InitrdToken // place of "initrd=initrd" in the load options
 
 	// KernelPatched says whether QEMU hands over the kernel with its own values
@@ -45,6 +45,15 @@ func EDK2Stable202502() Profile {
 		}},
 		InitrdToken: linuxboot.Suffix,
 	}
+}
+
+// Trimmed202502 is our own firmware of the same release: it has no application
+// that could be booted, so that there is no BootOrder to measure.
+func Trimmed202502() Profile {
+	p := EDK2Stable202502()
+	p.Name = "secretvm's own of edk2-stable202502, QEMU 10.2 or later"
+	p.BootOptions = nil
+	return p
 }
 
 // EDK2Stable202408 is firmware from edk2-stable202305 to 202408 under a QEMU up

@@ -11,6 +11,6 @@ func newImageCommand() *cobra.Command {
 		Use:   "image",
 		Short: "Build the machine image from locked Debian packages",
 	}
-	c.AddCommand(newImageBuildCommand(), newImageLockCommand())
+	c.AddCommand(newImageBuildCommand(), newImageLockCommand(), newImageFirmwareCommand())
 	return c
 }

@@ -19,6 +19,7 @@ import (
 func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var mirrors []string
+	var ovmf string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "build",
@@ -29,14 +30,27 @@ mirrors of this machine's apt configuration: --mirror puts further ones before
 them, ` + archive.MirrorsVariable + ` (ARCHIVE=URL, separated by blanks) replaces them.
 
 The image stays in the cache and is not built again while nothing it is made
-from has changed.`,
+from has changed.
+
+The firmware is Debian's OVMF, taken from its package (--firmware debian), or our
+own for TDX and the soft TEE, of which no more is left than direct boot needs:
+--firmware own builds it (see secretvm image firmware), --firmware FILE takes a
+file that was built elsewhere and must be the same byte for byte.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
+  secretvm image build --firmware own
   secretvm image build --mirror debian=https://mirror.example/debian`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.Fresh && o.Output == "" {
 				return &exitError{exitUsage, fmt.Errorf("--no-cache needs --output")}
+			}
+			if ovmf != firmwareDebian {
+				built, err := findFirmware(c, vm.TDX, ovmf, mirrors, false)
+				if err != nil {
+					return err
+				}
+				o.Firmware = built.Image
 			}
 			result, err := buildImage(c, o, mirrors)
 			if err != nil {
@@ -51,6 +65,7 @@ from has changed.`,
 	c.Flags().StringVar(&o.Output, "output", "", "folder to put the image in (default: in the cache)")
 	c.Flags().StringVar(&o.Tree, "source", ".", "source tree that the guest's programs are built from")
 	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
+	c.Flags().StringVar(&ovmf, "firmware", firmwareDebian, "debian, own, or a prebuilt FILE of our own")
 	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	return c

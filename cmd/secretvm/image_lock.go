@@ -19,9 +19,8 @@ import (
 
 // newImageLockCommand resolves the specification's packages against today's archives.
 func newImageLockCommand() *cobra.Command {
-	var mirrors []string
-	var specFile, lockFile string
-	var allowExpired, asJSON bool
+	var r relock
+	var specFile string
 	c := &cobra.Command{
 		Use:   "lock",
 		Short: "Choose the exact packages of an image from today's Debian archives",
@@ -43,51 +42,71 @@ ones before them; ` + archive.MirrorsVariable + ` replaces them.`,
 			if err != nil {
 				return err
 			}
-			previous, err := readLock(lockFile)
-			if err != nil {
-				return err
-			}
-			found, err := archive.FindMirrors(mirrors, os.Getenv(archive.MirrorsVariable), aptFolder)
-			if err != nil {
-				return &exitError{exitUsage, err}
-			}
-			keys, err := archive.Keys()
-			if err != nil {
-				return err
-			}
-			refresher := archive.Refresher{
-				Client: fetch.New(aptFolder), Mirrors: found, Keys: keys, Now: time.Now, AllowExpired: allowExpired,
-				Note: func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), " · "+format+"\n", args...) },
-			}
-			next, err := refresher.Refresh(c.Context(), spec.Suites, spec.Groups, previous)
-			if err != nil {
-				return err
-			}
-			encoded, err := next.Encode()
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(lockFile, encoded, 0o644); err != nil {
-				return fmt.Errorf("write lock file: %w", err)
-			}
-			changes := lock.Compare(previous, next)
-			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"lock": lockFile, "changes": changes})
-			}
-			for _, change := range changes {
-				fmt.Fprintln(c.OutOrStdout(), change)
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s: %d changes\n", lockFile, len(changes))
-			return nil
+			r.suites, r.groups = spec.Suites, spec.Groups
+			return r.run(c)
 		},
 	}
 	folder := filepath.Join("image", "specs")
 	c.Flags().StringVar(&specFile, "spec", filepath.Join(folder, image.Base+".yaml"), "image specification to resolve")
-	c.Flags().StringVar(&lockFile, "lock", filepath.Join(folder, image.Base+".lock.json"), "lock file to write")
-	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
-	c.Flags().BoolVar(&allowExpired, "allow-expired", false, "accept an archive state past its Valid-Until (mirrors that keep old states)")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	r.addFlags(c, filepath.Join(folder, image.Base+".lock.json"))
 	return c
+}
+
+// relock makes a lock file anew.
+type relock struct {
+	suites       []archive.SuiteSpec
+	groups       map[string]archive.Wanted
+	lockFile     string
+	mirrors      []string
+	allowExpired bool
+	asJSON       bool
+}
+
+func (r *relock) addFlags(c *cobra.Command, lockFile string) {
+	c.Flags().StringVar(&r.lockFile, "lock", lockFile, "lock file to write")
+	c.Flags().StringArrayVar(&r.mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
+	c.Flags().BoolVar(&r.allowExpired, "allow-expired", false, "accept an archive state past its Valid-Until (mirrors that keep old states)")
+	c.Flags().BoolVar(&r.asJSON, "json", false, "print JSON")
+}
+
+// run resolves the groups, writes the lock and prints what changed.
+func (r *relock) run(c *cobra.Command) error {
+	previous, err := readLock(r.lockFile)
+	if err != nil {
+		return err
+	}
+	found, err := archive.FindMirrors(r.mirrors, os.Getenv(archive.MirrorsVariable), aptFolder)
+	if err != nil {
+		return &exitError{exitUsage, err}
+	}
+	keys, err := archive.Keys()
+	if err != nil {
+		return err
+	}
+	refresher := archive.Refresher{
+		Client: fetch.New(aptFolder), Mirrors: found, Keys: keys, Now: time.Now, AllowExpired: r.allowExpired,
+		Note: func(format string, args ...any) { fmt.Fprintf(c.ErrOrStderr(), " · "+format+"\n", args...) },
+	}
+	next, err := refresher.Refresh(c.Context(), r.suites, r.groups, previous)
+	if err != nil {
+		return err
+	}
+	encoded, err := next.Encode()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(r.lockFile, encoded, 0o644); err != nil {
+		return fmt.Errorf("write lock file: %w", err)
+	}
+	changes := lock.Compare(previous, next)
+	if r.asJSON {
+		return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"lock": r.lockFile, "changes": changes})
+	}
+	for _, change := range changes {
+		fmt.Fprintln(c.OutOrStdout(), change)
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s: %d changes\n", r.lockFile, len(changes))
+	return nil
 }
 
 // readLock reads the lock file that is to be replaced; there need not be one.

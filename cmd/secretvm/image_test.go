@@ -59,3 +59,34 @@ func TestImageLockKeepsTheLockWhenNoMirrorCanBeTrusted(t *testing.T) {
 		t.Errorf("the lock was changed to %q (%v)", after, err)
 	}
 }
+
+// Firmware is ours byte for byte, or it is not taken.
+func TestFirmwareIsRefused(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "OVMF.fd")
+	if err := os.WriteFile(other, []byte("firmware"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, variable string
+		args           []string
+		code           int
+		wantErr        string
+	}{
+		{"unknown TEE", "", []string{"image", "firmware", "build", "--tee", "sgx"}, exitUsage, "want tdx (for the soft TEE too) or snp"},
+		{"another file", "", []string{"image", "firmware", "build", "--firmware", other}, exitRefused, "this release's is"},
+		{"another file by the environment", other, []string{"image", "firmware", "build", "--tee", "snp"}, exitRefused, "this release's is"},
+		{"another file for an image", "", []string{"image", "build", "--firmware", other}, exitRefused, "this release's is"},
+		{"no file", "", []string{"image", "build", "--firmware", other + "x"}, exitRefused, "no such file"},
+		{"no specification", "", []string{"image", "firmware", "lock", "--spec", other + "x"}, exitUsage, "--spec and --lock"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			t.Setenv("SECRETVM_FIRMWARE", c.variable)
+			var out, errs bytes.Buffer
+			code := run(t.Context(), c.args, strings.NewReader(""), &out, &errs)
+			if code != c.code || !strings.Contains(errs.String(), c.wantErr) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, errs.String(), c.code, c.wantErr)
+			}
+		})
+	}
+}

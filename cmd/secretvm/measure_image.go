@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -32,7 +33,7 @@ func openMeasured(path string) (im measuredImage, err error) {
 	if im.manifest, err = vm.ParseManifest(raw); err != nil {
 		return im, fmt.Errorf("%s: %w", path, err)
 	}
-	im.input = measure.Input{CommandLine: im.manifest.CommandLine, Profile: measure.EDK2Stable202502()}
+	im.input = measure.Input{CommandLine: im.manifest.CommandLine, Profile: firmware.Profile(im.manifest.Firmware.SHA256)}
 	for _, f := range []struct {
 		file vm.File
 		to   *[]byte

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -30,7 +31,7 @@ func OpenImage(folder string, shape vm.Shape) (Image, error) {
 	if im.Manifest, err = vm.ParseManifest(text); err != nil {
 		return im, fmt.Errorf("read image in %s: %w", folder, err)
 	}
-	in := measure.Input{CommandLine: im.Manifest.CommandLine, Shape: shape, Profile: measure.EDK2Stable202502()}
+	in := measure.Input{CommandLine: im.Manifest.CommandLine, Shape: shape, Profile: firmware.Profile(im.Manifest.Firmware.SHA256)}
 	for _, f := range []struct {
 		into *[]byte
 		from vm.File

@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -49,6 +52,7 @@ type Refresher struct {
 func (f Refresher) Refresh(ctx context.Context, suites []SuiteSpec, groups map[string]Wanted, previous lock.Lock) (lock.Lock, error) {
 	l := lock.Lock{Version: 1, Groups: map[string][]lock.Package{}}
 	var x index
+	var sources sourceIndex
 	for _, s := range suites {
 		release, err := f.release(ctx, s, previous)
 		if err != nil {
@@ -60,12 +64,23 @@ func (f Refresher) Refresh(ctx context.Context, suites []SuiteSpec, groups map[s
 		if err := f.packages(ctx, s, release, &x); err != nil {
 			return l, err
 		}
+		if wantsSources(groups) && !s.OptIn {
+			if err := f.sources(ctx, s, release, &sources); err != nil {
+				return l, err
+			}
+		}
 	}
 	for _, group := range slices.Sorted(maps.Keys(groups)) {
 		packages, err := x.resolve(groups[group])
 		if err != nil {
 			return l, fmt.Errorf("resolve group %s: %w", group, err)
 		}
+		tarballs, err := sources.resolve(groups[group].Sources)
+		if err != nil {
+			return l, fmt.Errorf("resolve group %s: %w", group, err)
+		}
+		packages = append(packages, tarballs...)
+		slices.SortFunc(packages, func(a, b lock.Package) int { return strings.Compare(a.Name, b.Name) })
 		l.Groups[group] = packages
 		f.note("%s: %d packages", group, len(packages))
 	}
@@ -115,18 +130,35 @@ func notOlder(r Release, s SuiteSpec, previous lock.Lock) error {
 
 // packages fetches one Packages index, in the form that its Release names, and adds it to x.
 func (f Refresher) packages(ctx context.Context, s SuiteSpec, release Release, x *index) error {
-	mirrors, err := f.Mirrors.Of(s.Archive)
+	r, err := f.index(ctx, s, release, packagesIndex+".xz")
 	if err != nil {
 		return err
 	}
-	name := packagesIndex + ".xz"
+	return x.add(r, s)
+}
+
+// sources fetches one Sources index likewise.
+func (f Refresher) sources(ctx context.Context, s SuiteSpec, release Release, x *sourceIndex) error {
+	r, err := f.index(ctx, s, release, sourcesIndex+".xz")
+	if err != nil {
+		return err
+	}
+	return x.add(r, s)
+}
+
+// index fetches an index that the Release file names.
+func (f Refresher) index(ctx context.Context, s SuiteSpec, release Release, name string) (io.Reader, error) {
+	mirrors, err := f.Mirrors.Of(s.Archive)
+	if err != nil {
+		return nil, err
+	}
 	want, ok := release.Files[name]
 	if !ok {
-		return fmt.Errorf("suite %s has no %s", s.Suite, name)
+		return nil, fmt.Errorf("suite %s has no %s", s.Suite, name)
 	}
-	f.note("%s: Packages", s.Suite)
+	f.note("%s: %s", s.Suite, strings.TrimSuffix(path.Base(name), ".xz"))
 	// By digest, so that a mirror that is updated meanwhile does not matter.
-	byHash := "dists/" + s.Suite + "/main/binary-amd64/by-hash/SHA256/" + want.SHA256.String()
+	byHash := "dists/" + s.Suite + "/" + path.Dir(name) + "/by-hash/SHA256/" + want.SHA256.String()
 	b, err := f.Client.Get(ctx, mirrors, byHash, maxIndex, func(b []byte) error {
 		if vm.HashOf(b) != want.SHA256 || int64(len(b)) != want.Size {
 			return errors.New("SHA-256 is not what InRelease says")
@@ -134,13 +166,9 @@ func (f Refresher) packages(ctx context.Context, s SuiteSpec, release Release, x
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read suite %s: %w", s.Suite, err)
+		return nil, fmt.Errorf("read suite %s: %w", s.Suite, err)
 	}
-	r, err := deb.Decompress(name, bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	return x.add(r, s)
+	return deb.Decompress(name, bytes.NewReader(b))
 }
 
 func (f Refresher) note(format string, args ...any) {

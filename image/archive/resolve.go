@@ -12,6 +12,7 @@ import (
 type Wanted struct {
 	Packages []string `yaml:"packages"` // name, or name/suite for one from an opt-in suite
 	Exclude  []string `yaml:"exclude"`  // never taken, and what depends on them has to do without
+	Sources  []string `yaml:"sources"`  // source packages: their tarballs, no dependencies
 }
 
 // maxRounds bounds how often a choice may be undone by a later restriction.

@@ -46,6 +46,11 @@ func Walk(r io.Reader, decompress Decompressor, visit func(Entry, io.Reader) err
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close()) }()
+	return walk(data, visit)
+}
+
+// walk calls visit for each entry of a tar archive, and reads it to its end.
+func walk(data io.Reader, visit func(Entry, io.Reader) error) error {
 	archive := tar.NewReader(data)
 	for {
 		h, err := archive.Next()
@@ -58,6 +63,9 @@ func Walk(r io.Reader, decompress Decompressor, visit func(Entry, io.Reader) err
 		}
 		if err != nil {
 			return fmt.Errorf("read data archive: %w", err)
+		}
+		if h.Typeflag == tar.TypeXGlobalHeader { // as git leaves in the tarballs it makes
+			continue
 		}
 		e, err := entryOf(h)
 		if err != nil {

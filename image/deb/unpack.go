@@ -23,6 +23,22 @@ func Unpack(r io.Reader, root *os.Root) error {
 	})
 }
 
+// UnpackTarball writes the files of a tarball of a source package likewise; name
+// says by its suffix how it is compressed.
+func UnpackTarball(name string, r io.Reader, root *os.Root) error {
+	data, err := Decompress(name, r)
+	if err != nil {
+		return err
+	}
+	err = walk(data, func(e Entry, content io.Reader) error {
+		if err := place(root, e, content); err != nil {
+			return fmt.Errorf("unpack %s: %w", e.Path, err)
+		}
+		return nil
+	})
+	return errors.Join(err, data.Close())
+}
+
 func place(root *os.Root, e Entry, content io.Reader) error {
 	mode := fs.FileMode(e.Mode & 0o777)
 	if e.Type == tar.TypeDir {

@@ -27,6 +27,15 @@ const (
 	Example  = "example"  // what the example's OCI images are made from
 )
 
+// The groups that the lock of our own firmware has.
+const (
+	Source            = "source"             // edk2 as Debian has it: tarballs, not packages
+	FirmwareToolchain = "firmware-toolchain" // what builds it, in a root of its own
+)
+
+// SourceArch is the architecture of a tarball of a source package.
+const SourceArch = "source"
+
 // MaxSize bounds an encoded lock, in bytes.
 const MaxSize = 4 << 20
 
@@ -45,7 +54,7 @@ type Suite struct {
 	Release vm.Hash `json:"release"` // SHA-256 of InRelease
 }
 
-// Package is one .deb file.
+// Package is one .deb file, or one tarball of a source package.
 type Package struct {
 	Name    string  `json:"name"`
 	Version string  `json:"version"`
@@ -99,7 +108,7 @@ func (l Lock) Encode() ([]byte, error) {
 var (
 	namePattern    = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]{0,127}$`)
 	versionPattern = regexp.MustCompile(`^[A-Za-z0-9.+:~-]{1,128}$`)
-	pathPattern    = regexp.MustCompile(`^pool/[A-Za-z0-9+._~/-]+\.deb$`)
+	pathPattern    = regexp.MustCompile(`^pool/[A-Za-z0-9+._~/-]+\.(deb|tar\.xz)$`)
 )
 
 // Validate reports the first package that cannot be meant.
@@ -118,7 +127,7 @@ func (l Lock) Validate() error {
 			case !namePattern.MatchString(p.Archive):
 				return fmt.Errorf("lock file: group %s: %s names the archive %q", group, p.Name, p.Archive)
 			case !pathPattern.MatchString(p.Path) || strings.Contains(p.Path, ".."):
-				return fmt.Errorf("lock file: group %s: %s has the path %q, want pool/….deb", group, p.Name, p.Path)
+				return fmt.Errorf("lock file: group %s: %s has the path %q, want pool/….deb or pool/….tar.xz", group, p.Name, p.Path)
 			case p.Size <= 0 || p.SHA256.IsZero():
 				return fmt.Errorf("lock file: group %s: %s lacks its size or SHA-256", group, p.Name)
 			}

@@ -104,7 +104,11 @@ func (p *Pool) Open(pkg lock.Package) (io.Reader, error) {
 }
 
 func (p *Pool) path(pkg lock.Package) string {
-	return filepath.Join(p.Dir, pkg.SHA256.String()+".deb")
+	suffix := ".deb"
+	if pkg.Arch == lock.SourceArch {
+		suffix = ".tar.xz"
+	}
+	return filepath.Join(p.Dir, pkg.SHA256.String()+suffix)
 }
 
 func check(pkg lock.Package, b []byte) error {

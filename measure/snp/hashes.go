@@ -41,6 +41,10 @@ const (
 	tablePadded = (tableLength + 15) &^ 15
 )
 
+// Table is what firmware reads at the address that its SEV metadata names, 176
+// bytes: for tests that plant it where there is no SEV.
+func (h Hashes) Table() []byte { return h.table() }
+
 // table is the structure itself: GUID, u16 length, and three entries of GUID,
 // u16 length and digest; zeros up to a multiple of 16 bytes.
 func (h Hashes) table() []byte {
