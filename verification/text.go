@@ -81,17 +81,20 @@ func together(checks []Check) (lines []Check) {
 	return lines
 }
 
-// printable keeps what a machine says from writing to the terminal as it
-// likes: control and formatting characters are replaced, length is bounded.
-func printable(s string) string {
+func printable(s string) string { return Printable(s, maxShown) }
+
+// Printable keeps what a machine says from writing to the terminal as it
+// likes: control and formatting characters are replaced, and no more than most
+// characters are left.
+func Printable(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '\uFFFD'
 		}
 		return r
 	}, s)
-	if runes := []rune(s); len(runes) > maxShown {
-		return string(runes[:maxShown]) + "…"
+	if runes := []rune(s); len(runes) > most {
+		return string(runes[:most]) + "…"
 	}
 	return s
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
@@ -180,19 +179,7 @@ func (e Exhibit) WriteText(w io.Writer, colour bool) error {
 // maxShown bounds one value on the terminal, in characters.
 const maxShown = 2000
 
-// printable keeps what a machine says from writing to the terminal as it likes.
-func printable(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
-	if runes := []rune(s); len(runes) > maxShown {
-		return string(runes[:maxShown]) + "…"
-	}
-	return s
-}
+func printable(s string) string { return verification.Printable(s, maxShown) }
 
 func moment(t time.Time) string {
 	if t.IsZero() {

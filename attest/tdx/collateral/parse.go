@@ -39,7 +39,7 @@ func ParseTCBInfo(inner []byte, id string) (t TCBInfo, err error) {
 		case "tcbEvaluationDataNumber":
 			t.TCBEvaluationDataNumber = r.int(maxNumber)
 		case "tcbLevels":
-			t.TCBLevels = r.tcbLevels()
+			t.TCBLevels = readLevels(&r, r.tcb)
 		case "tdxModule":
 			fields--
 			t.TDXModule = r.module()
@@ -84,19 +84,20 @@ func (t TCBInfo) checkLevels() error {
 	return nil
 }
 
-func (r *text) tcbLevels() (levels []TCBLevel) {
+// readLevels reads a list of levels, whose parts are read by tcb.
+func readLevels[T any](r *text, tcb func() T) (levels []Level[T]) {
 	for g := r.array(); r.more(&g); {
 		if len(levels) == maxLevels {
 			r.fail("more than %d levels", maxLevels)
 			break
 		}
-		var l TCBLevel
+		var l Level[T]
 		fields := 0
 		for g := r.object(); r.more(&g); {
 			fields++
 			switch string(r.name(&g)) {
 			case "tcb":
-				l.TCB = r.tcb()
+				l.TCB = tcb()
 			case "tcbDate":
 				l.TCBDate = r.time()
 			case "tcbStatus":

@@ -39,7 +39,7 @@ func (r *text) moduleIdentities() (list []ModuleIdentity) {
 			case "id":
 				m.ID = r.string()
 			case "tcbLevels":
-				m.TCBLevels = r.svnLevels()
+				m.TCBLevels = readLevels(r, r.svn)
 			default:
 				r.moduleField(&m.Module, name)
 			}
@@ -48,40 +48,6 @@ func (r *text) moduleIdentities() (list []ModuleIdentity) {
 		list = append(list, m)
 	}
 	return list
-}
-
-// svnLevels reads the levels of an enclave or a module.
-func (r *text) svnLevels() (levels []SVNLevel) {
-	for g := r.array(); r.more(&g); {
-		if len(levels) == maxLevels {
-			r.fail("more than %d levels", maxLevels)
-			break
-		}
-		var l SVNLevel
-		fields := 0
-		for g := r.object(); r.more(&g); {
-			fields++
-			switch string(r.name(&g)) {
-			case "tcb":
-				l.TCB = r.svn()
-			case "tcbDate":
-				l.TCBDate = r.time()
-			case "tcbStatus":
-				l.TCBStatus = Status(r.string())
-			case "advisoryIDs":
-				fields--
-				l.AdvisoryIDs = r.strings()
-			default:
-				fields--
-				r.skip()
-			}
-		}
-		if fields != 3 {
-			r.fail("a level that lacks tcb, tcbDate or tcbStatus")
-		}
-		levels = append(levels, l)
-	}
-	return levels
 }
 
 func (r *text) svn() (s SVN) {

@@ -60,7 +60,7 @@ func ParseQEIdentity(inner []byte, id string) (q QEIdentity, err error) {
 		case "isvprodid":
 			q.ISVProdID = r.int(maxSVN)
 		case "tcbLevels":
-			q.TCBLevels = r.svnLevels()
+			q.TCBLevels = readLevels(&r, r.svn)
 		default:
 			fields--
 			r.skip()

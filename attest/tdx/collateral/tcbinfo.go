@@ -37,25 +37,23 @@ type ModuleIdentity struct {
 	TCBLevels []SVNLevel `json:"tcbLevels"`
 }
 
-// SVNLevel is a level of an enclave or a module: everything from ISVSVN up.
-type SVNLevel struct {
-	TCB         SVN       `json:"tcb"`
+// Level says what a TCB is worth that has at least the parts of T.
+type Level[T any] struct {
+	TCB         T         `json:"tcb"`
 	TCBDate     time.Time `json:"tcbDate"`
 	TCBStatus   Status    `json:"tcbStatus"`
 	AdvisoryIDs []string  `json:"advisoryIDs,omitempty"`
 }
+
+// SVNLevel is a level of an enclave or a module: everything from ISVSVN up.
+type SVNLevel = Level[SVN]
+
+// TCBLevel is one level of the platform.
+type TCBLevel = Level[TCB]
 
 // SVN is the TCB of one enclave or module.
 type SVN struct {
 	ISVSVN int `json:"isvsvn"`
-}
-
-// TCBLevel is one level of the platform.
-type TCBLevel struct {
-	TCB         TCB       `json:"tcb"`
-	TCBDate     time.Time `json:"tcbDate"`
-	TCBStatus   Status    `json:"tcbStatus"`
-	AdvisoryIDs []string  `json:"advisoryIDs,omitempty"`
 }
 
 // TCB is the least SVN of every component, 16 of each kind.
