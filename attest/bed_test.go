@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"testing"
@@ -144,14 +143,11 @@ func revocations(t testing.TB, der []byte) *x509.RevocationList {
 }
 
 // signDocument signs with the key of the bed's TCB signer: r ‖ s.
-func signDocument(t testing.TB, b bed, document []byte) (signature [64]byte) {
+func signDocument(t testing.TB, b bed, document []byte) [64]byte {
 	t.Helper()
-	digest := sha256.Sum256(document)
-	r, s, err := ecdsa.Sign(rand.Reader, b.pki.TCBSigner.Key.PrivateKey, digest[:])
+	signature, err := b.pki.SignDocument(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
 	return signature
 }

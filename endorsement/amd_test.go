@@ -12,6 +12,7 @@ import (
 	"github.com/secretvm/secretvm/attest/snp/snptest"
 	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -19,7 +20,7 @@ import (
 // KDS is asked for Milan, by the chip's id and the reported TCB.
 func TestRealVCEK(t *testing.T) {
 	const dir = "trustee/deps/verifier/test_data/snp/"
-	report, vcek := read(t, dir+"test-report.bin"), read(t, dir+"test-vcek.der")
+	report, vcek := vectors.Read(t, dir+"test-report.bin"), vectors.Read(t, dir+"test-vcek.der")
 	r, err := snp.Decode(report)
 	if err != nil {
 		t.Fatal(err)
@@ -31,7 +32,7 @@ func TestRealVCEK(t *testing.T) {
 	b := newBed(t)
 	b.Put(fmt.Sprintf("/vcek/v1/Milan/%x?blSPL=%d&teeSPL=%d&snpSPL=%d&ucodeSPL=%d", r.ChipID, tcb.Bootloader, tcb.TEE, tcb.SNP, tcb.Microcode),
 		"application/x-pem-file", vcek)
-	b.Put("/vcek/v1/Milan/cert_chain", "application/x-pem-file", read(t, "virtee-sev/tests/certs_data/cert_chain_milan"))
+	b.Put("/vcek/v1/Milan/cert_chain", "application/x-pem-file", vectors.Read(t, "virtee-sev/tests/certs_data/cert_chain_milan"))
 
 	ev := vm.Evidence{TEE: vm.SNP, Quote: report}
 	// No vector holds a list of AMD's; everything else is filled in.

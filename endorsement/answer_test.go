@@ -8,25 +8,19 @@ import (
 	"encoding/pem"
 	"net/http"
 	"net/url"
-	"os"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/tdx/pki"
 	"github.com/secretvm/secretvm/endorsement/store"
 	"github.com/secretvm/secretvm/endorsement/transport"
+	"github.com/secretvm/secretvm/test/vectors"
 )
-
-const sample = "../../shared/vectors/dcap-qvl/sample/tdx_quote_collateral.json"
 
 // parts are the parts of real collateral, as text.
 func parts(t testing.TB) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile(sample)
-	if err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", sample)
-	}
 	var f map[string]string
-	if err := json.Unmarshal(b, &f); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
 		t.Fatal(err)
 	}
 	return f

@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,28 +16,14 @@ import (
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
 	"github.com/secretvm/secretvm/endorsement/store"
 	"github.com/secretvm/secretvm/endorsement/transport"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// vectors are independent and not part of this repository.
-const vectors = "../../shared/vectors"
 
 // july is inside the validity of the real collateral below.
 var july = time.Date(2025, 7, 1, 0, 0, 0, 0, time.UTC)
 
 const fmspc = "b0c06f000000"
-
-func read(t testing.TB, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
@@ -56,7 +40,7 @@ func unhex(t testing.TB, s string) []byte {
 func realCollateral(t testing.TB, name string) vm.Collateral {
 	t.Helper()
 	var f map[string]string
-	if err := json.Unmarshal(read(t, "dcap-qvl/sample/"+name), &f); err != nil {
+	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/"+name), &f); err != nil {
 		t.Fatal(err)
 	}
 	return vm.Collateral{
@@ -71,7 +55,7 @@ func realCollateral(t testing.TB, name string) vm.Collateral {
 // that Secret Network's chain takes: eight u32, then NUL-terminated parts.
 func older(t testing.TB) vm.Collateral {
 	t.Helper()
-	blob := unhex(t, string(bytes.Trim(read(t, "secret-vm-kms/tests/collateral.txt"), "\"\n ")))
+	blob := unhex(t, string(bytes.Trim(vectors.Read(t, "secret-vm-kms/tests/collateral.txt"), "\"\n ")))
 	rest := blob[32:]
 	var parts [7][]byte
 	for i := range parts {
@@ -87,7 +71,7 @@ func older(t testing.TB) vm.Collateral {
 
 // quote is the real quote that goes with realCollateral.
 func quote(t testing.TB) []byte {
-	return read(t, "dcap-qvl/sample/tdx_quote")
+	return vectors.Read(t, "dcap-qvl/sample/tdx_quote")
 }
 
 // bed is services that serve real collateral, and options to use them.

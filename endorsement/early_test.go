@@ -11,6 +11,7 @@ import (
 	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -165,7 +166,7 @@ func TestServiceBetweenEvaluations(t *testing.T) {
 
 // SGX quotes have paths, identities and levels of their own.
 func TestSGX(t *testing.T) {
-	quote := read(t, "dcap-qvl/sample/sgx_quote")
+	quote := vectors.Read(t, "dcap-qvl/sample/sgx_quote")
 	p, err := endorsement.PlatformOf(quote)
 	if err != nil || p.TEE != "sgx" || p.FMSPC != "00a067110000" {
 		t.Fatalf("platform %+v, %v", p, err)

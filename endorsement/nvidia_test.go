@@ -13,6 +13,7 @@ import (
 	"github.com/secretvm/secretvm/attest/nvidia/nvidiatest"
 	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/endorsement/endorsementtest"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -116,7 +117,7 @@ func TestOldAnswersAreRenewed(t *testing.T) {
 
 func TestRIMService(t *testing.T) {
 	const id = "NV_GPU_DRIVER_GH100_550.144.03"
-	real := read(t, "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"+id+".xml")
+	real := vectors.Read(t, "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"+id+".xml")
 	text := base64.StdEncoding.EncodeToString(real)
 	for _, tt := range []struct {
 		name, body string

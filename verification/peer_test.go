@@ -2,15 +2,12 @@ package verification_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/attest/tdx"
-	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
@@ -24,23 +21,11 @@ const reference = "secretvm-verify/test-data/"
 // quotes, of June 2025.
 func intelCollateral(t testing.TB) *vm.Collateral {
 	t.Helper()
-	var f map[string]string
-	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
+	c, err := verification.ParseCollateral(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	unhex := func(s string) []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	return &vm.Collateral{
-		PCKCRL: unhex(f["pck_crl"]), PCKCRLChain: []byte(f["pck_crl_issuer_chain"]), RootCACRL: unhex(f["root_ca_crl"]),
-		TCBInfo:      collateral.Seal(collateral.KeyTCBInfo, []byte(f["tcb_info"]), [64]byte(unhex(f["tcb_info_signature"]))),
-		TCBInfoChain: []byte(f["tcb_info_issuer_chain"]), QEIdentityChain: []byte(f["qe_identity_issuer_chain"]),
-		QEIdentity: collateral.Seal(collateral.KeyQEIdentity, []byte(f["qe_identity"]), [64]byte(unhex(f["qe_identity_signature"]))),
-	}
+	return c
 }
 
 // then is after the quote's certificate was issued. The collateral at hand is

@@ -5,49 +5,36 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/nvidia/pki"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
 const (
-	vectors = "../../../shared/vectors/"
-	sdk     = vectors + "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
+	sdk     = "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
 	samples = sdk + "sample_attestation_data/gpu/"
-	serials = vectors + "nvidia-attestation-sdk/common-test-data/serialized_test_evidence/"
-	trustee = vectors + "trustee/deps/verifier/test_data/nvidia/"
-	gonv    = vectors + "go-nvtrust/pkg/gonvtrust/mocks/"
-	scrt    = vectors + "secretvm-verify/test-data/gpu_attest.txt"
+	serials = "nvidia-attestation-sdk/common-test-data/serialized_test_evidence/"
+	trustee = "trustee/deps/verifier/test_data/nvidia/"
+	gonv    = "go-nvtrust/pkg/gonvtrust/mocks/"
+	scrt    = "secretvm-verify/test-data/gpu_attest.txt"
 )
-
-func file(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if os.IsNotExist(err) {
-		t.Skipf("%s is not at hand: skipped", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // plain makes evidence of one device from a report and a chain; the nonce is
 // the report's unless given in hex.
 func plain(t testing.TB, report, chain, nonce string) *vm.GPUEvidence {
 	t.Helper()
-	text := strings.TrimSpace(string(file(t, report)))
+	text := strings.TrimSpace(string(vectors.ReadIfThere(t, report)))
 	b, err := hex.DecodeString(text)
 	if err != nil {
 		if b, err = base64.StdEncoding.DecodeString(text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	ev := &vm.GPUEvidence{Nonce: b[4 : 4+NonceSize], Devices: []vm.GPUDevice{{Kind: KindGPU, Evidence: b, CertChain: file(t, chain)}}}
+	ev := &vm.GPUEvidence{Nonce: b[4 : 4+NonceSize], Devices: []vm.GPUDevice{{Kind: KindGPU, Evidence: b, CertChain: vectors.ReadIfThere(t, chain)}}}
 	if nonce != "" {
 		if ev.Nonce, err = hex.DecodeString(nonce); err != nil {
 			t.Fatal(err)
@@ -68,7 +55,7 @@ func serialised(t testing.TB, name string) *vm.GPUEvidence {
 		Nonce, Arch  string
 		EvidenceList []entry `json:"evidence_list"`
 	}
-	b := file(t, name)
+	b := vectors.ReadIfThere(t, name)
 	if json.Unmarshal(b, &request) != nil {
 		if err := json.Unmarshal(b, &request.EvidenceList); err != nil {
 			t.Fatal(err)
@@ -100,7 +87,7 @@ func TestVectors(t *testing.T) {
 		return func(t *testing.T) *vm.GPUEvidence {
 			ev := plain(t, report, chain, nonce)
 			for _, name := range rims {
-				ev.RIMs = append(ev.RIMs, file(t, sdk+name))
+				ev.RIMs = append(ev.RIMs, vectors.ReadIfThere(t, sdk+name))
 			}
 			return ev
 		}
@@ -109,7 +96,7 @@ func TestVectors(t *testing.T) {
 		return func(t *testing.T) *vm.GPUEvidence {
 			ev := serialised(t, name)
 			for _, r := range rims {
-				ev.RIMs = append(ev.RIMs, file(t, sdk+r))
+				ev.RIMs = append(ev.RIMs, vectors.ReadIfThere(t, sdk+r))
 			}
 			return ev
 		}
@@ -190,7 +177,7 @@ func TestRoots(t *testing.T) {
 		if err := row.root.CheckSignatureFrom(row.root); err != nil {
 			t.Error(err)
 		}
-		carried, err := pki.ParsePEM("vector", file(t, row.carried))
+		carried, err := pki.ParsePEM("vector", vectors.ReadIfThere(t, row.carried))
 		if err != nil || !carried[0].Equal(row.root) {
 			t.Errorf("%s carries another root (%v)", row.carried, err)
 		}

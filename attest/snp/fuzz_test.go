@@ -2,26 +2,22 @@ package snp_test
 
 import (
 	"crypto/x509"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/attest/snp/snptest"
 	"github.com/secretvm/secretvm/attest/tdx/pki"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// vectors is the folder of public vectors beside the repository.
-const vectors = "../../../shared/vectors"
 
 var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
 // seeds adds vector files to a fuzz target's corpus, where they are.
 func seeds(f *testing.F, names ...string) {
 	for _, name := range names {
-		if b, err := os.ReadFile(filepath.Join(vectors, name)); err == nil {
+		if b, ok := vectors.Seed(name); ok {
 			f.Add(b)
 		}
 	}
@@ -89,10 +85,7 @@ func FuzzParseKey(f *testing.F) {
 func FuzzOpen(f *testing.F) {
 	genuine := map[string]bool{}
 	for _, name := range []string{"trustee/deps/verifier/test_data/snp/test-vcek.der", "virtee-sev/tests/certs_data/vcek_milan.der"} {
-		der, err := os.ReadFile(filepath.Join(vectors, name))
-		if err != nil {
-			f.Skipf("independent vectors are not at %s: skipped", vectors)
-		}
+		der := vectors.Read(f, name)
 		genuine[string(der)] = true
 		f.Add(der, []byte{}, []byte{})
 		f.Add(der, snptest.Bundle(snp.Intermediates()[0], snp.Roots()[0]), []byte{})

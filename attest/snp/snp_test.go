@@ -5,34 +5,21 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/secretvm/secretvm/attest/snp"
 	"github.com/secretvm/secretvm/attest/tdx/pki"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
-func read(t *testing.T, name string) []byte {
-	t.Helper()
-	if _, err := os.Stat(vectors); err != nil {
-		t.Skipf("independent vectors are not at %s: skipped", vectors)
-	}
-	b, err := os.ReadFile(filepath.Join(vectors, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // TestTurinKey reads the certificate of a Turin chip, whose layout differs.
 func TestTurinKey(t *testing.T) {
-	der := read(t, "virtee-sev/tests/certs_data/vcek_turin.der")
+	der := vectors.Read(t, "virtee-sev/tests/certs_data/vcek_turin.der")
 	check := pki.NewChecker(snp.Roots(), now)
-	for _, chain := range [][]byte{nil, read(t, "virtee-sev/tests/certs_data/cert_chain_turin")} {
+	for _, chain := range [][]byte{nil, vectors.Read(t, "virtee-sev/tests/certs_data/cert_chain_turin")} {
 		e, err := snp.Open(check, &vm.AMDCollateral{EndorsementKey: der, Chain: chain}, true)
 		if err != nil {
 			t.Fatal(err)
@@ -80,7 +67,7 @@ func TestExtensionTwice(t *testing.T) {
 
 // TestSecretVMReport reads a report of an existing SecretVM machine.
 func TestSecretVMReport(t *testing.T) {
-	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(read(t, "secretvm-verify/test-data/amd_cpu_docker_check_quote.txt"))))
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(vectors.Read(t, "secretvm-verify/test-data/amd_cpu_docker_check_quote.txt"))))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,37 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/qemu"
-	"github.com/secretvm/secretvm/image"
-	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/test/locked"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// locked returns the locked QEMU if the cache has it; tests download nothing.
-func locked(t *testing.T) qemu.Binary {
-	t.Helper()
-	l, err := image.BaseLock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	group, err := l.Group(lock.Tools)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := image.CacheDir()
-	if err != nil {
-		t.Skipf("no cache folder: %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(cache, "tools", lock.Digest(group).String()[:32])); err != nil {
-		t.Skipf("the locked QEMU is not in the cache: %v", err)
-	}
-	binary, err := local.Locked{}.QEMU(t.Context(), t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return binary
-}
 
 // complain runs QEMU, which must give up by itself, and returns what it said.
 func complain(t *testing.T, binary qemu.Binary, dir string, args []string) string {
@@ -106,7 +79,7 @@ var confidentialTEEs = map[vm.TEE]struct{ object, kind string }{
 // The locked QEMU takes the command line, all objects and the board, up to where
 // it needs KVM for private memory. Under emulation it gets that far anywhere.
 func TestLockedQEMUAcceptsConfidentialMachines(t *testing.T) {
-	binary := locked(t)
+	binary := locked.QEMU(t)
 	for tee, name := range confidentialTEEs {
 		m, dir := confidential(t, tee)
 		args, err := m.Arguments()
@@ -133,7 +106,7 @@ func TestLockedQEMUAcceptsConfidentialMachines(t *testing.T) {
 // because its processor lacks the TEE, or, where it has it, because the firmware
 // is empty. Nothing runs in any case.
 func TestLockedQEMUAsksKVMForTheTEE(t *testing.T) {
-	binary := locked(t)
+	binary := locked.QEMU(t)
 	for tee, name := range confidentialTEEs {
 		m, dir := confidential(t, tee)
 		args, err := m.Arguments()
@@ -163,7 +136,7 @@ func TestLockedQEMUAsksKVMForTheTEE(t *testing.T) {
 // Board and devices without what makes the machine confidential: QEMU builds all
 // of it and stands still before the first instruction.
 func TestLockedQEMUBuildsTheBoard(t *testing.T) {
-	binary := locked(t)
+	binary := locked.QEMU(t)
 	for tee := range confidentialTEEs {
 		m, dir := confidential(t, tee)
 		m.Forwards = []qemu.Forward{{Host: 0, Guest: 80}}

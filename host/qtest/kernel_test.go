@@ -12,6 +12,7 @@ import (
 	"github.com/secretvm/secretvm/host/qtest"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/linuxboot"
+	"github.com/secretvm/secretvm/test/locked"
 )
 
 // bzImage is no kernel, but QEMU takes it for one: one sector of setup code,
@@ -39,7 +40,7 @@ func bzImage() []byte {
 // is the file. The items that older firmware reads hold QEMU's own values in the
 // setup header, in a machine that is not confidential: exactly those of Patch.
 func TestKernelAsHandedOver(t *testing.T) {
-	binary := locked(t)
+	binary := locked.QEMU(t)
 	kernel, initrd, line := bzImage(), bytes.Repeat([]byte("initrd"), 3000), "console=ttyS0 panic=-1"
 	dir := t.TempDir()
 	for name, b := range map[string][]byte{"vmlinuz": kernel, "initrd": initrd} {

@@ -9,41 +9,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/secretvm/secretvm/host/local"
-	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/host/qtest"
 	"github.com/secretvm/secretvm/image"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/acpi"
+	"github.com/secretvm/secretvm/test/locked"
 	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// locked returns the locked QEMU if the cache has it; tests download nothing.
-func locked(t *testing.T) qemu.Binary {
-	t.Helper()
-	l, err := image.BaseLock()
-	if err != nil {
-		t.Fatal(err)
-	}
-	group, err := l.Group(lock.Tools)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := image.CacheDir()
-	if err != nil {
-		t.Skipf("no cache folder: %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(cache, "tools", lock.Digest(group).String()[:32])); err != nil {
-		t.Skipf("the locked QEMU is not in the cache: %v", err)
-	}
-	binary, err := local.Locked{}.QEMU(t.Context(), t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return binary
-}
 
 // The packed tables are of the machine that host/qemu describes and of the
 // locked QEMU: else go generate ./measure/acpi is due.
@@ -76,7 +50,7 @@ func TestPackedTablesAreOfThisMachine(t *testing.T) {
 // Prediction needs no QEMU because it says the same: for shapes that were
 // packed and for others.
 func TestPredictionEqualsQEMU(t *testing.T) {
-	binary := locked(t)
+	binary := locked.QEMU(t)
 	for _, s := range []vm.Shape{
 		{CPUs: 1, Memory: 512 << 20},
 		{CPUs: 2, Memory: 2 << 30},
@@ -110,7 +84,7 @@ func TestPredictionEqualsQEMU(t *testing.T) {
 func TestTablesEqualThoseOfALiveTD(t *testing.T) {
 	live := vectors.Read(t, "measure/fortanix-tdx-measure/runtime-capture/acpi_tables.bin")
 	scsi := "virtio-scsi-pci,disable-legacy=on,iommu_platform=true,id="
-	got, err := qtest.Tables(t.Context(), locked(t), []string{
+	got, err := qtest.Tables(t.Context(), locked.QEMU(t), []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-smp", "8", "-m", "16384M", "-cpu", "Skylake-Server,phys-bits=46",
 		"-machine", "pc-q35-10.2,smm=off,pic=off,memory-backend=ram", "-object", "memory-backend-ram,id=ram,size=16G,reserve=off",
 		"-global", "q35-pcihost.pci-hole64-size=4096G",
@@ -157,7 +131,7 @@ func withoutMethod(t *testing.T, tables []byte) []byte {
 }
 
 func TestStartReportsWhatQEMUSays(t *testing.T) {
-	_, err := qtest.Tables(t.Context(), locked(t), []string{"-nodefaults", "-display", "none", "-machine", "no-such-board"})
+	_, err := qtest.Tables(t.Context(), locked.QEMU(t), []string{"-nodefaults", "-display", "none", "-machine", "no-such-board"})
 	if err == nil || !strings.Contains(err.Error(), "no-such-board") && !strings.Contains(err.Error(), "supported machines") {
 		t.Errorf("error is %v, want what QEMU said", err)
 	}
@@ -165,7 +139,7 @@ func TestStartReportsWhatQEMUSays(t *testing.T) {
 
 // What QEMU said is kept, and asked for again where the file is damaged.
 func TestDigestsAreKept(t *testing.T) {
-	binary, dir := locked(t), filepath.Join(t.TempDir(), "acpi")
+	binary, dir := locked.QEMU(t), filepath.Join(t.TempDir(), "acpi")
 	shape := vm.Shape{CPUs: 2, Memory: 3 << 30}
 	want, err := measure.PredictACPI(shape)
 	if err != nil {

@@ -40,23 +40,33 @@ func (x *index) add(r io.Reader, s SuiteSpec) error {
 	if x.byName == nil {
 		x.byName, x.provided = map[string][]*candidate{}, map[string][]*candidate{}
 	}
+	return eachStanza(r, "Packages of "+s.Suite, func(stanza deb.Stanza) error {
+		c, err := parseCandidate(stanza)
+		if err != nil {
+			return err
+		}
+		c.Archive, c.suite, c.optIn = s.Archive, s.Suite, s.OptIn
+		x.byName[c.Name] = append(x.byName[c.Name], c)
+		for _, p := range c.provides {
+			x.provided[p.name] = append(x.provided[p.name], c)
+		}
+		return nil
+	})
+}
+
+// eachStanza gives visit every stanza of an index; what names it in errors.
+func eachStanza(r io.Reader, what string, visit func(deb.Stanza) error) error {
 	stanzas := deb.NewStanzas(r)
 	for {
 		stanza, err := stanzas.Next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return fmt.Errorf("read Packages of %s: %w", s.Suite, err)
+		if err == nil {
+			err = visit(stanza)
 		}
-		c, err := parseCandidate(stanza)
 		if err != nil {
-			return fmt.Errorf("read Packages of %s: %w", s.Suite, err)
-		}
-		c.Archive, c.suite, c.optIn = s.Archive, s.Suite, s.OptIn
-		x.byName[c.Name] = append(x.byName[c.Name], c)
-		for _, p := range c.provides {
-			x.provided[p.name] = append(x.provided[p.name], c)
+			return fmt.Errorf("read %s: %w", what, err)
 		}
 	}
 }

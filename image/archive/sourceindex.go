@@ -39,20 +39,13 @@ func (x *sourceIndex) add(r io.Reader, s SuiteSpec) error {
 	if *x == nil {
 		*x = sourceIndex{}
 	}
-	stanzas := deb.NewStanzas(r)
-	for {
-		stanza, err := stanzas.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read Sources of %s: %w", s.Suite, err)
-		}
+	return eachStanza(r, "Sources of "+s.Suite, func(stanza deb.Stanza) error {
 		p := sourcePackage{version: stanza["version"], archive: s.Archive, stanza: stanza}
 		if old, ok := (*x)[stanza["package"]]; !ok || CompareVersions(p.version, old.version) > 0 {
 			(*x)[stanza["package"]] = p
 		}
-	}
+		return nil
+	})
 }
 
 // resolve returns the tarballs of the named source packages. The .dsc is left

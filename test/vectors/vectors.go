@@ -37,6 +37,20 @@ func Read(t testing.TB, name string) []byte {
 	return b
 }
 
+// ReadIfThere is Read for a file that not every set of the vectors has: the
+// test is skipped where it is missing.
+func ReadIfThere(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(Folder(t), filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("%s is not among the vectors: skipped", name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // Seed returns a file of the vectors for a corpus, and false where there are none.
 func Seed(name string) ([]byte, bool) {
 	folder, err := find()

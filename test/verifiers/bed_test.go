@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"testing"
 	"time"
 
@@ -75,14 +74,11 @@ func (b bed) make(t testing.TB, plan func(*emulator.Plan), forge func(*tdx.Quote
 }
 
 // sign signs with the key of the TCB signer: r ‖ s.
-func (b bed) sign(t testing.TB, document []byte) (signature [64]byte) {
+func (b bed) sign(t testing.TB, document []byte) [64]byte {
 	t.Helper()
-	digest := sha256.Sum256(document)
-	r, s, err := ecdsa.Sign(rand.Reader, b.pki.TCBSigner.Key.PrivateKey, digest[:])
+	signature, err := b.pki.SignDocument(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.FillBytes(signature[:32])
-	s.FillBytes(signature[32:])
 	return signature
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/attest"
-	"github.com/secretvm/secretvm/attest/tdx/collateral"
 	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/verification"
@@ -48,23 +46,11 @@ func secretVM(t *testing.T, change map[string]http.HandlerFunc) *httptest.Server
 // complete adds what a fetcher of collateral adds.
 func complete(t *testing.T, a *verification.Answer) {
 	t.Helper()
-	var f map[string]string
-	if err := json.Unmarshal(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"), &f); err != nil {
+	c, err := verification.ParseCollateral(vectors.Read(t, "dcap-qvl/sample/tdx_quote_collateral.json"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	unhex := func(s string) []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	a.Attestation.Evidence.Collateral = &vm.Collateral{
-		PCKCRL: unhex(f["pck_crl"]), PCKCRLChain: []byte(f["pck_crl_issuer_chain"]), RootCACRL: unhex(f["root_ca_crl"]),
-		TCBInfo:      collateral.Seal(collateral.KeyTCBInfo, []byte(f["tcb_info"]), [64]byte(unhex(f["tcb_info_signature"]))),
-		TCBInfoChain: []byte(f["tcb_info_issuer_chain"]), QEIdentityChain: []byte(f["qe_identity_issuer_chain"]),
-		QEIdentity: collateral.Seal(collateral.KeyQEIdentity, []byte(f["qe_identity"]), [64]byte(unhex(f["qe_identity_signature"]))),
-	}
+	a.Attestation.Evidence.Collateral = c
 }
 
 // TestA3_ExistingSecretVM verifies recorded answers of a real machine, served

@@ -1,27 +1,20 @@
 package rim
 
 import (
-	"os"
 	"testing"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/nvidia/pki"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
-const sdk = "../../../../shared/vectors/nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
+const sdk = "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
 
 // vector reads a file of NVIDIA's attestation SDK.
 func vector(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(sdk + name)
-	if os.IsNotExist(err) {
-		t.Skipf("%s is not at hand: skipped", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return vectors.ReadIfThere(t, sdk+name)
 }
 
 // TestVectors: signatures of NVIDIA's samples. Two of them, named for what else

@@ -5,31 +5,18 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
 const (
-	vectors = "../../../../shared/vectors/"
-	trustee = vectors + "trustee/deps/verifier/test_data/nvidia/"
-	sdk     = vectors + "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
+	trustee = "trustee/deps/verifier/test_data/nvidia/"
+	sdk     = "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/"
 )
-
-func file(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if os.IsNotExist(err) {
-		t.Skipf("%s is not at hand: skipped", name)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 func unhex(t testing.TB, text string) []byte {
 	t.Helper()
@@ -54,7 +41,7 @@ func sample() Report {
 
 // TestClaims compares what is read with what other verifiers read.
 func TestClaims(t *testing.T) {
-	r, err := Decode(unhex(t, string(file(t, trustee+"hopperAttestationReport.txt"))))
+	r, err := Decode(unhex(t, string(vectors.ReadIfThere(t, trustee+"hopperAttestationReport.txt"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +56,7 @@ func TestClaims(t *testing.T) {
 		}
 		Measurements map[string]string
 	}
-	if err := json.Unmarshal(file(t, trustee+"hopperAttestationReport-claims.txt"), &claims); err != nil {
+	if err := json.Unmarshal(vectors.ReadIfThere(t, trustee+"hopperAttestationReport-claims.txt"), &claims); err != nil {
 		t.Fatal(err)
 	}
 	for field, want := range map[Field]string{
@@ -101,7 +88,7 @@ func TestClaims(t *testing.T) {
 }
 
 func TestParsedByNVIDIA(t *testing.T) {
-	r, err := Decode(unhex(t, string(file(t, sdk+"hopperAttestationReport.txt"))))
+	r, err := Decode(unhex(t, string(vectors.ReadIfThere(t, sdk+"hopperAttestationReport.txt"))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +101,7 @@ func TestParsedByNVIDIA(t *testing.T) {
 		}
 	}
 	for name, to := range map[string]any{"spdm_req_parsed_output.json": &request, "spdm_parsed_output.json": &response} {
-		if err := json.Unmarshal(file(t, sdk+name), to); err != nil {
+		if err := json.Unmarshal(vectors.ReadIfThere(t, sdk+name), to); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -214,7 +201,7 @@ func FuzzDecode(f *testing.F) {
 	typed := sample()
 	typed.Opaque.Typed = true
 	f.Add(Encode(typed))
-	if b, err := os.ReadFile(trustee + "hopperAttestationReport.txt"); err == nil {
+	if b, ok := vectors.Seed(trustee + "hopperAttestationReport.txt"); ok {
 		f.Add(unhex(f, string(b)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

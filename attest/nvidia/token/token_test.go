@@ -7,13 +7,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/nvidia/nvidiatest"
 	"github.com/secretvm/secretvm/attest/nvidia/token"
+	"github.com/secretvm/secretvm/test/vectors"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -246,14 +246,7 @@ func TestKeys(t *testing.T) {
 // TestLayout opens NVIDIA's sample as far as that is possible: its key was
 // never published with it.
 func TestLayout(t *testing.T) {
-	const sample = "../../../../shared/vectors/nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/sample_attestation_data/hopperClaimsv3_detached_eat.json"
-	raw, err := os.ReadFile(sample)
-	if os.IsNotExist(err) {
-		t.Skipf("%s is not at hand: skipped", sample)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	raw := vectors.ReadIfThere(t, "nvidia-attestation-sdk/nv-attestation-sdk-cpp/unit-tests/testdata/sample_attestation_data/hopperClaimsv3_detached_eat.json")
 	b := newBed(t)
 	if _, err := token.Open(raw, b.options); vm.CodeOf(err) != vm.CodeChain || !strings.Contains(err.Error(), "nv-eat-kid-prod-20250609211310110") {
 		t.Errorf("%v, want the key to be unknown", err)

@@ -99,7 +99,7 @@ func (p *PKI) seal(key string, inner any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode development %s: %w", key, err)
 	}
-	signature, err := sign(p.TCBSigner.Key.PrivateKey, text)
+	signature, err := p.SignDocument(text)
 	return collateral.Seal(key, text, signature), err
 }
 
@@ -140,4 +140,10 @@ func (p *PKI) renew(now time.Time) (renewed bool, err error) {
 	}
 	p.Collateral, err = p.Issue(DefaultPlan(now))
 	return true, err
+}
+
+// SignDocument signs TCB info or a QE identity with the key of the TCB signer:
+// r ‖ s over the SHA-256.
+func (p *PKI) SignDocument(document []byte) (signature [64]byte, err error) {
+	return sign(p.TCBSigner.Key.PrivateKey, document)
 }
