@@ -22,7 +22,7 @@ func PredictACPI(s vm.Shape) (ACPI, error) {
 	if err := s.Validate(); err != nil {
 		return ACPI{}, err
 	}
-	key := vm.Shape{CPUs: s.CPUs, Memory: acpi.LowMemory(s.Memory)}
+	key := vm.Shape{CPUs: s.CPUs, Memory: acpi.LowMemory(s.Memory), GPUs: s.GPUs}
 	if known, is := knownACPI.Load(key); is {
 		return known.(ACPI), nil //nolint:forcetypeassert // nothing else is stored
 	}
@@ -35,7 +35,7 @@ func PredictACPI(s vm.Shape) (ACPI, error) {
 	return found, nil
 }
 
-// knownACPI keeps digests by vCPUs and memory below 4 GiB, on which alone they
+// knownACPI keeps digests by vCPUs, memory below 4 GiB and GPUs, on which alone they
 // depend: records of a thousand shapes need a hundred.
 var knownACPI sync.Map // vm.Shape → ACPI
 

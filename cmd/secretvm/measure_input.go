@@ -9,8 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/host/qtest"
@@ -22,15 +20,8 @@ import (
 // parseShapes reads shapes such as 4x8G and 2x1536M.
 func parseShapes(texts []string) (shapes []vm.Shape, err error) {
 	for _, text := range texts {
-		cpus, memory, found := strings.Cut(text, "x")
-		s := vm.Shape{}
-		var err1, err2 error
-		s.CPUs, err1 = strconv.Atoi(cpus)
-		s.Memory, err2 = parseMemory(memory)
-		if !found || err1 != nil || err2 != nil {
-			return nil, fmt.Errorf("--shape %q: want vCPUs and memory, such as 4x8G or 2x1536M", text)
-		}
-		if err := s.Validate(); err != nil {
+		s, err := vm.ParseShape(text)
+		if err != nil {
 			return nil, fmt.Errorf("--shape %q: %w", text, err)
 		}
 		shapes = append(shapes, s)

@@ -67,37 +67,18 @@ func printMeasured(out io.Writer, results []measured, named bool) error {
 	return err
 }
 
-// record is the JSON document of --all-shapes.
-type record struct {
-	Description string   `json:"description"`
-	Firmware    vm.Hash  `json:"firmware"`  // SHA-256 of the file, as the next two
-	Kernel      vm.Hash  `json:"kernel"`    //
-	Initramfs   vm.Hash  `json:"initramfs"` //
-	CommandLine string   `json:"command_line"`
-	RootHash    vm.Hash  `json:"root_hash"`
-	Profile     string   `json:"profile"` // of firmware and VMM
-	RTMR3       *rtmr3Of `json:"rtmr3,omitempty"`
-	measure.Record
-	SNP *snpRecord `json:"snp,omitempty"` // with --snp-firmware
-}
-
-// rtmr3Of is RTMR3 with the config that it follows from.
-type rtmr3Of struct {
-	Value    vm.Register `json:"value"`
-	Template vm.Config   `json:"template"`
-}
-
+// printRecord prints what an owner registers.
 func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.Config) error {
 	if len(shapes) == 0 {
 		shapes = measure.CommonShapes()
 	}
 	m := im.manifest
-	r := record{
-		Description: m.Name + " " + m.Release, Firmware: m.Firmware.SHA256, Kernel: m.Kernel.SHA256, Initramfs: m.Initramfs.SHA256,
-		CommandLine: m.CommandLine, RootHash: m.Verity.RootHash, Profile: im.input.Profile.Name,
+	r := measure.Record{
+		Version: measure.RecordVersion, Description: m.Name + " " + m.Release, Kernel: m.Kernel.SHA256, Initramfs: m.Initramfs.SHA256,
+		CommandLine: m.CommandLine, RootHash: m.Verity.RootHash,
 	}
 	var err error
-	if r.Record, err = measure.PredictRecord(im.input, shapes); err != nil {
+	if r.TDX, err = measure.PredictTDX(im.input, shapes); err != nil {
 		return err
 	}
 	if im.snp != nil {
@@ -111,9 +92,13 @@ func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.
 		if err := of.add(m.Verity.RootHash, template); err != nil {
 			return err
 		}
-		r.RTMR3 = &rtmr3Of{*of.RTMR3, template}
+		r.Workload = &measure.Workload{RTMR3: *of.RTMR3, Template: template}
 	}
-	if err := printJSON(out, r); err != nil {
+	text, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(text); err != nil {
 		return fmt.Errorf("print record: %w", err)
 	}
 	return nil

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -59,26 +61,13 @@ func (l *snpLaunch) predict(cpus int) (m snpMeasured, err error) {
 	return m, nil
 }
 
-// snpRecord is what --all-shapes says of SEV-SNP: a digest for each number of
-// vCPUs.
-type snpRecord struct {
-	Firmware vm.Hash       `json:"firmware"` // SHA-256 of the file
-	Launches []snpMeasured `json:"launches"`
-}
-
-func (l *snpLaunch) record(shapes []vm.Shape) (*snpRecord, error) {
-	r := &snpRecord{Firmware: l.firmware}
-	seen := map[int]bool{}
+// record is what --all-shapes says of SEV-SNP.
+func (l *snpLaunch) record(shapes []vm.Shape) (*measure.SNPRecord, error) {
+	var cpus []int
 	for _, s := range shapes {
-		if seen[s.CPUs] {
-			continue
+		if !slices.Contains(cpus, s.CPUs) {
+			cpus = append(cpus, s.CPUs)
 		}
-		seen[s.CPUs] = true
-		m, err := l.predict(s.CPUs)
-		if err != nil {
-			return nil, err
-		}
-		r.Launches = append(r.Launches, m)
 	}
-	return r, nil
+	return measure.PredictSNP(l.launch, l.firmware, qemu.SNPModel, cpus)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,7 @@ func measureFolder(t *testing.T, change func(*vm.Manifest)) string {
 		Version: 1, Name: "base", Release: "v0", CommandLine: in.CommandLine,
 		Firmware: write("OVMF.fd", in.Firmware), Kernel: write("vmlinuz", in.Kernel),
 		Initramfs: write("initramfs.cpio", in.Initrd), Rootfs: write("rootfs.img", []byte("rootfs")),
+		Verity: vm.Verity{RootHash: vm.HashOf([]byte("rootfs"))},
 	}
 	var err error
 	if m.Predictions, err = measure.PredictShapes(in, measure.Shapes()[:4]); err != nil {
@@ -122,35 +124,26 @@ func TestMeasureAllShapes(t *testing.T) {
 	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--config", file}, nil, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
-	var r record
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+	r, err := measure.ReadRecord(&out)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if want := len(measure.CommonShapes()); len(r.Shapes) != want || want != 64*18 || r.MRTD == r.MRTDTwoPass || r.RTMR3 == nil {
-		t.Fatalf("%d shapes, want %d: %.300s", len(r.Shapes), want, out.String())
-	}
-	seen := map[vm.Register]vm.Shape{}
-	for _, s := range r.Shapes {
-		if other, twice := seen[s.RTMR0]; twice {
-			t.Errorf("%+v and %+v have the same RTMR0", s.Shape, other)
-		}
-		seen[s.RTMR0] = s.Shape
+	rows := r.Rows()
+	if want := len(measure.CommonShapes()); len(rows) != want || want != 64*18 || r.TDX.MRTD == r.TDX.MRTDTwoPass || r.Workload == nil {
+		t.Fatalf("%d rows, want %d", len(rows), want)
 	}
 	results, err := measureImage(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range results {
-		if s, found := seen[p.RTMR0]; !found || s != p.Shape || p.MRTD != r.MRTD || p.RTMR1 != r.RTMR1 || p.RTMR2 != r.RTMR2 {
-			t.Errorf("%+v is not in the record", p.Shape)
+		i := slices.IndexFunc(rows, func(row measure.Row) bool { return row.RTMR0 == p.RTMR0 })
+		if i < 0 || !rows[i].Has(p.Shape) || p.MRTD != rows[i].MRTD || p.RTMR1 != r.TDX.RTMR1 || p.RTMR2 != r.TDX.RTMR2 {
+			t.Errorf("%s is not in the record", p.Shape)
 		}
 	}
-	events, err := vm.BootEvents(r.RootHash, config.Template())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if rtmr, _ := vm.Replay(events); rtmr[3] != r.RTMR3.Value {
-		t.Errorf("RTMR3 is %s, want that of the template, %s", r.RTMR3.Value, rtmr[3])
+	if want, _ := config.Template().Digest(); digestOf(t, r.Workload.Template) != want {
+		t.Error("the record is about another workload")
 	}
 }
 
@@ -168,6 +161,7 @@ func TestMeasureRefusesUsage(t *testing.T) {
 		{[]string{"--shape", "x2G"}, "want vCPUs and memory"},
 		{[]string{"--shape", "65x2G"}, "65 vCPUs, want 1 to 64"},
 		{[]string{"--shape", "2x1T"}, "want vCPUs and memory"},
+		{[]string{"--shape", "2x2G+9gpu"}, "9 GPUs"},
 		{[]string{"--shape", "2x100M"}, "512 MiB to 512 GiB"},
 		{[]string{"--config", bad}, "is not a measured config"},
 		{[]string{"--config", bad + "x"}, "read config"},
@@ -216,8 +210,22 @@ func TestMeasureSNP(t *testing.T) {
 	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
-	var r record
-	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.SNP == nil || len(r.SNP.Launches) != 64 || r.SNP.Launches[63].Digest != want(64, 1) || r.SNP.Firmware != vm.HashOf(image) {
-		t.Errorf("%v: the record has not the 64 launches of SEV-SNP", err)
+	r, err := measure.ReadRecord(&out)
+	if err != nil || r.SNP == nil || len(r.SNP.Rows) != 128 || r.SNP.Firmware != vm.HashOf(image) {
+		t.Fatalf("%v: the record has not the 64 launches of SEV-SNP on either host", err)
 	}
+	for _, row := range r.Rows() {
+		if row.TEE == vm.SNP && row.Has(vm.Shape{CPUs: 64, Memory: 8 << 30, GPUs: 2}) && row.Digest != want(64, row.Features) {
+			t.Errorf("features %#x: the digest is %s, want %s", row.Features, row.Digest, want(64, row.Features))
+		}
+	}
+}
+
+func digestOf(t *testing.T, c vm.Config) vm.Hash {
+	t.Helper()
+	h, err := c.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }

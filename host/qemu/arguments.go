@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -51,6 +52,9 @@ type Machine struct {
 func Hardware(tee vm.TEE, shape vm.Shape) ([]string, error) {
 	if err := shape.Validate(); err != nil {
 		return nil, err
+	}
+	if shape.GPUs > 0 {
+		return nil, errors.New("machine arguments: GPUs are not passed through yet")
 	}
 	board, objects, err := board(tee, shape)
 	if err != nil {

@@ -42,6 +42,9 @@ func For(s vm.Shape) (Blobs, error) {
 	if err := s.Validate(); err != nil {
 		return Blobs{}, fmt.Errorf("predict ACPI tables: %w", err)
 	}
+	if s.GPUs > 0 {
+		return Blobs{}, fmt.Errorf("predict ACPI tables: those of machines with GPUs are not known")
+	}
 	packed, err := unpacked()
 	if err != nil {
 		return Blobs{}, fmt.Errorf("predict ACPI tables: %w", err)
