@@ -1,6 +1,8 @@
 package compose
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -24,13 +26,14 @@ const minDiskSize = 64 << 20
 
 // Settings is the x-secretvm block, defaults filled in.
 type Settings struct {
-	Service string   // name of the KMS service, without its owner
-	Disk    Disk     //
-	Shape   vm.Shape // a default; any registered shape may run the workload
-	Open    []string // endpoints that strangers may read, sorted
-	Egress  []string // host:port, sorted; empty: everything
-	Images  string   // "digest" or "tag"
-	GPU     string   // "none" or "attest"
+	Service string    // name of the KMS service, without its owner
+	Disk    Disk      //
+	Shape   vm.Shape  // a default; any registered shape may run the workload
+	Open    []string  // endpoints that strangers may read, sorted
+	Tokens  []vm.Hash // SHA-256 of the tokens that open every endpoint, sorted
+	Egress  []string  // host:port, sorted; empty: everything
+	Images  string    // "digest" or "tag"
+	GPU     string    // "none" or "attest"
 }
 
 // Disk says how much data the workload may keep, and how.
@@ -75,6 +78,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 				field{"memory", readSize(&s.Shape.Memory)})
 		}},
 		field{"open", readList(&s.Open, isEndpoint)},
+		field{"tokens", readTokens(&s.Tokens)},
 		field{"egress", readList(&s.Egress, checkHostPort)},
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
@@ -111,6 +115,25 @@ func isEndpoint(name string) error {
 		return fmt.Errorf("%q is not one of %s%s", name, strings.Join(vm.Endpoints, ", "), suggest(name, vm.Endpoints))
 	}
 	return nil
+}
+
+// readTokens reads the SHA-256 digests of access tokens, in hex. The file is
+// public; the tokens must not be in it.
+func readTokens(to *[]vm.Hash) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		var list []string
+		err := readList(&list, func(text string) error {
+			var h vm.Hash
+			if err := h.UnmarshalText([]byte(text)); err != nil || h.IsZero() {
+				return errors.New("want SHA-256 digests in lower-case hex: of each token, never the token itself (printf %s TOKEN | sha256sum)")
+			}
+			*to = append(*to, h)
+			return nil
+		})(n)
+		slices.SortFunc(*to, func(a, b vm.Hash) int { return bytes.Compare(a[:], b[:]) })
+		*to = slices.Compact(*to)
+		return err
+	}
 }
 
 func readCount(to *int) func(*yaml.Node) error {

@@ -101,6 +101,7 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		Disk:        vm.Disk{Ephemeral: s.Disk.Ephemeral, Integrity: s.Disk.Integrity},
 		TLS:         "self",
 		Open:        append([]string{}, s.Open...),
+		Tokens:      slices.Clone(s.Tokens),
 		Images:      s.Images,
 		GPU:         s.GPU,
 		Egress:      slices.Clone(s.Egress),

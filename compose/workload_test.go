@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,7 @@ x-secretvm:
   disk: { size: 4G, integrity: true, ephemeral: false }
   shape: { cpus: 4, memory: 1536M }
   open: [resources, compose]
+  tokens: ["2222222222222222222222222222222222222222222222222222222222222222", "1111111111111111111111111111111111111111111111111111111111111111"]
   egress: [registry.example:443]
   images: digest
   gpu: none
@@ -39,7 +41,8 @@ func TestParseSettings(t *testing.T) {
 	}
 	want := Settings{
 		Service: "guestbook", Disk: Disk{Size: 4 << 30, Integrity: true}, Shape: vm.Shape{CPUs: 4, Memory: 1536 << 20},
-		Open: []string{"compose", "resources"}, Egress: []string{"registry.example:443"}, Images: "digest", GPU: "none",
+		Open: []string{"compose", "resources"}, Egress: []string{"registry.example:443"},
+		Tokens: []vm.Hash{vm.Hash(bytes.Repeat([]byte{0x11}, 32)), vm.Hash(bytes.Repeat([]byte{0x22}, 32))}, Images: "digest", GPU: "none",
 	}
 	if got := fmt.Sprintf("%+v", w.Settings); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("settings are %s, want %+v", got, want)
@@ -48,7 +51,7 @@ func TestParseSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cfg.ComposeHash != vm.HashOf([]byte(pinnedFile)) || !cfg.Disk.Integrity || !slices.Equal(cfg.Open, want.Open) || cfg.FilesHash != nil {
+	if cfg.ComposeHash != vm.HashOf([]byte(pinnedFile)) || !cfg.Disk.Integrity || !slices.Equal(cfg.Open, want.Open) || !slices.Equal(cfg.Tokens, want.Tokens) || cfg.FilesHash != nil {
 		t.Errorf("config is %+v", cfg)
 	}
 }
@@ -84,7 +87,7 @@ func TestParseRefuses(t *testing.T) {
 		{"misspelt field", "x-secretvm: { disc: {} }" + service, `line 1: x-secretvm has no field "disc": did you mean "disk"?`},
 		{"misspelt inner field", "x-secretvm: { disk: { sise: 1G } }" + service, `disk has no field "sise": did you mean "size"?`},
 		{"far-off field", "x-secretvm: { colour: red }" + service, `x-secretvm has no field "colour"`},
-		{"endpoint", "x-secretvm: { open: [composed] }" + service, `"composed" is not one of compose, logs, resources, services: did you mean "compose"?`},
+		{"endpoint", "x-secretvm: { open: [composed] }" + service, `"composed" is not one of compose, logs, metrics, resources, services: did you mean "compose"?`},
 		{"images", "x-secretvm: { images: digests }" + service, `did you mean "digest"?`},
 		{"gpu", "x-secretvm: { gpu: maybe }" + service, `"maybe" is not one of none, attest`},
 		{"size", "x-secretvm: { disk: { size: 4 } }" + service, "want a size such as 512M or 4G"},
@@ -92,6 +95,7 @@ func TestParseRefuses(t *testing.T) {
 		{"small disk", "x-secretvm: { disk: { size: 1M } }" + service, "want at least 64M"},
 		{"shape", "x-secretvm: { shape: { cpus: 0 } }" + service, "0 vCPUs, want 1 to 64"},
 		{"bool", "x-secretvm: { disk: { integrity: yes } }" + service, "want true or false"},
+		{"token in the clear", "x-secretvm: { tokens: [hunter2] }" + service, "never the token itself"},
 		{"egress", "x-secretvm: { egress: [example.org] }" + service, "is not host:port"},
 		{"service name", "x-secretvm: { service: Guest_Book }" + service, "is not a service name"},
 		{"settings are no mapping", "x-secretvm: [a]" + service, "x-secretvm is not a mapping"},

@@ -7,10 +7,16 @@ const (
 	MaxNonceSize = 64
 )
 
+// BindingExporter asks for a quote that binds the very TLS connection over
+// which it is asked for (ExporterReportData). The name is that of RFC 9266.
+const BindingExporter = "tls-exporter"
+
 // Attestation is the attestation service's answer to one nonce. The quote
-// binds both other fields (AttestationReportData); alone they are claims.
+// binds nonce and key (AttestationReportData, ExporterReportData); alone they
+// are claims.
 type Attestation struct {
-	Nonce    string   `json:"nonce"`   // lower-case hex of the caller's nonce
-	TLSKey   Hash     `json:"tls_key"` // SHA-256 of the serving key's SubjectPublicKeyInfo, DER
+	Nonce    string   `json:"nonce"`             // lower-case hex of the caller's nonce
+	TLSKey   Hash     `json:"tls_key"`           // SHA-256 of the serving key's SubjectPublicKeyInfo, DER
+	Binding  string   `json:"binding,omitempty"` // BindingExporter where the quote binds the connection too
 	Evidence Evidence `json:"evidence"`
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Disk        Disk     `json:"disk"`
 	TLS         string   `json:"tls"`              // "self": a key per boot, bound in every quote
 	Open        []string `json:"open"`             // endpoints that strangers may read, sorted
+	Tokens      []Hash   `json:"tokens,omitempty"` // SHA-256 of the tokens that open all endpoints, sorted
 	Images      string   `json:"images"`           // "digest" or "tag"
 	GPU         string   `json:"gpu"`              // "none" or "attest"
 	Egress      []string `json:"egress,omitempty"` // host:port; empty: everything
@@ -45,7 +46,10 @@ type Disk struct {
 }
 
 // The endpoints that Config.Open may name.
-var Endpoints = []string{"compose", "logs", "resources", "services"}
+var Endpoints = []string{"compose", "logs", "metrics", "resources", "services"}
+
+// MaxTokens bounds Config.Tokens.
+const MaxTokens = 16
 
 var (
 	instancePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
@@ -138,6 +142,14 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: gpu is %q, want none or attest", c.GPU)
 	case !slices.IsSorted(c.Open) || len(slices.Compact(slices.Clone(c.Open))) != len(c.Open):
 		return fmt.Errorf("VM config: open is %q, want a sorted list without repetition", c.Open)
+	}
+	if len(c.Tokens) > MaxTokens {
+		return fmt.Errorf("VM config: %d tokens, want at most %d", len(c.Tokens), MaxTokens)
+	}
+	for i, t := range c.Tokens {
+		if t.IsZero() || i > 0 && bytes.Compare(c.Tokens[i-1][:], t[:]) >= 0 {
+			return fmt.Errorf("VM config: tokens is %q, want SHA-256 digests, sorted, without repetition", c.Tokens)
+		}
 	}
 	for _, name := range c.Open {
 		if !slices.Contains(Endpoints, name) {

@@ -35,6 +35,11 @@ func TestConfigValidate(t *testing.T) {
 		{"unknown endpoint", func(c *Config) { c.Open = []string{"everything"} }, "open names"},
 		{"unsorted", func(c *Config) { c.Open = []string{"logs", "compose"} }, "sorted"},
 		{"repeated", func(c *Config) { c.Open = []string{"logs", "logs"} }, "sorted"},
+		{"tokens", func(c *Config) { c.Tokens = []Hash{{1}, {2}} }, ""},
+		{"unsorted tokens", func(c *Config) { c.Tokens = []Hash{{2}, {1}} }, "tokens is"},
+		{"repeated tokens", func(c *Config) { c.Tokens = []Hash{{1}, {1}} }, "tokens is"},
+		{"zero token", func(c *Config) { c.Tokens = []Hash{{}} }, "tokens is"},
+		{"too many tokens", func(c *Config) { c.Tokens = make([]Hash, MaxTokens+1) }, "17 tokens"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -72,6 +77,27 @@ func TestParseConfigAcceptsOneSpelling(t *testing.T) {
 				t.Fatalf("ParseConfig = %v, want an error with %q", err, tt.wantErr)
 			}
 		})
+	}
+}
+
+// TestTokensAreAbsentUnlessUsed: a config without tokens has the digest that it
+// had before there were any.
+func TestTokensAreAbsentUnlessUsed(t *testing.T) {
+	without, err := testConfig().Canonical()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(without, []byte("tokens")) {
+		t.Errorf("canonical form is %s", without)
+	}
+	with := testConfig()
+	with.Tokens = []Hash{HashOf([]byte("a token"))}
+	b, err := with.Canonical()
+	if err != nil || !bytes.Contains(b, []byte(`"open":["compose"],"tokens":["`)) {
+		t.Errorf("canonical form is %s, %v", b, err)
+	}
+	if _, err := ParseConfig(b); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 // nothing for another.
 const (
 	labelAttestation = "secretvm/v1/attestation"
+	labelExporter    = "secretvm/v1/attestation-exporter"
 	labelRelease     = "secretvm/v1/release"
 	labelGPU         = "secretvm/v1/gpu"
 )
@@ -19,6 +20,21 @@ const (
 // certificate's SubjectPublicKeyInfo) and nonce, each length-prefixed.
 func AttestationReportData(spki Hash, nonce []byte) [64]byte {
 	return sha512.Sum512(lengthPrefixed([]byte(labelAttestation), spki[:], nonce))
+}
+
+// Keying material that a TLS 1.3 connection exports for channel binding: its
+// label, without context, and its size in bytes (RFC 9266, 4). Both ends compute
+// the same, and nobody in between can make two connections agree.
+const (
+	ExporterLabel = "EXPORTER-Channel-Binding"
+	ExporterSize  = 32
+)
+
+// ExporterReportData is AttestationReportData for one connection: exporter is
+// the keying material that it exports. Who has the machine's TLS key, but is
+// not the machine, cannot pass such a quote on.
+func ExporterReportData(spki Hash, nonce, exporter []byte) [64]byte {
+	return sha512.Sum512(lengthPrefixed([]byte(labelExporter), spki[:], nonce, exporter))
 }
 
 // GPUNonce is the nonce that NVIDIA devices answer when their evidence goes
