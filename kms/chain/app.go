@@ -2,6 +2,7 @@ package chain
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"cosmossdk.io/log/v2"
@@ -18,6 +19,8 @@ import (
 	consensuskeeper "github.com/cosmos/cosmos-sdk/x/consensus/keeper"
 	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
 
+	"github.com/secretvm/secretvm/kms/chain/x/committee"
+	committeetypes "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
@@ -36,15 +39,22 @@ type App struct {
 	*baseapp.BaseApp
 	Encoding
 	Accounts  authkeeper.AccountKeeper
+	Committee committee.Keeper
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
 }
 
 // Genesis is the application's state at height 0: the chain's accounts, which
-// are owners and relays, and x/kms.
+// are owners, operators and relays, and the modules.
 type Genesis struct {
-	Accounts []string           `json:"accounts"` // bech32 addresses
-	KMS      types.GenesisState `json:"kms"`
+	Accounts  []string                    `json:"accounts"` // bech32 addresses
+	Committee committeetypes.GenesisState `json:"committee"`
+	KMS       types.GenesisState          `json:"kms"`
+}
+
+// Validate checks that the state can start a chain.
+func (g Genesis) Validate() error {
+	return errors.Join(g.Committee.Validate(), g.KMS.Validate())
 }
 
 // New makes the application over db and loads its last committed state.
@@ -65,14 +75,18 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 	app.SetProtocolVersion(protocolVersion)
 
 	// Stores and keepers. Nobody is the authority: parameters are genesis'.
-	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, types.StoreKey)
+	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, types.StoreKey)
 	app.MountKVStores(stores)
 	nobody := authtypes.NewModuleAddress(types.ModuleName).String()
 	app.consensus = consensuskeeper.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[consensustypes.StoreKey]), nobody, runtime.EventService{})
 	app.SetParamStore(app.consensus.ParamsStore)
 	app.Accounts = authkeeper.NewAccountKeeper(encoding.Codec, runtime.NewKVStoreService(stores[authtypes.StoreKey]),
 		authtypes.ProtoBaseAccount, nil, encoding.Addresses, types.Bech32Prefix, nobody)
-	app.KMS, err = kms.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[types.StoreKey]))
+	app.Committee, err = committee.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[committeetypes.StoreKey]))
+	if err != nil {
+		return nil, err
+	}
+	app.KMS, err = kms.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[types.StoreKey]), app.Committee)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +104,8 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 	return app, nil
 }
 
-// initChain writes the genesis state. The validators are those of the genesis
-// file: there is no staking.
+// initChain writes the genesis state. The validators are the nodes: there is no
+// staking, and baseapp compares them with the genesis file's.
 func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.ResponseInitChain, error) {
 	var g Genesis
 	if err := json.Unmarshal(req.AppStateBytes, &g); err != nil {
@@ -107,10 +121,14 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 		}
 		app.Accounts.SetAccount(ctx, app.Accounts.NewAccountWithAddress(ctx, b))
 	}
+	validators, err := app.Committee.InitGenesis(ctx, g.Committee)
+	if err != nil {
+		return nil, err
+	}
 	if err := app.KMS.InitGenesis(ctx, g.KMS); err != nil {
 		return nil, err
 	}
-	return &abci.ResponseInitChain{Validators: req.Validators}, nil
+	return &abci.ResponseInitChain{Validators: validators}, nil
 }
 
 // Read returns a context for reading the newest committed state.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/signer"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -70,10 +71,8 @@ func newWorld(t *testing.T, roots ...string) *world {
 	params.TrustRoots = roots
 	w.genesis, err = json.Marshal(chain.Genesis{
 		Accounts: []string{w.owner.Address, w.other.Address, w.relay.Address},
-		KMS: types.GenesisState{Params: params, Group: types.Group{
-			Commitments: [][]byte{w.group.Bytes()},
-			Nodes:       []types.Node{{Index: 1, Relay: w.relay.Address, PublicKey: w.share.Public().Bytes()}},
-		}},
+		Committee: oneNode(t, w.owner.Address, w.relay.Address, commitments),
+		KMS:       types.GenesisState{Params: params},
 	})
 	must(t, err)
 	w.app, err = chain.New(log.NewNopLogger(), w.db, chainID)
@@ -81,6 +80,26 @@ func newWorld(t *testing.T, roots ...string) *world {
 	initChain(t, w.app, w.genesis, w.now)
 	w.block()
 	return w
+}
+
+// oneNode is a committee of one, that relay signs for.
+func oneNode(t *testing.T, operator, relay string, c keys.Commitments) committee.GenesisState {
+	t.Helper()
+	sealing, err := keys.NewRecipient()
+	must(t, err)
+	validator, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	group, err := committee.NewGroup(0, 0, c, []committee.Holder{{Index: 1, SealingKey: sealing.Public()}})
+	must(t, err)
+	params := committee.DefaultParams(operator)
+	params.UnattestedNodes = true
+	return committee.GenesisState{
+		Params: params, Epochs: []committee.Epoch{{}}, Groups: []committee.Group{group},
+		Nodes: []committee.Node{{
+			Index: 1, Operator: operator, Status: committee.NodeActive,
+			Identity: committee.Identity{Relay: relay, ConsensusKey: validator, SealingKey: sealing.Public()},
+		}},
+	}
 }
 
 // softWorld accepts the development root.

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,7 +10,6 @@ import (
 	cmtconfig "github.com/cometbft/cometbft/config"
 	cmttypes "github.com/cometbft/cometbft/types"
 
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
 	"github.com/secretvm/secretvm/kms/signer"
 )
@@ -22,11 +20,17 @@ type Home string
 
 // The files of a home beyond CometBFT's.
 func (h Home) genesis() string  { return filepath.Join(string(h), "config", "genesis.json") }
-func (h Home) share() string    { return filepath.Join(string(h), "share.json") }
+func (h Home) shares() string   { return filepath.Join(string(h), "shares") }
 func (h Home) owner() string    { return filepath.Join(string(h), "keys", "owner.json") }
 func (h Home) relay() string    { return filepath.Join(string(h), "keys", "relay.json") }
+func (h Home) sealing() string  { return filepath.Join(string(h), "keys", "sealing.json") }
 func (h Home) endpoint() string { return filepath.Join(string(h), "endpoint") }
 func (h Home) data() string     { return filepath.Join(string(h), "data") }
+
+// share is the file of one share.
+func (h Home) share(epoch, round uint64) string {
+	return filepath.Join(h.shares(), fmt.Sprintf("%d-%d.json", epoch, round))
+}
 
 // Exists reports whether the folder holds a chain. The genesis file is the last
 // that Init writes, so that an interrupted Init is no chain and can be repeated.
@@ -57,51 +61,13 @@ func (h Home) readGenesis() (*cmttypes.GenesisDoc, chain.Genesis, error) {
 	if err := json.Unmarshal(doc.AppState, &state); err != nil {
 		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
 	}
-	if err := state.KMS.Validate(); err != nil {
+	if len(state.Committee.Nodes) == 0 {
+		return nil, state, fmt.Errorf("read genesis %s: it was made by an older kmsd, whose chains this one does not read (make a new home with kmsd init)", h.genesis())
+	}
+	if err := state.Validate(); err != nil {
 		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
 	}
 	return doc, state, nil
-}
-
-// shareFile is the format of share.json.
-type shareFile struct {
-	Index    uint32 `json:"index"`
-	Scalar   string `json:"scalar"`    // hex, 32 bytes, secret
-	GroupKey string `json:"group_key"` // whose share it is
-}
-
-func (h Home) writeShare(s keys.Share, group keys.PublicKey) error {
-	b, err := json.Marshal(shareFile{s.Index, hex.EncodeToString(s.Bytes()), group.String()})
-	if err != nil {
-		return fmt.Errorf("encode share: %w", err)
-	}
-	return signer.WriteFile(h.share(), append(b, '\n'))
-}
-
-// readShare reads the share and holds it to the commitments of genesis, so that
-// a node with a wrong share says so at start, not in answers that do not verify.
-func (h Home) readShare(c keys.Commitments) (keys.Share, error) {
-	b, err := signer.ReadPrivate(h.share())
-	if err != nil {
-		return keys.Share{}, err
-	}
-	var f shareFile
-	if err := json.Unmarshal(b, &f); err != nil {
-		return keys.Share{}, fmt.Errorf("%s is not what init writes", h.share())
-	}
-	scalar, err := hex.DecodeString(f.Scalar)
-	if err != nil {
-		return keys.Share{}, fmt.Errorf("%s holds no share", h.share())
-	}
-	s, err := keys.ParseShare(f.Index, scalar)
-	clear(scalar)
-	if err != nil {
-		return keys.Share{}, fmt.Errorf("read %s: %w", h.share(), err)
-	}
-	if err := c.Verify(s); err != nil {
-		return keys.Share{}, fmt.Errorf("read %s: %w", h.share(), err)
-	}
-	return s, nil
 }
 
 // cometConfig is CometBFT's configuration. Its RPC is off: the interface of

@@ -6,16 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"time"
 
-	"github.com/cometbft/cometbft/p2p"
-	"github.com/cometbft/cometbft/privval"
 	cmttypes "github.com/cometbft/cometbft/types"
 
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/signer"
 	"github.com/secretvm/secretvm/vm"
@@ -58,77 +56,62 @@ func Init(home Home, o InitOptions) (Made, error) {
 	if err != nil {
 		return Made{}, vm.Refuse(vm.CodeInvalid, "%v", err)
 	}
-	for _, dir := range []string{"config", "data", "keys"} {
-		if err := os.MkdirAll(filepath.Join(string(home), dir), 0o700); err != nil {
-			return Made{}, fmt.Errorf("make the home: %w", err)
-		}
-	}
-	owner, relay, err := home.makeAccounts()
+	node, err := home.makeNode()
 	if err != nil {
 		return Made{}, err
 	}
-	group, commitments, err := home.deal(relay)
+	owner, err := signer.New()
 	if err != nil {
 		return Made{}, err
 	}
-	state := chain.Genesis{Accounts: []string{owner, relay}, KMS: types.GenesisState{Params: params, Group: group}}
+	if err := owner.Save(home.owner()); err != nil {
+		return Made{}, err
+	}
+	node.Index, node.Operator, node.Status = 1, owner.Address, committee.NodeActive
+	group, err := home.deal(node)
+	if err != nil {
+		return Made{}, err
+	}
+	rules := committee.DefaultParams(owner.Address)
+	rules.UnattestedNodes = true
+	state := chain.Genesis{
+		Accounts: []string{owner.Address, node.Identity.Relay},
+		Committee: committee.GenesisState{
+			Params: rules, Nodes: []committee.Node{node}, Epochs: []committee.Epoch{{}}, Groups: []committee.Group{group},
+		},
+		KMS: types.GenesisState{Params: params},
+	}
 	if err := home.writeGenesis(o.ChainID, state); err != nil {
 		return Made{}, err
 	}
+	key, err := keys.ParsePublicKey(group.Commitments[0])
 	return Made{
-		Home: string(home), ChainID: o.ChainID, GroupKey: commitments.GroupKey(), Threshold: commitments.Threshold(),
-		Owner: owner, TrustRoots: anchors(roots),
-	}, nil
-}
-
-// makeAccounts draws the owner's and the relay's key.
-func (h Home) makeAccounts() (owner, relay string, err error) {
-	for path, address := range map[string]*string{h.owner(): &owner, h.relay(): &relay} {
-		account, err := signer.New()
-		if err != nil {
-			return "", "", err
-		}
-		if err := account.Save(path); err != nil {
-			return "", "", err
-		}
-		*address = account.Address
-	}
-	return owner, relay, nil
+		Home: string(home), ChainID: o.ChainID, GroupKey: key, Threshold: group.Threshold(),
+		Owner: owner.Address, TrustRoots: anchors(roots),
+	}, err
 }
 
 // deal is the sharing of the group's secret for one node, by the code that
 // shares it among many: with n = 1 the dealer is the only holder.
-func (h Home) deal(relay string) (types.Group, keys.Commitments, error) {
+func (h Home) deal(only committee.Node) (committee.Group, error) {
 	commitments, shares, err := keys.Split(rand.Reader, 1, 1)
 	if err != nil {
-		return types.Group{}, nil, err
+		return committee.Group{}, err
 	}
-	var group types.Group
-	for _, c := range commitments {
-		group.Commitments = append(group.Commitments, c.Bytes())
+	if err := commitments.Verify(shares[0]); err != nil {
+		return committee.Group{}, err
 	}
-	for _, s := range shares {
-		if err := commitments.Verify(s); err != nil {
-			return group, nil, err
-		}
-		group.Nodes = append(group.Nodes, types.Node{Index: s.Index, Relay: relay, PublicKey: s.Public().Bytes()})
+	group, err := committee.NewGroup(0, 0, commitments, []committee.Holder{{Index: only.Index, SealingKey: only.Identity.SealingKey}})
+	if err != nil {
+		return group, err
 	}
-	return group, commitments, h.writeShare(shares[0], commitments.GroupKey())
+	return group, h.writeShare(shares[0], group)
 }
 
-// writeGenesis makes the validator and peer keys and, last, the genesis file.
+// writeGenesis writes the genesis file, which makes the folder a home.
 func (h Home) writeGenesis(chainID string, state chain.Genesis) error {
-	if err := state.KMS.Validate(); err != nil {
+	if err := state.Validate(); err != nil {
 		return err
-	}
-	config := h.cometConfig(DefaultTiming)
-	if _, err := p2p.LoadOrGenNodeKey(config.NodeKeyFile()); err != nil {
-		return fmt.Errorf("make the peer key: %w", err)
-	}
-	validator := privval.LoadOrGenFilePV(config.PrivValidatorKeyFile(), config.PrivValidatorStateFile())
-	public, err := validator.GetPubKey()
-	if err != nil {
-		return fmt.Errorf("make the validator key: %w", err)
 	}
 	appState, err := json.Marshal(state)
 	if err != nil {
@@ -136,8 +119,7 @@ func (h Home) writeGenesis(chainID string, state chain.Genesis) error {
 	}
 	doc := &cmttypes.GenesisDoc{
 		GenesisTime: time.Now().UTC(), ChainID: chainID, InitialHeight: 1, ConsensusParams: cmttypes.DefaultConsensusParams(),
-		Validators: []cmttypes.GenesisValidator{{Address: public.Address(), PubKey: public, Power: 10, Name: config.Moniker}},
-		AppState:   appState,
+		Validators: validators(state.Committee.Nodes), AppState: appState,
 	}
 	doc.ConsensusParams.Block.MaxGas = maxGas
 	if err := doc.ValidateAndComplete(); err != nil {

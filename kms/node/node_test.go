@@ -20,6 +20,7 @@ import (
 
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/kms/signer"
@@ -215,7 +216,7 @@ func TestMachineGetsItsKeys(t *testing.T) {
 	}
 
 	// Neither share nor keys are in anything that was logged.
-	share, err := os.ReadFile(s.home.share())
+	share, err := os.ReadFile(s.home.share(0, 0))
 	must(t, err)
 	var file shareFile
 	must(t, json.Unmarshal(share, &file))
@@ -318,15 +319,15 @@ func TestInitKeepsWhatIsThere(t *testing.T) {
 	home := Home(t.TempDir())
 	_, err := Init(home, InitOptions{ChainID: "a"})
 	must(t, err)
-	before, err := os.ReadFile(home.share())
+	before, err := os.ReadFile(home.share(0, 0))
 	must(t, err)
 	if _, err := Init(home, InitOptions{ChainID: "b"}); vm.CodeOf(err) != vm.CodeExists {
 		t.Errorf("error is %v, want %s", err, vm.CodeExists)
 	}
-	if after, _ := os.ReadFile(home.share()); !bytes.Equal(before, after) {
+	if after, _ := os.ReadFile(home.share(0, 0)); !bytes.Equal(before, after) {
 		t.Error("the share was replaced")
 	}
-	for _, path := range []string{home.share(), home.owner(), home.relay(), filepath.Join(string(home), "config", "priv_validator_key.json")} {
+	for _, path := range []string{home.share(0, 0), home.sealing(), home.owner(), home.relay(), filepath.Join(string(home), "config", "priv_validator_key.json")} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v, want mode 0600", path, info, err)
 		}
@@ -346,16 +347,23 @@ func TestDamagedHomes(t *testing.T) {
 		damage  func(Home) error
 		wantErr string
 	}{
+		{"home of an older kmsd", func(h Home) error {
+			b, err := os.ReadFile(h.genesis())
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(h.genesis(), bytes.Replace(b, []byte(`"committee"`), []byte(`"group"`), 1), 0o600)
+		}, "older kmsd"},
 		{"no genesis", func(h Home) error { return os.Remove(h.genesis()) }, "kmsd init"},
 		{"share of another group", func(h Home) error {
 			c, shares, err := keys.Split(bytes.NewReader(bytes.Repeat([]byte{3}, 64)), 1, 1)
 			if err != nil {
 				return err
 			}
-			return h.writeShare(shares[0], c.GroupKey())
+			return h.writeShare(shares[0], committee.Group{Commitments: [][]byte{c.GroupKey().Bytes()}})
 		}, "committed polynomial"},
-		{"share cut short", func(h Home) error { return os.Truncate(h.share(), 20) }, "not what init writes"},
-		{"share open to others", func(h Home) error { return os.Chmod(h.share(), 0o644) }, "chmod 600"},
+		{"share cut short", func(h Home) error { return os.Truncate(h.share(0, 0), 20) }, "not what a node writes"},
+		{"share open to others", func(h Home) error { return os.Chmod(h.share(0, 0), 0o644) }, "chmod 600"},
 		{"relay key open to others", func(h Home) error { return os.Chmod(h.relay(), 0o640) }, "chmod 600"},
 		{"no relay key", func(h Home) error { return os.Remove(h.relay()) }, "relay.json"},
 	} {

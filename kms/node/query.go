@@ -38,9 +38,9 @@ func (l *ledger) status(now time.Time) (wire.Status, error) {
 	if err != nil {
 		return wire.Status{}, vm.Refuse(vm.CodeUnavailable, "the chain has no block yet")
 	}
-	group, err := l.KMS.Group(ctx)
+	group, err := l.Committee.Group(ctx, 0)
 	if err != nil {
-		return wire.Status{}, err
+		return wire.Status{}, basic(err)
 	}
 	commitments, err := group.Parse()
 	if err != nil {
@@ -58,7 +58,7 @@ func (l *ledger) status(now time.Time) (wire.Status, error) {
 		Height: newest.Height, Time: at(newest.Time),
 	}
 	copy(s.BlockHash[:], newest.Hash)
-	for _, n := range group.Nodes {
+	for _, n := range group.Members {
 		k, err := keys.ParsePublicKey(n.PublicKey)
 		if err != nil {
 			return wire.Status{}, err

@@ -50,11 +50,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	commitments, err := state.KMS.Group.Parse()
-	if err != nil {
-		return err
+	if len(state.Committee.Groups) == 0 {
+		return fmt.Errorf("genesis %s names no group", o.Home.genesis())
 	}
-	share, err := o.Home.readShare(commitments)
+	share, err := o.Home.readShare(state.Committee.Groups[0])
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,9 @@ func (s server) Advance(ctx context.Context, m *types.MsgAdvance) (*types.MsgAdv
 
 // checkAdvance finds the machine that speaks, and refuses what it may not say.
 func (k Keeper) checkAdvance(block sdk.Context, m *types.MsgAdvance) (grant types.Grant, instance types.Instance, err error) {
-	group, err := k.group.Get(block)
-	if err != nil {
+	if _, ok, err := k.committee.Relay(block, m.Relay); err != nil {
 		return grant, instance, err
-	}
-	if _, ok := group.Node(m.Relay); !ok {
+	} else if !ok {
 		return grant, instance, types.Fail(vm.Refuse(vm.CodePermission, "only nodes relay for machines").On("relay", m.Relay, "a node's account"))
 	}
 	grant, err = k.grants.Get(block, m.Grant)

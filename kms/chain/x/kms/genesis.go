@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"errors"
 
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
@@ -12,7 +11,7 @@ func (k Keeper) InitGenesis(ctx context.Context, g types.GenesisState) error {
 	if err := g.Validate(); err != nil {
 		return err
 	}
-	return errors.Join(k.params.Set(ctx, g.Params), k.group.Set(ctx, g.Group))
+	return k.params.Set(ctx, g.Params)
 }
 
 // NewMsgServer returns the module's message server.

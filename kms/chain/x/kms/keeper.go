@@ -10,6 +10,7 @@ import (
 
 	"github.com/cosmos/cosmos-sdk/codec"
 
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -20,8 +21,8 @@ const maxImages = 256
 
 // Keeper reads and writes the module's state.
 type Keeper struct {
+	committee Committee
 	params    collections.Item[types.Params]
-	group     collections.Item[types.Group]
 	newest    collections.Item[types.Anchor]                                   // the newest anchor
 	anchors   collections.Map[int64, types.Anchor]                             // by height
 	services  collections.Map[string, types.Service]                           // by id
@@ -32,14 +33,21 @@ type Keeper struct {
 	instances collections.Map[collections.Pair[string, string], types.Instance]
 }
 
+// Committee is what the module asks of x/committee: how an epoch's secret is
+// shared, and who may relay for machines. Errors of Group are refusals.
+type Committee interface {
+	Group(ctx context.Context, epoch uint64) (committee.Group, error)
+	Relay(ctx context.Context, account string) (committee.Node, bool, error)
+}
+
 // NewKeeper opens the module's store. The prefixes are part of the state's
 // format.
-func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService) (Keeper, error) {
+func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService, nodes Committee) (Keeper, error) {
 	sb := collections.NewSchemaBuilder(service)
 	serviceAndNumber := collections.PairKeyCodec(collections.StringKey, collections.Uint64Key)
 	k := Keeper{
+		committee: nodes,
 		params:    collections.NewItem(sb, collections.NewPrefix(0), "params", codec.CollValue[types.Params](cdc)),
-		group:     collections.NewItem(sb, collections.NewPrefix(1), "group", codec.CollValue[types.Group](cdc)),
 		newest:    collections.NewItem(sb, collections.NewPrefix(2), "newest_anchor", codec.CollValue[types.Anchor](cdc)),
 		anchors:   collections.NewMap(sb, collections.NewPrefix(3), "anchors", collections.Int64Key, codec.CollValue[types.Anchor](cdc)),
 		services:  collections.NewMap(sb, collections.NewPrefix(4), "services", collections.StringKey, codec.CollValue[types.Service](cdc)),
@@ -57,9 +65,6 @@ func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService) (Keeper, err
 
 // Params returns the genesis parameters.
 func (k Keeper) Params(ctx context.Context) (types.Params, error) { return k.params.Get(ctx) }
-
-// Group returns the group key and its nodes.
-func (k Keeper) Group(ctx context.Context) (types.Group, error) { return k.group.Get(ctx) }
 
 // Service returns a service; the error is a vm.Refusal with CodeNoService when
 // there is none.

@@ -3,7 +3,6 @@ package kms
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"cosmossdk.io/collections"
 
@@ -49,11 +48,9 @@ func (s server) Release(ctx context.Context, m *types.MsgRelease) (*types.MsgRel
 // admit finds out cheaply whether a release may take the chain's time: it was
 // relayed by a node, for a service that exists. CheckTx asks the same.
 func (k Keeper) admit(ctx context.Context, m *types.MsgRelease) (types.Service, error) {
-	group, err := k.group.Get(ctx)
-	if err != nil {
+	if _, ok, err := k.committee.Relay(ctx, m.Relay); err != nil {
 		return types.Service{}, err
-	}
-	if _, ok := group.Node(m.Relay); !ok {
+	} else if !ok {
 		return types.Service{}, types.Fail(vm.Refuse(vm.CodePermission, "only nodes relay releases").On("relay", m.Relay, "a node's account"))
 	}
 	return k.Service(ctx, m.Service)
@@ -86,11 +83,11 @@ func (k Keeper) gather(block sdk.Context, m *types.MsgRelease, request decision.
 		return c, err
 	}
 	c.Verify = attest.Options{Roots: roots, Time: block.BlockTime()}
-	group, err := k.group.Get(block)
+	group, err := k.committee.Group(block, 0)
 	if err != nil {
 		return c, err
 	}
-	c.GroupKey = fmt.Sprintf("%x", group.Commitments[0])
+	c.GroupKey = group.Key()
 	anchor, err := k.anchors.Get(block, m.Height)
 	if err == nil {
 		c.Anchor = &decision.Anchor{Time: anchor.Time}

@@ -3,7 +3,7 @@
 // (ValidateBasic), the errors, and the way to and from package vm's types.
 package types
 
-//go:generate ../../../proto/generate.sh
+//go:generate ../../../proto/generate.sh kms
 
 // ModuleName is the module's name, and StoreKey that of its store.
 const (

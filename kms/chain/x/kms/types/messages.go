@@ -27,7 +27,7 @@ var (
 
 // ValidateBasic checks what needs no state.
 func (m *MsgCreateService) ValidateBasic() error {
-	if err := checkAddress("owner", m.Owner); err != nil {
+	if err := CheckAddress("owner", m.Owner); err != nil {
 		return err
 	}
 	if !namePattern.MatchString(m.Name) {
@@ -39,7 +39,7 @@ func (m *MsgCreateService) ValidateBasic() error {
 // ValidateBasic checks what needs no state; that rtmr3 follows from root hash
 // and template is checked when the image is added.
 func (m *MsgAddImage) ValidateBasic() error {
-	if err := checkAddress("owner", m.Owner); err != nil {
+	if err := CheckAddress("owner", m.Owner); err != nil {
 		return err
 	}
 	for _, r := range []struct {
@@ -68,7 +68,7 @@ func (m *MsgAddImage) ValidateBasic() error {
 
 // ValidateBasic checks what needs no state.
 func (m *MsgRelease) ValidateBasic() error {
-	if err := checkAddress("relay", m.Relay); err != nil {
+	if err := CheckAddress("relay", m.Relay); err != nil {
 		return err
 	}
 	switch {
@@ -120,7 +120,7 @@ func (m *MsgRelease) checkKeys() error {
 
 // ValidateBasic checks what needs no state.
 func (m *MsgAdvance) ValidateBasic() error {
-	if err := checkAddress("relay", m.Relay); err != nil {
+	if err := CheckAddress("relay", m.Relay); err != nil {
 		return err
 	}
 	if len(m.Grant) != hashSize || len(m.Signature) != signatureSize || m.Generation == 0 {
@@ -144,7 +144,8 @@ func eventBytes(events []Event) (n int) {
 	return n
 }
 
-func checkAddress(field, s string) error {
+// CheckAddress refuses what is no account of this chain.
+func CheckAddress(field, s string) error {
 	prefix, b, err := bech32.DecodeAndConvert(s)
 	if err != nil || prefix != Bech32Prefix || len(b) != 20 {
 		return Fail(vm.Refuse(vm.CodeInvalid, "not an account of this chain").On(field, fmt.Sprintf("%.100q", s), Bech32Prefix+"1…"))
