@@ -95,6 +95,8 @@ func TestEachInputMovesItsRegisters(t *testing.T) {
 		{"memory", func(in *Input) { in.Shape.Memory = 4 << 30 }, "rtmr0"},
 		{"one MiB of memory", func(in *Input) { in.Shape.Memory += 1 << 20 }, "rtmr0"},
 		{"vCPUs", func(in *Input) { in.Shape.CPUs++ }, "rtmr0"},
+		{"a GPU", func(in *Input) { in.Shape.GPUs = 1 }, "rtmr0"},
+		{"all GPUs", func(in *Input) { in.Shape.GPUs = vm.MaxShapeGPUs }, "rtmr0"},
 		{"ACPI tables", func(in *Input) { in.ACPI = &ACPI{} }, "rtmr0"},
 		{"boot options", func(in *Input) { in.Profile.BootOptions = nil }, "rtmr0"},
 		{"fw_cfg items", func(in *Input) { in.Profile.Items = EDK2Stable202505().Items }, "rtmr0"},
@@ -144,6 +146,7 @@ func TestPredictRefuses(t *testing.T) {
 		wantErr string
 	}{
 		{"shape", func(in *Input) { in.Shape.CPUs = 0 }, "0 vCPUs"},
+		{"GPUs", func(in *Input) { in.Shape.GPUs = 9 }, "9 GPUs"},
 		{"firmware", func(in *Input) { in.Firmware = in.Firmware[ovmftest.VarsSize:] }, "is this a CODE image without its variables?"},
 		{"variables", func(in *Input) {
 			copy(in.Firmware[0x64:], []byte{0xaa, 0x55, 0x3f, 35: 0, 36: 4, 37: 0, 38: 0, 39: 0, 40: 0, 43: 0, 60: 'P', 61: 0, 62: 0, 63: 0})

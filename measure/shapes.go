@@ -19,12 +19,15 @@ func Shapes() []vm.Shape {
 	return shapes
 }
 
-// CommonShapes are machines with 1 to 64 vCPUs and 1 to 512 GiB in usual steps.
+// CommonShapes are machines with 1 to 64 vCPUs, 1 to 512 GiB in usual steps and
+// 0 to 8 GPUs.
 func CommonShapes() []vm.Shape {
-	shapes := make([]vm.Shape, 0, vm.MaxCPUs*len(commonMemory))
-	for cpus := 1; cpus <= vm.MaxCPUs; cpus++ {
-		for _, memory := range commonMemory {
-			shapes = append(shapes, vm.Shape{CPUs: cpus, Memory: memory << 30})
+	shapes := make([]vm.Shape, 0, (vm.MaxShapeGPUs+1)*vm.MaxCPUs*len(commonMemory))
+	for gpus := range vm.MaxShapeGPUs + 1 {
+		for cpus := 1; cpus <= vm.MaxCPUs; cpus++ {
+			for _, memory := range commonMemory {
+				shapes = append(shapes, vm.Shape{CPUs: cpus, Memory: memory << 30, GPUs: gpus})
+			}
 		}
 	}
 	return shapes

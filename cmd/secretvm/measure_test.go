@@ -129,7 +129,7 @@ func TestMeasureAllShapes(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := r.Rows()
-	if want := len(measure.CommonShapes()); len(rows) != want || want != 64*18 || r.TDX.MRTD == r.TDX.MRTDTwoPass || r.Workload == nil {
+	if want := len(measure.CommonShapes()); len(rows) != want || want != 64*18*9 || r.TDX.MRTD == r.TDX.MRTDTwoPass || r.Workload == nil {
 		t.Fatalf("%d rows, want %d", len(rows), want)
 	}
 	results, err := measureImage(dir)

@@ -21,6 +21,7 @@ type Boot struct {
 	QEMU     qemu.Binary
 	TEE      vm.TEE
 	Shape    vm.Shape
+	GPUs     []string // as many as the shape has: PCI addresses of this computer, whose driver is vfio-pci
 	Forwards []qemu.Forward
 
 	Image   string // image folder
@@ -93,7 +94,7 @@ func (f *Folder) arguments(b Boot) (qemu.Machine, error) {
 		return filepath.Join(image, of.Name)
 	}
 	m := qemu.Machine{
-		Name: b.Name, TEE: b.TEE, Shape: b.Shape, KVM: b.TEE == vm.Soft && qemu.HasKVM(), Forwards: b.Forwards,
+		Name: b.Name, TEE: b.TEE, Shape: b.Shape, KVM: b.TEE == vm.Soft && qemu.HasKVM(), GPUs: b.GPUs, Forwards: b.Forwards,
 		Firmware: file(b.Firmware, manifest.Firmware), Kernel: file(b.Kernel, manifest.Kernel),
 		Initramfs: file(b.Initramfs, manifest.Initramfs), Rootfs: file(b.Rootfs, manifest.Rootfs),
 		CommandLine: manifest.CommandLine, ConfigID: b.Measurement.MRConfigID,

@@ -43,6 +43,7 @@ type Machine struct {
 
 	ConfigID   vm.Register // TDX: MR_CONFIG_ID; SNP: HOST_DATA, its first 32 bytes: bound at launch
 	Encryption Encryption  // SNP: of the host's processor
+	GPUs       []string    // as many as the shape has: the host's PCI addresses, such as 0000:17:00.0
 	Forwards   []Forward
 }
 
@@ -53,8 +54,8 @@ func Hardware(tee vm.TEE, shape vm.Shape) ([]string, error) {
 	if err := shape.Validate(); err != nil {
 		return nil, err
 	}
-	if shape.GPUs > 0 {
-		return nil, errors.New("machine arguments: GPUs are not passed through yet")
+	if shape.GPUs > 0 && tee == vm.Soft {
+		return nil, errors.New("machine arguments: soft machines get no GPU: nothing would protect what is on it")
 	}
 	board, objects, err := board(tee, shape)
 	if err != nil {
@@ -76,6 +77,7 @@ func Hardware(tee vm.TEE, shape vm.Shape) ([]string, error) {
 		"-device", "virtio-rng-pci",
 		"-device", "isa-serial,chardev=console",
 	}
+	args = append(args, ports(tee, shape.GPUs)...)
 	args = append(args, objects...)
 	if tee == vm.Soft {
 		args = append(args, "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=tee,name=tee.0")
@@ -106,6 +108,11 @@ func (m Machine) Arguments() ([]string, error) {
 	}
 	args = append(args, processor...)
 	args = append(args, hardware...)
+	gpus, err := m.gpus()
+	if err != nil {
+		return nil, err
+	}
+	args = append(args, gpus...)
 	args = append(args,
 		"-bios", m.Firmware, "-kernel", m.Kernel, "-initrd", m.Initramfs, "-append", m.CommandLine,
 		"-blockdev", readOnly("rootfs", m.Rootfs),
@@ -132,6 +139,9 @@ func (m Machine) processor() ([]string, error) {
 		model := "host"
 		if m.TEE == vm.SNP {
 			model = SNPModel
+			if m.Shape.GPUs > 0 {
+				model += snpAddresses
+			}
 		}
 		return []string{"-accel", "kvm", "-cpu", model, "-object", object}, err
 	case m.KVM:

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,15 +33,24 @@ func TestArgumentsGolden(t *testing.T) {
 	snp.TEE, snp.Encryption = vm.SNP, Encryption{CBit: 51, ReducedBits: 1}
 	large := snp
 	large.Shape = vm.Shape{CPUs: 64, Memory: 512 << 30}
+	one := snp
+	one.Shape, one.GPUs = vm.Shape{CPUs: 8, Memory: 64 << 30, GPUs: 1}, []string{"0000:c1:00.0"}
+	eight := tdx
+	eight.Shape = vm.Shape{CPUs: 64, Memory: 512 << 30, GPUs: 8}
+	for i := range 8 {
+		eight.GPUs = append(eight.GPUs, fmt.Sprintf("0000:%02x:00.0", 0x17+i))
+	}
 	for name, m := range map[string]Machine{
-		"soft-2x2048":     machine(vm.Soft, vm.DefaultShape),
-		"soft-1x512":      machine(vm.Soft, vm.Shape{CPUs: 1, Memory: 512 << 20}),
-		"soft-64x524288":  machine(vm.Soft, vm.Shape{CPUs: 64, Memory: 512 << 30}),
-		"soft-2x2048-kvm": kvm,
-		"tdx-4x4096":      tdx,
-		"snp-4x4096":      snp,
-		"snp-64x524288":   large,
-		"soft-no-ports":   {TEE: vm.Soft, Shape: vm.DefaultShape, Name: "x", Firmware: "/f", Kernel: "/k", Initramfs: "/n", Rootfs: "/r", Config: "/c", Data: "/d"},
+		"tdx-64x524288-8gpu": eight,
+		"snp-8x65536-1gpu":   one,
+		"soft-2x2048":        machine(vm.Soft, vm.DefaultShape),
+		"soft-1x512":         machine(vm.Soft, vm.Shape{CPUs: 1, Memory: 512 << 20}),
+		"soft-64x524288":     machine(vm.Soft, vm.Shape{CPUs: 64, Memory: 512 << 30}),
+		"soft-2x2048-kvm":    kvm,
+		"tdx-4x4096":         tdx,
+		"snp-4x4096":         snp,
+		"snp-64x524288":      large,
+		"soft-no-ports":      {TEE: vm.Soft, Shape: vm.DefaultShape, Name: "x", Firmware: "/f", Kernel: "/k", Initramfs: "/n", Rootfs: "/r", Config: "/c", Data: "/d"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args, err := m.Arguments()
@@ -78,6 +88,13 @@ func TestHardwareFollowsFromShapeAlone(t *testing.T) {
 		b := a
 		b.KVM, b.Forwards, b.Rootfs, b.Name = true, nil, "/elsewhere", "other"
 		b.Encryption, b.ConfigID[0] = Encryption{47, 5}, 1
+		if tee != vm.Soft {
+			a.Shape.GPUs, a.GPUs = 2, []string{"0000:01:00.0", "0000:02:00.0"}
+			b.Shape.GPUs, b.GPUs = 2, []string{"0001:81:00.0", "0000:02:00.0"}
+			if hardware, err = Hardware(tee, a.Shape); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for _, m := range []Machine{a, b} {
 			args, err := m.Arguments()
 			if err != nil {
@@ -111,7 +128,16 @@ func TestArgumentsRefuse(t *testing.T) {
 		"digest longer than HOST_DATA": {func(m *Machine) {
 			m.TEE, m.Encryption, m.ConfigID[32] = vm.SNP, Encryption{51, 1}, 1
 		}, "HOST_DATA"},
-		"relative path": {func(m *Machine) { m.Data = "data.img" }, "data disk"},
+		"GPUs that are not named":   {func(m *Machine) { m.TEE, m.Shape.GPUs = vm.TDX, 1 }, "0 GPUs are named, the shape has 1"},
+		"GPUs that the shape lacks": {func(m *Machine) { m.TEE, m.GPUs = vm.TDX, []string{"0000:17:00.0"} }, "1 GPUs are named, the shape has 0"},
+		"one GPU twice": {func(m *Machine) {
+			m.TEE, m.Shape.GPUs, m.GPUs = vm.TDX, 2, []string{"0000:17:00.0", "0000:17:00.0"}
+		}, "of its own"},
+		"option as GPU": {func(m *Machine) {
+			m.TEE, m.Shape.GPUs, m.GPUs = vm.TDX, 1, []string{"0000:17:00.0,rombar=1"}
+		}, "want a PCI address"},
+		"GPU of a soft machine": {func(m *Machine) { m.Shape.GPUs, m.GPUs = 1, []string{"0000:17:00.0"} }, "soft machines get no GPU"},
+		"relative path":         {func(m *Machine) { m.Data = "data.img" }, "data disk"},
 		"option as path": {func(m *Machine) {
 			m.Kernel = "-monitor"
 		}, "kernel"},

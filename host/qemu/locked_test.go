@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,8 +138,16 @@ func TestLockedQEMUAsksKVMForTheTEE(t *testing.T) {
 // of it and stands still before the first instruction.
 func TestLockedQEMUBuildsTheBoard(t *testing.T) {
 	binary := locked.QEMU(t)
-	for tee := range confidentialTEEs {
+	for _, c := range []struct {
+		tee  vm.TEE
+		gpus int
+	}{{vm.TDX, 0}, {vm.SNP, 0}, {vm.TDX, 8}, {vm.SNP, 2}} {
+		tee := c.tee
 		m, dir := confidential(t, tee)
+		m.Shape.GPUs = c.gpus
+		for i := range c.gpus {
+			m.GPUs = append(m.GPUs, fmt.Sprintf("0000:%02x:00.0", i))
+		}
 		m.Forwards = []qemu.Forward{{Host: 0, Guest: 80}}
 		if err := os.WriteFile(m.Firmware, make([]byte, 64<<10), 0o600); err != nil {
 			t.Fatal(err)
@@ -153,12 +162,59 @@ func TestLockedQEMUBuildsTheBoard(t *testing.T) {
 		}
 		i := slices.Index(args, "-machine") + 1
 		args[i] = strings.NewReplacer(",confidential-guest-support=tdx0,kernel-irqchip=split", "", ",confidential-guest-support=snp0", "").Replace(args[i])
-		args[slices.Index(args, "-cpu")+1] = "qemu64"
+		args[slices.Index(args, "-cpu")+1] = "qemu64,phys-bits=46"
+		for i, arg := range args { // no GPU and no IOMMU is here: the ports are QEMU's own
+			if rest, is := strings.CutPrefix(arg, "vfio-pci,"); is {
+				_, port, _ := strings.Cut(rest, ",bus=")
+				port, _, _ = strings.Cut(port, ",")
+				args[i] = "pci-testdev,bus=" + port
+			}
+		}
+		if i := slices.IndexFunc(args, func(arg string) bool { return strings.Contains(arg, `"iommufd"`) }); i >= 0 {
+			args = slices.Delete(args, i-1, i+1)
+		}
 		guard := slices.Index(args, "-object") // the other test has it read
 		args = slices.Delete(args, guard, guard+2)
 		if devices := built(t, binary, dir, replace(t, args, "-accel", "kvm", "tcg")); devices != strings.Count(strings.Join(args, "\n"), "-device") {
-			t.Errorf("%s: QEMU built %d devices of %q", tee, devices, args)
+			t.Errorf("%s, %d GPUs: QEMU built %d devices of %q", tee, c.gpus, devices, args)
 		}
+	}
+}
+
+// QEMU knows every option of the GPUs' devices and looks for them on the host.
+func TestLockedQEMUAsksForTheGPUs(t *testing.T) {
+	binary := locked.QEMU(t)
+	m, dir := confidential(t, vm.TDX)
+	m.Shape.GPUs, m.GPUs = 1, []string{"ffff:00:00.0"}
+	args, err := m.Arguments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, option := range []string{"-kernel", "-initrd", "-append"} {
+		i := slices.Index(args, option)
+		args = slices.Delete(args, i, i+2)
+	}
+	if err := os.WriteFile(m.Firmware, make([]byte, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	guard := slices.Index(args, "-object")
+	args = slices.Delete(args, guard, guard+2)
+	args[slices.Index(args, "-machine")+1] = "q35"
+	args[slices.Index(args, "-cpu")+1] = "qemu64,phys-bits=46"
+	emulated := replace(t, args, "-accel", "kvm", "tcg")
+	if said := complain(t, binary, dir, emulated); !strings.Contains(said, "/dev/iommu") && !strings.Contains(said, "ffff:00:00.0") {
+		t.Errorf("QEMU says %q, want that there is no IOMMU or no such device", said)
+	}
+	// Without the host's IOMMU it goes on to the device.
+	back := slices.IndexFunc(emulated, func(arg string) bool { return strings.Contains(arg, `"iommufd"`) }) - 1
+	emulated = slices.Delete(emulated, back, back+2)
+	emulated = replace(t, emulated, "-device", ",iommufd=iommufd0", "")
+	if said := complain(t, binary, dir, emulated); !strings.Contains(said, "ffff:00:00.0") {
+		t.Errorf("QEMU says %q, want that there is no such device", said)
+	}
+	// What the test would say of a mistake.
+	if said := complain(t, binary, dir, replace(t, emulated, "-device", "vfio-pci,", "vfio-pci,nope=1,")); !strings.Contains(said, "nope") {
+		t.Errorf("QEMU says %q, want a complaint about nope", said)
 	}
 }
 
@@ -193,13 +249,15 @@ func built(t *testing.T, binary qemu.Binary, dir string, args []string) (devices
 	if status, err := qmp.Status(ctx); err != nil || status != "prelaunch" {
 		t.Errorf("the machine is %q, %v, want it stopped before its first instruction", status, err)
 	}
-	var nodes []struct{ Type string }
-	if err := qmp.Execute(ctx, "qom-list", map[string]string{"path": "/machine/peripheral-anon"}, &nodes); err != nil {
-		t.Error(err)
-	}
-	for _, node := range nodes {
-		if strings.HasPrefix(node.Type, "child<") {
-			devices++
+	for _, path := range []string{"/machine/peripheral-anon", "/machine/peripheral"} { // without and with a name
+		var nodes []struct{ Type string }
+		if err := qmp.Execute(ctx, "qom-list", map[string]string{"path": path}, &nodes); err != nil {
+			t.Error(err)
+		}
+		for _, node := range nodes {
+			if strings.HasPrefix(node.Type, "child<") {
+				devices++
+			}
 		}
 	}
 	if err := qmp.Execute(ctx, "quit", nil, nil); err != nil {

@@ -26,6 +26,13 @@ const (
 	bar4Size               = 16 << 10
 	vendorVirtio           = 0x1af4
 	memory64Prefetchable   = 0xc
+
+	// Of ports: class and what of the addresses above 4 GiB is behind them
+	// (PCI-to-PCI Bridge Architecture Specification 1.2, 3.2.5.9): bits 31 to 20
+	// of the first and of the last in 16 bits each, and the high halves.
+	classRevision, bridgeClass = 0x08, 0x0604
+	windowLow, windowHigh      = 0x24, 0x28
+	windowSize                 = 256 << 30
 )
 
 // Window64 is where OVMF gives devices addresses above 4 GiB: the last eighth
@@ -69,10 +76,34 @@ func (s *Session) likeOVMF() error {
 	return nil
 }
 
-// placeDevices gives the virtio devices of bus 0 their addresses above 4 GiB,
-// one behind the other, as OVMF does. The tables depend on the first of them.
+// placeDevices gives ports with GPUs and the virtio devices of bus 0 their
+// addresses above 4 GiB, one behind the other, the largest first, as OVMF does.
+// The tables depend on the first of them.
 func (s *Session) placeDevices() error {
 	next := uint64(Window64)
+	for slot := uint32(firstSlot); slot < afterSlots; slot++ {
+		class, err := s.readConfig(slot, classRevision)
+		if err != nil {
+			return err
+		}
+		if class>>16 != bridgeClass {
+			continue
+		}
+		last := next + windowSize - 1
+		for register, value := range map[uint32]uint32{
+			windowLow:      uint32(last)&0xfff0_0000 | uint32(next)>>16&0xfff0,
+			windowHigh:     uint32(next >> 32),
+			windowHigh + 4: uint32(last >> 32),
+		} {
+			if err := s.config(slot, register, value, "l"); err != nil {
+				return err
+			}
+		}
+		if err := s.config(slot, command, commandMemory, "w"); err != nil {
+			return err
+		}
+		next += windowSize
+	}
 	for slot := uint32(firstSlot); slot < afterSlots; slot++ {
 		id, err := s.readConfig(slot, 0)
 		if err != nil {

@@ -45,7 +45,21 @@ func Arguments(shape vm.Shape) ([]string, error) {
 	for _, disk := range []string{"rootfs", "config", "data"} {
 		args = append(args, "-blockdev", "null-co,read-zeroes=on,node-name="+disk)
 	}
-	return args, nil
+	return append(args, StandIns(shape.GPUs)...), nil
+}
+
+// StandIns are devices in place of GPUs, which QEMU has only where the host has
+// them: the tables name what is behind a port, and not what it is. They have a
+// memory of 128 GiB, as an H100, which nothing is behind. The processor has the
+// addresses for it that every one with TDX has.
+func StandIns(gpus int) (args []string) {
+	if gpus > 0 {
+		args = append(args, "-cpu", "qemu64,phys-bits=46")
+	}
+	for i := range gpus {
+		args = append(args, "-device", "pci-testdev,membar=128G,bus="+qemu.PortOf(i))
+	}
+	return args
 }
 
 // ACPI returns the ACPI files that OVMF downloads in the TDX machine of a shape.

@@ -33,6 +33,13 @@ func TestPackedTablesAreOfThisMachine(t *testing.T) {
 	if !slices.Equal(args, origin.Arguments) {
 		t.Errorf("the machine has the arguments %q, the packed tables are of %q: run go generate ./measure/acpi", args, origin.Arguments)
 	}
+	with, err := qtest.Arguments(vm.Shape{CPUs: 1, Memory: 2 << 30, GPUs: vm.MaxShapeGPUs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(with, origin.WithGPUs) {
+		t.Errorf("the machine with GPUs has the arguments %q, the packed tables are of %q: run go generate ./measure/acpi", with, origin.WithGPUs)
+	}
 	l, err := image.BaseLock()
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +65,9 @@ func TestPredictionEqualsQEMU(t *testing.T) {
 		{CPUs: 5, Memory: 2815 << 20},
 		{CPUs: 16, Memory: 2816 << 20},
 		{CPUs: 64, Memory: 512 << 30},
+		{CPUs: 4, Memory: 1 << 30, GPUs: 1},
+		{CPUs: 7, Memory: 2815 << 20, GPUs: 3},
+		{CPUs: 64, Memory: 512 << 30, GPUs: 8},
 	} {
 		got, err := acpi.For(s)
 		if err != nil {
@@ -73,6 +83,56 @@ func TestPredictionEqualsQEMU(t *testing.T) {
 			if !bytes.Equal(pair[0], pair[1]) {
 				t.Errorf("%+v: %s is not QEMU's", s, name)
 			}
+		}
+	}
+}
+
+// What stands in for a GPU does not matter, and neither does where its memory
+// is: the tables have an entry for the port and one for whatever is behind it.
+// Without anything behind it they are others.
+func TestTablesDoNotSayWhatIsBehindAPort(t *testing.T) {
+	binary := locked.QEMU(t)
+	shape := vm.Shape{CPUs: 2, Memory: 2 << 30, GPUs: 2}
+	args, err := qtest.Arguments(shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := acpi.For(shape)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, device string
+		same         bool
+	}{
+		{"little memory", "pci-testdev,membar=64K", true},
+		{"more memory", "pci-testdev,membar=512G", true},
+		{"no memory", "pci-testdev", true},
+		{"a network card", "e1000e,romfile=", true},
+		{"a disk's controller", "nvme,serial=x", true},
+		{"nothing", "", false},
+	} {
+		var other []string
+		for i := 0; i < len(args); i++ {
+			rest, is := strings.CutPrefix(args[i], "pci-testdev,membar=128G,")
+			switch {
+			case !is:
+				other = append(other, args[i])
+			case c.device == "":
+				other = other[:len(other)-1] // its -device
+			default:
+				other = append(other, c.device+","+rest)
+			}
+		}
+		if slices.Equal(args, other) {
+			t.Fatalf("%s: %q has no stand-in", c.name, args)
+		}
+		got, err := qtest.Tables(t.Context(), binary, other)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Equal(got.Tables, want.Tables) != c.same {
+			t.Errorf("%s behind the ports: same tables is %v, want %v", c.name, !c.same, c.same)
 		}
 	}
 }

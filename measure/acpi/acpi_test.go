@@ -35,6 +35,19 @@ func TestFor(t *testing.T) {
 			t.Errorf("%d bytes: the tables are not those of 2 GiB (%v)", memory, err)
 		}
 	}
+	for gpus := range vm.MaxShapeGPUs + 1 {
+		for _, cpus := range []int{1, 64} {
+			s := vm.Shape{CPUs: cpus, Memory: 1 << 30, GPUs: gpus}
+			b, err := For(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if other, twice := seen[string(b.Tables)]; twice && other != s {
+				t.Errorf("%s and %s have the same tables", s, other)
+			}
+			seen[string(b.Tables)] = s
+		}
+	}
 	if _, err := For(vm.Shape{CPUs: 65, Memory: 2 << 30}); err == nil || !strings.Contains(err.Error(), "65 vCPUs") {
 		t.Errorf("65 vCPUs: %v", err)
 	}
@@ -120,7 +133,7 @@ func TestSetWindowRefuses(t *testing.T) {
 }
 
 func TestPackRoundTrip(t *testing.T) {
-	machines, err := unpacked()
+	machines, err := unpacked[0]()
 	if err != nil {
 		t.Fatal(err)
 	}

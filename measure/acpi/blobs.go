@@ -42,10 +42,7 @@ func For(s vm.Shape) (Blobs, error) {
 	if err := s.Validate(); err != nil {
 		return Blobs{}, fmt.Errorf("predict ACPI tables: %w", err)
 	}
-	if s.GPUs > 0 {
-		return Blobs{}, fmt.Errorf("predict ACPI tables: those of machines with GPUs are not known")
-	}
-	packed, err := unpacked()
+	packed, err := unpacked[s.GPUs]()
 	if err != nil {
 		return Blobs{}, fmt.Errorf("predict ACPI tables: %w", err)
 	}

@@ -3,29 +3,32 @@ package acpi
 import (
 	"bytes"
 	"compress/gzip"
-	_ "embed"
+	"embed"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 //go:generate go run ../../host/qtest/pack -output .
 
-// MaxCPUs is how many machines are packed: one for each number of vCPUs.
-const MaxCPUs = 64
+// MaxCPUs is how many machines each file has: one for each number of vCPUs.
+const MaxCPUs = vm.MaxCPUs
 
-// Names of the files that go generate writes.
-const (
-	PackedName = "tables.gz"
-	OriginName = "origin.json"
-)
+// OriginName and PackedName name the files that go generate writes: tables of
+// machines with as many GPUs are in one.
+const OriginName = "origin.json"
+
+// PackedName returns the name of a file with tables.
+func PackedName(gpus int) string { return fmt.Sprintf("tables-%d.gz", gpus) }
 
 var (
-	//go:embed tables.gz
-	packedTables []byte
+	//go:embed tables-*.gz
+	packedTables embed.FS
 	//go:embed origin.json
 	packedOrigin []byte
 )
@@ -33,7 +36,8 @@ var (
 // Origin says where the packed tables are from.
 type Origin struct {
 	QEMU      string   `json:"qemu"`      // what --version answers
-	Arguments []string `json:"arguments"` // of the machine with one vCPU
+	Arguments []string `json:"arguments"` // of the machine with one vCPU and no GPU
+	WithGPUs  []string `json:"with_gpus"` // of the machine with one vCPU and as many GPUs as there may be
 }
 
 // PackedOrigin returns the origin of the packed tables.
@@ -65,7 +69,19 @@ func Pack(machines [][]byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-var unpacked = sync.OnceValues(func() ([][]byte, error) { return unpack(packedTables) })
+// unpacked holds what was unpacked, by the number of GPUs.
+var unpacked = func() (files [vm.MaxShapeGPUs + 1]func() ([][]byte, error)) {
+	for gpus := range files {
+		files[gpus] = sync.OnceValues(func() ([][]byte, error) {
+			packed, err := packedTables.ReadFile(PackedName(gpus))
+			if err != nil {
+				return nil, fmt.Errorf("unpack: %w", err)
+			}
+			return unpack(packed)
+		})
+	}
+	return files
+}()
 
 // unpack is the inverse of Pack.
 func unpack(packed []byte) ([][]byte, error) {

@@ -1,5 +1,5 @@
 // Command pack asks the locked QEMU for the ACPI tables of the TDX machines with
-// 1 to 64 vCPUs and writes what package measure/acpi embeds. go generate runs it.
+// 1 to 64 vCPUs and 0 to 8 GPUs and writes what package measure/acpi embeds. go generate runs it.
 package main
 
 import (
@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/secretvm/secretvm/host/local"
+	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/host/qtest"
 	"github.com/secretvm/secretvm/measure/acpi"
 	"github.com/secretvm/secretvm/vm"
@@ -38,24 +39,34 @@ func pack(ctx context.Context, output string) error {
 	if origin.Arguments, err = qtest.Arguments(shape); err != nil {
 		return err
 	}
-	var machines [][]byte
-	for ; shape.CPUs <= acpi.MaxCPUs; shape.CPUs++ {
-		blobs, err := qtest.ACPI(ctx, binary, shape)
-		if err != nil {
-			return fmt.Errorf("%d vCPUs: %w", shape.CPUs, err)
-		}
-		machines = append(machines, blobs.Tables)
-	}
-	packed, err := acpi.Pack(machines)
-	if err != nil {
+	if origin.WithGPUs, err = qtest.Arguments(vm.Shape{CPUs: 1, Memory: shape.Memory, GPUs: vm.MaxShapeGPUs}); err != nil {
 		return err
+	}
+	for ; shape.GPUs <= vm.MaxShapeGPUs; shape.GPUs++ {
+		packed, err := packed(ctx, binary, shape)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(output, acpi.PackedName(shape.GPUs)), packed, 0o644); err != nil {
+			return err
+		}
 	}
 	text, err := json.MarshalIndent(origin, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(output, acpi.OriginName), append(text, '\n'), 0o644); err != nil {
-		return err
+	return os.WriteFile(filepath.Join(output, acpi.OriginName), append(text, '\n'), 0o644)
+}
+
+// packed has the machines of a shape with any number of vCPUs from its own on.
+func packed(ctx context.Context, binary qemu.Binary, shape vm.Shape) ([]byte, error) {
+	var machines [][]byte
+	for ; shape.CPUs <= acpi.MaxCPUs; shape.CPUs++ {
+		blobs, err := qtest.ACPI(ctx, binary, shape)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", shape, err)
+		}
+		machines = append(machines, blobs.Tables)
 	}
-	return os.WriteFile(filepath.Join(output, acpi.PackedName), packed, 0o644)
+	return acpi.Pack(machines)
 }
