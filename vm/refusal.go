@@ -33,11 +33,14 @@ const (
 	CodeReplayed    Code = "replayed"              // the very request was seen before
 	CodeNoService   Code = "no-such-service"       //
 	CodeImage       Code = "image-not-allowed"     // registers match no active image of the service
+	CodePending     Code = "image-pending"         // registered, and not active before the service's upgrade delay is over
+	CodeRetired     Code = "image-revoked"         // registered once, and revoked by the owner
 	CodeConfig      Code = "config-mismatch"       // config or its digest differs
 	CodeCompose     Code = "compose-mismatch"      // compose digest differs
 	CodePolicy      Code = "policy"                // genuine, but not what the policy accepts
 	CodePermission  Code = "permission"            // the signer may not do this
 	CodeExists      Code = "exists"                // already there, and never replaced
+	CodeFrozen      Code = "frozen"                // the service is frozen and cannot change so
 	CodeInvalid     Code = "invalid"               // a field's value has no meaning
 	CodeUnavailable Code = "unavailable"           // could not be reached; nothing was decided
 	CodeInternal    Code = "internal"              // a bug; nothing was released
