@@ -1,7 +1,10 @@
 // Package keys is the arithmetic of the key manager: which key is meant (ID),
 // how the group's secret is split and used without ever being assembled
 // (Share, Partial, Combine), how a key follows from it (Derive), and how an
-// answer is sealed to the machine that asked (Recipient, Seal).
+// answer is sealed to the machine that asked (Recipient, Seal), and how anybody
+// encrypts to a key that only a granted machine will ever hold (Encrypt). How
+// nodes make the secret among themselves is built from Polynomial, Proof and
+// Interpolate by package dkg; how a lost node's share comes back by recovery.
 //
 // The scheme is threshold BLS on BLS12-381 used as a verifiable pseudo-random
 // function (design: key management). A secret x is shared t-of-n (Feldman), the
@@ -12,7 +15,9 @@
 // from the network, the clock or a file, and no value depends on anything but
 // the arguments. The curve, hash-to-curve and pairing are gnark-crypto's, whose
 // scalar multiplication does not run in constant time: a share belongs on a
-// machine that shares no core with strangers.
+// machine that shares no core with strangers. Wipe overwrites what a value holds;
+// copies that the collector or the curve library made on the way stay until
+// their memory is used again.
 package keys
 
 import (
@@ -26,6 +31,9 @@ const (
 	labelPartial = "secretvm/v1/partial"
 	labelGrant   = "secretvm/v1/grant"
 	labelAdvance = "secretvm/v1/advance"
+	labelIBE     = "secretvm/v1/ibe"
+	labelProof   = "secretvm/v1/proof"
+	labelNonce   = "secretvm/v1/proof-nonce"
 )
 
 // MaxNodes bounds how many shares a group key is split into.

@@ -21,11 +21,18 @@ var (
 // ML-KEM-768 and 32 of X25519.
 const RecipientKeySize = 1184 + 32
 
+// RecipientSeedSize is the size of a recipient's private key, in bytes.
+const RecipientSeedSize = 32
+
+// EnvelopeOverhead is how much longer an envelope is than what it holds, in
+// bytes: the encapsulated key (1088 of ML-KEM-768 and 32 of X25519) and the tag.
+const EnvelopeOverhead = 1088 + 32 + 16
+
 // MaxEnvelope bounds what Open decrypts, in bytes.
 const MaxEnvelope = 64 << 10
 
-// Recipient is a key pair that lives in memory for one release. It prints as
-// "redacted".
+// Recipient is a key pair: of a machine, in memory for one release, or of a node,
+// for the rounds in which it gets shares. It prints as "redacted".
 type Recipient struct{ private hpke.PrivateKey }
 
 // NewRecipient draws a key pair from the system's randomness.
@@ -39,6 +46,28 @@ func NewRecipient() (*Recipient, error) {
 
 // Public returns the public key that a quote binds and that Seal wants.
 func (r *Recipient) Public() []byte { return r.private.PublicKey().Bytes() }
+
+// Bytes reveals the private key, RecipientSeedSize bytes, for a node's own
+// protected storage: a node must still open what was sealed before it restarted.
+func (r *Recipient) Bytes() ([]byte, error) {
+	b, err := r.private.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("encode an HPKE private key: %w", err)
+	}
+	return b, nil
+}
+
+// ParseRecipient reads what Bytes wrote.
+func ParseRecipient(b []byte) (*Recipient, error) {
+	if len(b) != RecipientSeedSize {
+		return nil, fmt.Errorf("HPKE private key has %d bytes, want %d", len(b), RecipientSeedSize)
+	}
+	k, err := kem().NewPrivateKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("HPKE private key: %w", err)
+	}
+	return &Recipient{k}, nil
+}
 
 // Open decrypts an envelope that was sealed to r with the same info.
 func (r *Recipient) Open(info, sealed []byte) ([]byte, error) {

@@ -9,7 +9,6 @@ import (
 	"math/big"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
-	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
 // Partial is one node's part of a key: σ_i = x_i·H(ID). t of them make the key,
@@ -32,7 +31,9 @@ func (s Share) Partial(id ID) (Partial, error) {
 		return Partial{}, err
 	}
 	p := Partial{Index: s.Index}
-	p.point.ScalarMultiplication(&h, s.scalar.BigInt(new(big.Int)))
+	n := s.scalar.BigInt(new(big.Int))
+	defer clear(n.Bits())
+	p.point.ScalarMultiplication(&h, n) // GLV: half the doublings
 	return p, nil
 }
 
@@ -84,39 +85,23 @@ func Combine(threshold int, partials []Partial) (Signature, error) {
 		return Signature{}, fmt.Errorf("combine: %d partial keys, want %d", len(partials), threshold)
 	}
 	partials = partials[:threshold]
-	var sum bls.G1Affine
-	sum.SetInfinity()
+	indexes := make([]uint32, len(partials))
 	for i, p := range partials {
-		weight, err := lagrange(partials, i)
-		if err != nil {
-			return Signature{}, fmt.Errorf("combine: %w", err)
-		}
+		indexes[i] = p.Index
+	}
+	weights, err := lagrange(indexes)
+	if err != nil {
+		return Signature{}, fmt.Errorf("combine: %w", err)
+	}
+	var sum bls.G1Jac
+	for i := range partials {
 		var term bls.G1Affine
-		term.ScalarMultiplication(&p.point, weight.BigInt(new(big.Int)))
-		sum.Add(&sum, &term)
+		term.ScalarMultiplication(&partials[i].point, weights[i].BigInt(new(big.Int)))
+		sum.AddMixed(&term)
 	}
-	return Signature{sum}, nil
-}
-
-// lagrange is the weight of partial i at zero: Π_{j≠i} x_j / (x_j - x_i).
-func lagrange(partials []Partial, i int) (fr.Element, error) {
-	var xi, num, den fr.Element
-	xi.SetUint64(uint64(partials[i].Index))
-	num.SetOne()
-	den.SetOne()
-	for j, other := range partials {
-		if j == i {
-			continue
-		}
-		if other.Index == partials[i].Index {
-			return num, fmt.Errorf("node %d answered twice", other.Index)
-		}
-		var xj, diff fr.Element
-		xj.SetUint64(uint64(other.Index))
-		num.Mul(&num, &xj)
-		den.Mul(&den, diff.Sub(&xj, &xi))
-	}
-	return *num.Div(&num, &den), nil
+	var sigma Signature
+	sigma.point.FromJacobian(&sum)
+	return sigma, nil
 }
 
 // VerifyKey checks e(σ, G2) = e(H(id), P): that σ is the key named id of the
@@ -127,6 +112,12 @@ func VerifyKey(group PublicKey, id ID, sigma Signature) error {
 	}
 	return nil
 }
+
+// Wipe overwrites the partial in place.
+func (p *Partial) Wipe() { p.point = bls.G1Affine{} }
+
+// Wipe overwrites the signature in place.
+func (s *Signature) Wipe() { s.point = bls.G1Affine{} }
 
 // String hides the partial; Bytes reveals it.
 func (p Partial) String() string { return redacted }

@@ -36,23 +36,18 @@ func Split(random io.Reader, t, n int) (Commitments, []Share, error) {
 	if t < 1 || n < t || n > MaxNodes {
 		return nil, nil, fmt.Errorf("split a secret: %d of %d shares, want 1 to n of at most %d", t, n, MaxNodes)
 	}
-	f := make([]fr.Element, t)
-	defer clear(f)
-	commitments := make(Commitments, t)
-	for k := range f {
-		a, err := drawScalar(random)
-		if err != nil {
-			return nil, nil, fmt.Errorf("split a secret: %w", err)
-		}
-		f[k] = a
-		commitments[k].point.ScalarMultiplicationBase(a.BigInt(new(big.Int)))
+	f, err := NewPolynomial(random, t)
+	if err != nil {
+		return nil, nil, fmt.Errorf("split a secret: %w", err)
 	}
+	defer f.Wipe()
 	shares := make([]Share, n)
 	for i := range shares {
-		index := uint32(i + 1)
-		shares[i] = Share{Index: index, scalar: evaluate(f, index)}
+		if shares[i], err = f.Share(uint32(i + 1)); err != nil {
+			return nil, nil, fmt.Errorf("split a secret: %w", err)
+		}
 	}
-	return commitments, shares, nil
+	return f.Commit(), shares, nil
 }
 
 // drawScalar reads 64 bytes and reduces them modulo r, which leaves a bias of
@@ -70,16 +65,6 @@ func drawScalar(random io.Reader) (fr.Element, error) {
 			return e, nil
 		}
 	}
-}
-
-// evaluate is f(x) by Horner's rule.
-func evaluate(f []fr.Element, x uint32) fr.Element {
-	var at, sum fr.Element
-	at.SetUint64(uint64(x))
-	for k := len(f) - 1; k >= 0; k-- {
-		sum.Mul(&sum, &at).Add(&sum, &f[k])
-	}
-	return sum
 }
 
 // GroupKey returns P. It panics on an empty list, which Validate refuses.
@@ -160,10 +145,23 @@ func (s Share) Bytes() []byte {
 
 // Public returns P_i = x_i·G2.
 func (s Share) Public() PublicKey {
+	return multiplyBase(&s.scalar)
+}
+
+// multiplyBase is secret·G2.
+func multiplyBase(secret *fr.Element) PublicKey {
 	var k PublicKey
-	k.point.ScalarMultiplicationBase(s.scalar.BigInt(new(big.Int)))
+	n := secret.BigInt(new(big.Int))
+	defer clear(n.Bits())
+	k.point.ScalarMultiplicationBase(n)
 	return k
 }
+
+// Wipe overwrites the share in place.
+func (s *Share) Wipe() { s.scalar.SetZero() }
+
+// IsZero reports whether there is no share: never read, or wiped.
+func (s Share) IsZero() bool { return s.scalar.IsZero() }
 
 // String hides the share, and so do Format, GoString, LogValue and MarshalJSON.
 func (s Share) String() string { return redacted }
