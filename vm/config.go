@@ -2,7 +2,6 @@ package vm
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,12 +30,7 @@ type Config struct {
 	Images      string   `json:"images"`           // "digest" or "tag"
 	GPU         string   `json:"gpu"`              // "none" or "attest"
 	Egress      []string `json:"egress,omitempty"` // host:port; empty: everything
-}
-
-// KMS names the key manager whose keys a machine accepts.
-type KMS struct {
-	ChainID  string `json:"chain_id"`
-	GroupKey string `json:"group_key"` // hex of the 96-byte compressed BLS12-381 G2 point
+	Env         []string `json:"env,omitempty"`    // variables that the service's owner may set through the KMS, sorted
 }
 
 // Disk says how the workload's data is stored.
@@ -120,7 +114,6 @@ func ParseConfig(b []byte) (Config, error) {
 
 // Validate reports the first field that has no meaning.
 func (c Config) Validate() error {
-	key, keyErr := hex.DecodeString(c.KMS.GroupKey)
 	switch {
 	case c.Version != 1:
 		return fmt.Errorf("VM config: version is %d, want 1", c.Version)
@@ -128,10 +121,6 @@ func (c Config) Validate() error {
 		return errors.New("VM config: compose_hash is missing")
 	case !servicePattern.MatchString(c.Service):
 		return fmt.Errorf("VM config: service is %q, want <owner>/<name> in lower case", c.Service)
-	case !chainPattern.MatchString(c.KMS.ChainID):
-		return fmt.Errorf("VM config: kms.chain_id is %q", c.KMS.ChainID)
-	case keyErr != nil || len(key) != 96 || hex.EncodeToString(key) != c.KMS.GroupKey:
-		return errors.New("VM config: kms.group_key is not the lower-case hex of a 96-byte group key")
 	case !instancePattern.MatchString(c.InstanceID):
 		return fmt.Errorf("VM config: instance_id is %q, want 32 lower-case hex digits", c.InstanceID)
 	case c.TLS != "self":
@@ -155,6 +144,12 @@ func (c Config) Validate() error {
 		if !slices.Contains(Endpoints, name) {
 			return fmt.Errorf("VM config: open names %q, want some of %q", name, Endpoints)
 		}
+	}
+	if err := validateEnv(c.Env); err != nil {
+		return fmt.Errorf("VM config: %w", err)
+	}
+	if err := c.KMS.validate(c.Service); err != nil {
+		return fmt.Errorf("VM config: %w", err)
 	}
 	return nil
 }

@@ -14,7 +14,30 @@ func testConfig() Config {
 	}
 }
 
+// secretNetwork makes a config of the other provider.
+func secretNetwork(c *Config) {
+	pin := strings.Repeat("5c", 32)
+	c.Service = "secret1w500qy39wtwaghwn9e5qu5sx23k2xtjfkj20as/guestbook"
+	c.KMS = KMS{ChainID: "secret-4", Provider: ProviderSecretNetwork, Contract: &Contract{CodeHash: pin, ConsensusKey: pin}}
+}
+
+// TestCanonicalFormOfBefore: fields that came later do not change the bytes of a
+// config that does without them.
+func TestCanonicalFormOfBefore(t *testing.T) {
+	got, err := testConfig().Canonical()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"version":1,"compose_hash":"` + HashOf([]byte("services: {}\n")).String() + `","service":"svm1owner/guestbook",` +
+		`"kms":{"chain_id":"secretvm-local-1","group_key":"` + strings.Repeat("8a", 96) + `"},"instance_id":"` + strings.Repeat("0f", 16) +
+		`","disk":{"ephemeral":false,"integrity":false},"tls":"self","open":["compose"],"images":"digest","gpu":"none"}`
+	if string(got) != want {
+		t.Errorf("canonical form is\n%s\nwant\n%s", got, want)
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
+	key := strings.Repeat("8a", 96)
 	tests := []struct {
 		name    string
 		change  func(*Config)
@@ -34,6 +57,20 @@ func TestConfigValidate(t *testing.T) {
 		{"gpu", func(c *Config) { c.GPU = "yes" }, "gpu is"},
 		{"unknown endpoint", func(c *Config) { c.Open = []string{"everything"} }, "open names"},
 		{"unsorted", func(c *Config) { c.Open = []string{"logs", "compose"} }, "sorted"},
+		{"variables", func(c *Config) { c.Env = []string{"API_KEY", "GOOGLE_KEY"} }, ""},
+		{"unsorted variables", func(c *Config) { c.Env = []string{"B", "A"} }, "sorted"},
+		{"variable of another spelling", func(c *Config) { c.Env = []string{"A=B"} }, "letters, digits"},
+		{"B4: variable that steers compose", func(c *Config) { c.Env = []string{"COMPOSE_FILE"} }, "steer the container engine"},
+		{"B4: variable that steers the loader", func(c *Config) { c.Env = []string{"LD_PRELOAD"} }, "steer the container engine"},
+		{"B4: proxy", func(c *Config) { c.Env = []string{"https_proxy"} }, "steer the container engine"},
+		{"earlier epochs", func(c *Config) { c.KMS.Epoch, c.KMS.Previous = 2, []EpochKey{{1, key}, {0, key}} }, ""},
+		{"earlier epochs in disorder", func(c *Config) { c.KMS.Epoch, c.KMS.Previous = 2, []EpochKey{{0, key}, {1, key}} }, "does not come before"},
+		{"unknown provider", func(c *Config) { c.KMS.Provider = "mine" }, "kms.provider"},
+		{"contract without its provider", func(c *Config) { c.KMS.Contract = &Contract{} }, "another provider"},
+		{"contract", secretNetwork, ""},
+		{"contract with a group key", func(c *Config) { secretNetwork(c); c.KMS.GroupKey = key }, "no group key"},
+		{"contract that is not pinned", func(c *Config) { secretNetwork(c); c.KMS.Contract.ConsensusKey = "" }, "consensus key"},
+		{"contract without address", func(c *Config) { secretNetwork(c); c.Service = "svm1owner/guestbook" }, "contract address"},
 		{"repeated", func(c *Config) { c.Open = []string{"logs", "logs"} }, "sorted"},
 		{"tokens", func(c *Config) { c.Tokens = []Hash{{1}, {2}} }, ""},
 		{"unsorted tokens", func(c *Config) { c.Tokens = []Hash{{2}, {1}} }, "tokens is"},

@@ -33,11 +33,12 @@ func (n *Node) partials(q wire.PartialsRequest) (wire.Partials, error) {
 		}
 		points = append(points, p.Bytes()...)
 	}
-	sealed, err := keys.Seal(grant.HpkeKey, keys.PartialInfo(grant.Id, grant.Generation, n.share.Index, q.Keys), points)
+	ledger := viewGrant(grant).Ledger()
+	sealed, err := keys.Seal(grant.HpkeKey, ledger.PartialInfo(q.Grant, n.share.Index, q.Keys), points)
 	if err != nil {
 		return wire.Partials{}, err
 	}
-	return wire.Partials{Grant: q.Grant, Node: n.share.Index, Sealed: sealed}, nil
+	return wire.Partials{Grant: q.Grant, Node: n.share.Index, Ledger: ledger, Sealed: sealed}, nil
 }
 
 // mayHave refuses keys that the grant does not name, that are not its machine's,

@@ -14,6 +14,10 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// ErrGarbage marks an error of Call for an answer of a size or shape that no node
+// gives, which the refusal codes alone do not tell from what a node refused.
+var ErrGarbage = errors.New("not an answer of a node")
+
 // Call sends in (nothing when nil) to a node at base, a URL without path, and
 // reads the answer into out. The error is a *vm.Refusal, or wraps one:
 // CodeUnavailable when the node could not be asked, else what the node said.
@@ -38,19 +42,30 @@ func Call(ctx context.Context, via *http.Client, method, base, path string, in, 
 		return fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeUnavailable, "node %s does not answer", base), err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	limit := maxAnswer(path)
+	answer, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeUnavailable, "node %s broke off its answer", base), err)
-	case len(answer) > MaxAnswer:
-		return vm.Refuse(vm.CodeTooLarge, "node %s answered more than %d bytes", base, MaxAnswer)
+	case int64(len(answer)) > limit:
+		return fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeTooLarge, "node %s answered more than %d bytes", base, limit), ErrGarbage)
 	case res.StatusCode != http.StatusOK:
 		return readRefusal(base, res, answer)
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeMalformed, "node %s answered something else than %s", base, path), err)
+		return fmt.Errorf("%w (%w: %w)", vm.Refuse(vm.CodeMalformed, "node %s answered something else than %s", base, path), ErrGarbage, err)
 	}
 	return nil
+}
+
+// maxAnswer is the bound of what a path answers with.
+func maxAnswer(path string) int64 {
+	switch {
+	case path == PathStatus, path == PathRelease, path == PathPartials, path == PathAdvance, strings.HasPrefix(path, PathGrants):
+		return MaxMachineAnswer
+	default:
+		return MaxAnswer
+	}
 }
 
 // readRefusal makes the error of an answer other than 200.

@@ -27,7 +27,7 @@ func TestCall(t *testing.T) {
 		{"refusal without code", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, 403, map[string]string{"reason": "x"}) }, vm.CodeUnavailable},
 		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, vm.CodeMalformed},
 		{"K8_too much", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write([]byte(strings.Repeat(" ", MaxAnswer+1)))
+			_, _ = w.Write([]byte(strings.Repeat(" ", MaxMachineAnswer+1)))
 		}, vm.CodeTooLarge},
 		{"broken off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")

@@ -20,8 +20,10 @@ const (
 )
 
 // Bounds of bodies, in bytes. A release carries a quote, collateral, events and
-// config in base64.
+// config in base64. What machines are answered is smaller than what people are:
+// a machine asks many nodes at once, and any of them may be hostile.
 const (
-	MaxRequest = 1 << 20
-	MaxAnswer  = 4 << 20
+	MaxRequest       = 1 << 20
+	MaxAnswer        = 4 << 20
+	MaxMachineAnswer = 512 << 10
 )

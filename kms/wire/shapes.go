@@ -54,6 +54,15 @@ type Grant struct {
 	Time       time.Time `json:"time"`
 	TCBStatus  string    `json:"tcb_status"`
 	Anchor     vm.Anchor `json:"anchor"`
+	Env        *Sealed   `json:"env,omitempty"`      // what the service's owner sealed for its machines
+	Registry   *Sealed   `json:"registry,omitempty"` //
+}
+
+// Sealed is what an owner encrypted (keys.Encrypt) to one of the service's keys,
+// of the name of the field that holds it.
+type Sealed struct {
+	Epoch      uint64 `json:"epoch"` // of the key
+	Ciphertext []byte `json:"ciphertext"`
 }
 
 // PartialsRequest asks one node for its parts of keys that were granted.
@@ -63,11 +72,15 @@ type PartialsRequest struct {
 }
 
 // Partials is the answer: the 48-byte points in the order of the request,
-// sealed to the grant's HPKE key with info keys.PartialInfo.
+// sealed to the grant's HPKE key with info Ledger.PartialInfo. Points of
+// different sharings do not go together, so an answer names its own; without,
+// it is the one of the node's status.
 type Partials struct {
-	Grant  vm.Hash `json:"grant"`
-	Node   uint32  `json:"node"`
-	Sealed []byte  `json:"sealed"`
+	Grant       vm.Hash          `json:"grant"`
+	Node        uint32           `json:"node"`
+	Ledger      Ledger           `json:"ledger"`
+	Commitments keys.Commitments `json:"commitments,omitempty"` // of the sharing that the points were made under
+	Sealed      []byte           `json:"sealed"`
 }
 
 // Advance says that a machine's disk now carries a generation.
