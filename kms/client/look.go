@@ -1,13 +1,23 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
-	"sync"
+	"slices"
+	"time"
 
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
+)
+
+// Time-outs of one question.
+const (
+	lookTimeout    = 5 * time.Second
+	decideTimeout  = 30 * time.Second // a block and every validator's verification
+	partialTimeout = 10 * time.Second
+	lookGrace      = 150 * time.Millisecond // for the rest, once enough statuses are there
 )
 
 // view is what one endpoint says of the chain.
@@ -16,83 +26,120 @@ type view struct {
 	status   wire.Status
 }
 
-// each runs f for every endpoint at once and waits.
-func (c *Client) each(f func(i int, endpoint string)) {
-	var wg sync.WaitGroup
-	for i, endpoint := range c.endpoints {
-		wg.Go(func() { f(i, endpoint) })
-	}
-	wg.Wait()
-}
-
 // look asks every endpoint for its status and keeps those of this chain and
-// group. Another group key is a lie or another chain: both are named.
+// group, in the order in which they answered. Another group key is a lie or
+// another chain: both are named. Once as many have answered as make a key, the
+// others have a moment left.
 func (s *Session) look(ctx context.Context) error {
 	c := s.client
-	answers, errs := make([]wire.Status, len(c.endpoints)), make([]error, len(c.endpoints))
-	c.each(func(i int, endpoint string) {
-		errs[i] = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatus, nil, &answers[i])
-	})
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	s.views = nil
-	var reason error
-	for i, endpoint := range c.endpoints {
-		a := answers[i]
-		switch {
-		case errs[i] != nil:
-			if reason == nil {
-				reason = errs[i]
+	var reasons []error
+	race(ctx, c.endpoints, len(c.endpoints),
+		func(ctx context.Context, endpoint string) (a wire.Status, err error) {
+			err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatus, nil, &a)
+			return a, err
+		},
+		func(h heard[wire.Status]) bool {
+			err := h.err
+			if err == nil {
+				err = s.checkStatus(h.endpoint, h.value)
 			}
-		case a.ChainID != c.chainID:
-			s.suspect(endpoint, "it serves another chain")
-			reason = vm.Refuse(vm.CodeConfig, "node %s serves another chain", endpoint).On("chain_id", a.ChainID, c.chainID)
-		case a.Commitments.Validate() != nil || !a.GroupKey.Equal(c.group) || !a.Commitments.GroupKey().Equal(c.group):
-			s.suspect(endpoint, "it has another group key")
-			reason = vm.Refuse(vm.CodeConfig, "node %s has another group key than the machine's config", endpoint).
-				On("group_key", a.GroupKey.String(), c.group.String())
-		default:
-			s.views = append(s.views, view{endpoint, a})
-		}
+			if err != nil {
+				reasons = append(reasons, err)
+				return false
+			}
+			s.views = append(s.views, view{h.endpoint, h.value})
+			if len(s.views) == s.needed() {
+				time.AfterFunc(lookGrace, cancel)
+			}
+			return false
+		})
+	err := errors.Join(reasons...)
+	switch {
+	case len(reasons) == len(c.endpoints) && !slices.ContainsFunc(reasons, func(err error) bool { return vm.CodeOf(err) != vm.CodeConfig }):
+		return err // all of them are nodes of somebody else: waiting will not change that
+	case len(s.views) > 0 && len(s.views) >= s.needed():
+		return nil
+	case err == nil:
+		err = vm.Refuse(vm.CodeUnavailable, "no node answers")
 	}
-	if len(s.views) == 0 {
-		return reason
+	return s.outage(len(s.views), "", err)
+}
+
+// checkStatus reports what is wrong with what an endpoint says of its chain.
+func (s *Session) checkStatus(endpoint string, a wire.Status) error {
+	c := s.client
+	switch {
+	case a.ChainID != c.chainID:
+		s.suspect(endpoint, "it serves another chain")
+		return vm.Refuse(vm.CodeConfig, "node %s serves another chain", endpoint).On("chain_id", a.ChainID, c.chainID)
+	case a.Commitments.Validate() != nil || !a.GroupKey.Equal(c.group) || !a.Commitments.GroupKey().Equal(c.group):
+		s.suspect(endpoint, "it has another group key")
+		return vm.Refuse(vm.CodeConfig, "node %s has another group key than the machine's config", endpoint).
+			On("group_key", a.GroupKey.String(), c.group.String())
 	}
 	return nil
 }
 
-// newest is the highest block that any view names. A made-up block only makes
-// the release stale; who named it is not listened to in the next try.
-func (s *Session) newest() view {
-	best := s.views[0]
-	for _, v := range s.views[1:] {
-		if s.misled[best.endpoint] && !s.misled[v.endpoint] ||
-			s.misled[best.endpoint] == s.misled[v.endpoint] && v.status.Height > best.status.Height {
-			best = v
+// needed is how many nodes make a key by the views: the least that any says,
+// since a liar may say many. 0: nobody says.
+func (s *Session) needed() int {
+	least := 0
+	for _, v := range s.views {
+		if t := v.status.Commitments.Threshold(); least == 0 || t < least {
+			least = t
 		}
 	}
-	return best
+	return least
 }
 
-// order lists the endpoints whose status is right, then the others, which may
-// have recovered.
-func (s *Session) order() (out []string) {
+// agreeing is how many nodes must say the same for one of them to be honest, as
+// long as enough of them are for keys to be made at all.
+func (s *Session) agreeing() int {
+	nodes := len(s.client.endpoints)
 	for _, v := range s.views {
-		out = append(out, v.endpoint)
+		nodes = max(nodes, len(v.status.Nodes))
 	}
-	return out
+	return max(1, min(nodes-s.needed()+1, len(s.client.endpoints)))
 }
 
-// commitments lists the different ways in which views share the group key.
-func (s *Session) commitments() (out []keys.Commitments) {
-	seen := make(map[string]bool)
-	for _, v := range s.views {
-		var id string
-		for _, k := range v.status.Commitments {
-			id += k.String()
+func (s *Session) outage(answering int, but string, err error) *Outage {
+	return &Outage{Answering: answering, Nodes: len(s.client.endpoints), Needed: s.needed(), But: but, Err: err}
+}
+
+// anchor picks the block that a release names: the highest that enough nodes
+// have reached for one of them to be honest, of those who have not named a
+// wrong one before. A liar can at worst make the release stale.
+func (s *Session) anchor() view {
+	sorted := slices.Clone(s.views)
+	slices.SortStableFunc(sorted, func(a, b view) int {
+		if s.misled[a.endpoint] != s.misled[b.endpoint] {
+			if s.misled[a.endpoint] {
+				return 1
+			}
+			return -1
 		}
-		if !seen[id] {
-			seen[id] = true
-			out = append(out, v.status.Commitments)
+		return cmp.Compare(b.status.Height, a.status.Height)
+	})
+	honest := slices.IndexFunc(sorted, func(v view) bool { return s.misled[v.endpoint] })
+	if honest <= 0 {
+		honest = len(sorted)
+	}
+	return sorted[min(s.agreeing(), honest)-1]
+}
+
+// order lists the endpoints that may pass on a release that names the block of
+// chosen: who has reached it, in the order of their answers, then the others.
+func (s *Session) order(chosen view) (out []string) {
+	var behind []string
+	for _, v := range s.views {
+		if v.status.Height >= chosen.status.Height && !s.misled[v.endpoint] {
+			out = append(out, v.endpoint)
+		} else {
+			behind = append(behind, v.endpoint)
 		}
 	}
-	return out
+	return append(out, behind...)
 }

@@ -35,21 +35,27 @@ type manager struct {
 	mu         sync.Mutex
 	grants     map[vm.Hash]wire.Grant
 	generation uint64
+	env        *wire.Sealed
+	late       map[*server]time.Duration // how long a node takes over an answer
 }
 
 // server is one node and the lie that it tells, if any.
 type server struct {
 	*manager
-	url   string
-	share keys.Share
-	lie   func(path string, answer any) (any, error) // nil: honest
+	url     string
+	share   keys.Share
+	sharing keys.Commitments                           // nil: the manager's
+	lie     func(path string, answer any) (any, error) // nil: honest
 }
 
-func newManager(t *testing.T) *manager {
+// newManager shares a secret 2 of 3.
+func newManager(t *testing.T) *manager { return newManagerOf(t, 2, 3) }
+
+func newManagerOf(t *testing.T, threshold, nodes int) *manager {
 	t.Helper()
-	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), blockHash: vm.HashOf([]byte("block")), generation: 5}
+	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), late: make(map[*server]time.Duration), blockHash: vm.HashOf([]byte("block")), generation: 5}
 	var err error
-	m.commitments, m.shares, err = keys.Split(rand.Reader, 2, 3)
+	m.commitments, m.shares, err = keys.Split(rand.Reader, threshold, nodes)
 	must(t, err)
 	for _, share := range m.shares {
 		n := &server{manager: m, share: share}
@@ -69,6 +75,10 @@ func newManager(t *testing.T) *manager {
 
 func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-time.After(n.late[n]):
+		case <-r.Context().Done():
+		}
 		answer, err := f(r)
 		if n.lie != nil && err == nil {
 			answer, err = n.lie(r.URL.Path, answer)
@@ -83,7 +93,7 @@ func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request)
 
 func (n *server) status(*http.Request) (any, error) {
 	s := wire.Status{
-		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: 2, Commitments: n.commitments,
+		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: len(n.commitments), Commitments: n.commitments,
 		Height: 12, BlockHash: n.blockHash, Time: time.Now(),
 	}
 	return s, nil
@@ -106,7 +116,7 @@ func (n *server) release(r *http.Request) (any, error) {
 	}
 	g := wire.Grant{
 		ID: keys.GrantID(chainID, want), Service: q.Service, InstanceID: q.InstanceID, Keys: q.Keys,
-		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation,
+		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation, Env: n.env,
 	}
 	if _, there := n.grants[g.ID]; there {
 		return nil, vm.Refuse(vm.CodeReplayed, "granted before")
@@ -135,9 +145,13 @@ func (n *server) partials(r *http.Request) (any, error) {
 		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
 	}
 	n.mu.Lock()
-	g := n.grants[q.Grant]
+	g, there := n.grants[q.Grant]
+	share := n.share
 	n.mu.Unlock()
-	return n.seal(g, n.share.Index, n.share, q.Keys), nil
+	if !there {
+		return nil, vm.Refuse(vm.CodePermission, "there is no such grant")
+	}
+	return n.seal(g, share.Index, share, q.Keys), nil
 }
 
 // seal makes the envelope of a node; liars say other things in it.
@@ -150,11 +164,11 @@ func (n *server) seal(g wire.Grant, index uint32, share keys.Share, ids []keys.I
 		}
 		points = append(points, p.Bytes()...)
 	}
-	sealed, err := keys.Seal(g.HPKEKey, keys.PartialInfo(g.ID[:], g.Generation, index, ids), points)
+	sealed, err := keys.Seal(g.HPKEKey, g.Ledger().PartialInfo(g.ID, index, ids), points)
 	if err != nil {
 		n.t.Error(err)
 	}
-	return wire.Partials{Grant: g.ID, Node: index, Sealed: sealed}
+	return wire.Partials{Grant: g.ID, Node: index, Ledger: g.Ledger(), Commitments: n.sharing, Sealed: sealed}
 }
 
 func (n *server) advance(r *http.Request) (any, error) {
@@ -190,11 +204,28 @@ func (m *manager) request() Request {
 	cfg := vm.Config{
 		Version: 1, ComposeHash: vm.Hash{1}, Service: "svm1owner/web", KMS: m.kms(), InstanceID: uid, TLS: "self", Images: "digest", GPU: "none",
 	}
-	return Request{Config: cfg, Keys: []keys.ID{keys.Disk(cfg.Service, uid), {Service: cfg.Service, Scope: keys.ScopeService, Name: "env"}}}
+	return Request{Config: cfg, Keys: []keys.ID{
+		keys.Disk(cfg.Service, uid), {Service: cfg.Service, Scope: keys.ScopeService, Name: "tls"}, envKey(cfg.Service),
+	}}
 }
 
-// ask releases through all nodes.
+func envKey(service string) keys.ID {
+	return keys.ID{Service: service, Scope: keys.ScopeService, Name: "env"}
+}
+
+// ids are the keys that a node is asked for where nothing is sealed.
+func (m *manager) ids() []keys.ID { return m.request().Keys[:2] }
+
+// ask releases through all nodes, for some seconds.
 func (m *manager) ask() (*Session, error) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), 5*time.Second)
+	defer cancel()
+	return m.client().Release(ctx, echo{}, m.request())
+}
+
+// client is a client of all nodes.
+func (m *manager) client() *Client {
 	m.t.Helper()
 	var endpoints []string
 	for _, n := range m.nodes {
@@ -202,19 +233,19 @@ func (m *manager) ask() (*Session, error) {
 	}
 	c, err := New(endpoints, m.kms())
 	must(m.t, err)
-	return c.Release(m.t.Context(), echo{}, m.request())
+	return c
 }
 
 // want is the key that the shares make.
 func (m *manager) want(id keys.ID) keys.Secret {
 	m.t.Helper()
 	var parts []keys.Partial
-	for _, s := range m.shares[1:] {
+	for _, s := range m.shares {
 		p, err := s.Partial(id)
 		must(m.t, err)
 		parts = append(parts, p)
 	}
-	sigma, err := keys.Combine(2, parts)
+	sigma, err := keys.Combine(len(m.commitments), parts)
 	must(m.t, err)
 	k, err := keys.Derive(m.commitments.GroupKey(), id, sigma)
 	must(m.t, err)
@@ -223,7 +254,7 @@ func (m *manager) want(id keys.ID) keys.Secret {
 
 func (m *manager) check(s *Session) {
 	m.t.Helper()
-	for _, id := range m.request().Keys {
+	for _, id := range m.ids() {
 		if got, err := s.Key(id); err != nil || got != m.want(id) {
 			m.t.Errorf("key %s is wrong (%v)", id, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -18,72 +19,143 @@ type Session struct {
 	client    *Client
 	recipient *keys.Recipient
 	session   ed25519.PrivateKey
-	views     []view           // right ones of the newest look
-	misled    map[string]bool  // endpoints that named blocks which were not recent
-	sharing   keys.Commitments // under which the keys were made
-	grant     wire.Grant
-	secrets   map[keys.ID]keys.Secret
-	suspects  []string
+
+	views  []view          // right ones of the newest look
+	misled map[string]bool // endpoints that named blocks which were not recent
+
+	asked     wire.Release
+	granted   vm.Hash // id of the grant, which follows from the release; zero: none
+	grantedAt time.Time
+	grant     wire.Grant // what the grant says, by one node's word until settle
+
+	ledger   wire.Ledger      // what the nodes whose answers made the keys vouched for
+	sharing  keys.Commitments // under which they were made
+	sigmas   map[keys.ID]keys.Signature
+	suspects []string
 }
 
 func (s *Session) publicKey() ed25519.PublicKey { return s.session.Public().(ed25519.PublicKey) }
 
-// Grant returns the chain's decision. Its generation is what at least one honest
-// node reads in its ledger, as long as fewer than the threshold are dishonest.
+// Grant returns the chain's decision. Its generation, and what is sealed in it,
+// is what at least one honest node reads in its ledger, as long as fewer than
+// the threshold are dishonest.
 func (s *Session) Grant() wire.Grant { return s.grant }
 
 // Key returns a key that the release asked for.
 func (s *Session) Key(id keys.ID) (keys.Secret, error) {
-	k, ok := s.secrets[id]
+	sigma, ok := s.sigmas[id]
 	if !ok {
-		return k, vm.Refuse(vm.CodePermission, "the release did not ask for key %s", id)
+		return keys.Secret{}, vm.Refuse(vm.CodePermission, "the release did not ask for key %s", id)
 	}
-	return k, nil
+	group, err := s.client.groupOf(id.Epoch)
+	if err != nil {
+		return keys.Secret{}, err
+	}
+	return keys.Derive(group, id, sigma)
 }
 
-// Suspects names the nodes that answered wrongly or not at all, with the reason,
-// for the log. The keys are right nevertheless.
+// Names of the keys to which an owner seals something for a service's machines.
+const (
+	nameEnv      = "env"
+	nameRegistry = "registry"
+)
+
+// Env returns what the owner sealed as the service's environment, or nil if
+// there is nothing. The caller wipes it.
+func (s *Session) Env() ([]byte, error) { return s.unseal(nameEnv, s.grant.Env) }
+
+// Registry returns what the owner sealed to log in to registries, or nil.
+func (s *Session) Registry() ([]byte, error) { return s.unseal(nameRegistry, s.grant.Registry) }
+
+func (s *Session) unseal(name string, sealed *wire.Sealed) ([]byte, error) {
+	if sealed == nil {
+		return nil, nil
+	}
+	id := keys.ID{Service: s.grant.Service, Scope: keys.ScopeService, Name: name, Epoch: sealed.Epoch}
+	sigma, ok := s.sigmas[id]
+	if !ok {
+		return nil, vm.Refuse(vm.CodePermission, "the release did not ask for key %s", id)
+	}
+	group, err := s.client.groupOf(id.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := keys.Decrypt(group, id, sigma, sealed.Ciphertext, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeInvalid, "the service's %s on the ledger cannot be decrypted", name).
+			Try("the owner seals it again: secretvm service "+name+" set"), err)
+	}
+	return plain, nil
+}
+
+// Suspects names the nodes that answered wrongly, with the reason, for the log.
+// The keys are right nevertheless. Partial keys are looked at one by one only
+// when together they make no key, so that a liar who came too late is not here.
 func (s *Session) Suspects() []string { return slices.Clone(s.suspects) }
 
 func (s *Session) suspect(endpoint, reason string) {
-	s.suspects = append(s.suspects, fmt.Sprintf("node %s: %s", endpoint, reason))
+	if text := fmt.Sprintf("node %s: %s", endpoint, reason); !slices.Contains(s.suspects, text) && len(s.suspects) < maxSuspects {
+		s.suspects = append(s.suspects, text)
+	}
 }
+
+// maxSuspects bounds what liars can make a machine remember.
+const maxSuspects = 4 * MaxEndpoints
 
 // Advance tells the chain that the disk now carries generation, which must be
 // one more than the chain knows; saying it again is no error. Enough nodes must
 // confirm that one of them is honest: a node that only pretends to pass it on
-// would make the next boot refuse its own disk.
+// would make the next boot refuse its own disk. An Outage says that too few did.
 func (s *Session) Advance(ctx context.Context, generation uint64) error {
 	c := s.client
-	message := keys.AdvanceMessage(c.chainID, s.grant.ID, generation)
-	say := wire.Advance{Grant: s.grant.ID, Generation: generation, Signature: ed25519.Sign(s.session, message)}
+	message := keys.AdvanceMessage(c.chainID, s.granted, generation)
+	say := wire.Advance{Grant: s.granted, Generation: generation, Signature: ed25519.Sign(s.session, message)}
 	want := min(len(c.endpoints), max(1, s.sharing.Threshold()))
+	confirmed, refused := 0, 0
 	var first error
-	for _, endpoint := range c.endpoints {
-		var heard wire.Advanced
-		err := wire.Call(ctx, c.HTTP, http.MethodPost, endpoint, wire.PathAdvance, say, &heard)
-		if err == nil && heard.Generation != generation {
-			err = vm.Refuse(vm.CodeInvalid, "node %s confirms generation %d, want %d", endpoint, heard.Generation, generation)
-		}
-		if err == nil {
-			if want--; want == 0 {
-				return nil
+	race(ctx, c.endpoints, want,
+		func(ctx context.Context, endpoint string) (heard wire.Advanced, err error) {
+			ctx, cancel := context.WithTimeout(ctx, decideTimeout)
+			defer cancel()
+			err = wire.Call(ctx, c.HTTP, http.MethodPost, endpoint, wire.PathAdvance, say, &heard)
+			if err == nil && heard.Generation != generation {
+				err = vm.Refuse(vm.CodeInvalid, "node %s confirms generation %d, want %d", endpoint, heard.Generation, generation)
 			}
-			continue
-		}
-		if first == nil || vm.CodeOf(first) == vm.CodeUnavailable {
-			first = err
-		}
+			return heard, err
+		},
+		func(h heard[wire.Advanced]) bool {
+			switch {
+			case h.err == nil:
+				confirmed++
+			case decided(h.err):
+				refused++
+				first = h.err
+			case first == nil:
+				first = h.err
+			}
+			return confirmed == want
+		})
+	switch {
+	case confirmed == want:
+		return nil
+	case first == nil:
+		first = vm.Refuse(vm.CodeUnavailable, "no node answers")
 	}
-	return fmt.Errorf("advance the disk to generation %d: %w", generation, first)
+	if refused >= min(len(c.endpoints), s.agreeing()) {
+		return fmt.Errorf("advance the disk to generation %d: %w", generation, first)
+	}
+	return fmt.Errorf("advance the disk to generation %d: %w", generation,
+		&Outage{Answering: confirmed, Nodes: len(c.endpoints), Needed: want, Err: first})
 }
 
-// Close wipes the keys. Copies that Key returned are the caller's.
+// Close wipes the keys and ends connections. Copies that Key returned are the
+// caller's.
 func (s *Session) Close() {
-	for id, k := range s.secrets {
-		k.Wipe()
-		s.secrets[id] = k
+	for id, sigma := range s.sigmas {
+		sigma.Wipe()
+		s.sigmas[id] = sigma
 	}
-	clear(s.secrets)
+	clear(s.sigmas)
 	clear(s.session)
+	s.client.HTTP.CloseIdleConnections()
 }
