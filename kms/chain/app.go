@@ -21,6 +21,8 @@ import (
 
 	"github.com/secretvm/secretvm/kms/chain/x/committee"
 	committeetypes "github.com/secretvm/secretvm/kms/chain/x/committee/types"
+	"github.com/secretvm/secretvm/kms/chain/x/council"
+	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
@@ -40,6 +42,7 @@ type App struct {
 	Encoding
 	Accounts  authkeeper.AccountKeeper
 	Committee committee.Keeper
+	Council   council.Keeper
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
 }
@@ -49,12 +52,13 @@ type App struct {
 type Genesis struct {
 	Accounts  []string                    `json:"accounts"` // bech32 addresses
 	Committee committeetypes.GenesisState `json:"committee"`
+	Council   counciltypes.GenesisState   `json:"council"`
 	KMS       types.GenesisState          `json:"kms"`
 }
 
 // Validate checks that the state can start a chain.
 func (g Genesis) Validate() error {
-	return errors.Join(g.Committee.Validate(), g.KMS.Validate())
+	return errors.Join(g.Committee.Validate(), g.Council.Validate(), g.KMS.Validate())
 }
 
 // New makes the application over db and loads its last committed state.
@@ -75,7 +79,7 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 	app.SetProtocolVersion(protocolVersion)
 
 	// Stores and keepers. Nobody is the authority: parameters are genesis'.
-	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, types.StoreKey)
+	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, counciltypes.StoreKey, types.StoreKey)
 	app.MountKVStores(stores)
 	nobody := authtypes.NewModuleAddress(types.ModuleName).String()
 	app.consensus = consensuskeeper.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[consensustypes.StoreKey]), nobody, runtime.EventService{})
@@ -86,16 +90,25 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	app.Council, err = council.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[counciltypes.StoreKey]), app.Accounts, app.MsgServiceRouter())
+	if err != nil {
+		return nil, err
+	}
 	app.KMS, err = kms.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[types.StoreKey]), app.Committee)
 	if err != nil {
 		return nil, err
 	}
 
 	// What blocks and transactions do.
+	counciltypes.RegisterMsgServer(app.MsgServiceRouter(), council.NewMsgServer(app.Council))
 	types.RegisterMsgServer(app.MsgServiceRouter(), kms.NewMsgServer(app.KMS))
+	app.registerQueries()
 	app.SetInitChainer(app.initChain)
 	app.SetBeginBlocker(func(ctx sdk.Context) (sdk.BeginBlock, error) {
 		return sdk.BeginBlock{}, app.KMS.BeginBlock(ctx)
+	})
+	app.SetEndBlocker(func(ctx sdk.Context) (sdk.EndBlock, error) {
+		return sdk.EndBlock{}, app.Council.EndBlock(ctx)
 	})
 	app.SetAnteHandler(app.anteHandler())
 	if err := app.LoadLatestVersion(); err != nil {
@@ -123,6 +136,9 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 	}
 	validators, err := app.Committee.InitGenesis(ctx, g.Committee)
 	if err != nil {
+		return nil, err
+	}
+	if err := app.Council.InitGenesis(ctx, g.Council); err != nil {
 		return nil, err
 	}
 	if err := app.KMS.InitGenesis(ctx, g.KMS); err != nil {

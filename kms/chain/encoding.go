@@ -16,6 +16,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	txsigning "github.com/cosmos/cosmos-sdk/x/tx/signing"
 
+	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
 
@@ -29,7 +30,8 @@ type Encoding struct {
 }
 
 // NewEncoding knows the chain's messages and no others. Transactions are signed
-// over their protobuf bytes (SIGN_MODE_DIRECT).
+// over their protobuf bytes (SIGN_MODE_DIRECT), or over their amino JSON where
+// several sign who do not know yet which of them will (multisig keys).
 func NewEncoding() (Encoding, error) {
 	e := Encoding{Addresses: addresscodec.NewBech32Codec(types.Bech32Prefix)}
 	signed := txsigning.Options{
@@ -45,13 +47,14 @@ func NewEncoding() (Encoding, error) {
 	}
 	std.RegisterInterfaces(e.Registry)
 	authtypes.RegisterInterfaces(e.Registry)
+	counciltypes.RegisterInterfaces(e.Registry)
 	types.RegisterInterfaces(e.Registry)
 	if err := e.Registry.SigningContext().Validate(); err != nil {
 		return e, fmt.Errorf("messages without a signer: %w", err)
 	}
 	e.Codec = codec.NewProtoCodec(e.Registry)
 	e.Tx, err = authtx.NewTxConfigWithOptions(e.Codec, authtx.ConfigOptions{
-		EnabledSignModes: []signing.SignMode{signing.SignMode_SIGN_MODE_DIRECT},
+		EnabledSignModes: []signing.SignMode{signing.SignMode_SIGN_MODE_DIRECT, signing.SignMode_SIGN_MODE_LEGACY_AMINO_JSON},
 		SigningOptions:   &signed, SigningContext: e.Registry.SigningContext(),
 	})
 	if err != nil {

@@ -1,8 +1,13 @@
 package types
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
+
+	"github.com/cosmos/gogoproto/jsonpb"
+
+	"github.com/cosmos/cosmos-sdk/codec"
 )
 
 // DefaultGenesis has no council.
@@ -79,4 +84,13 @@ func (p *Proposal) validate(c *Council) error {
 		return fmt.Errorf("open, and approved by %d of %d", len(p.Approvals), c.Threshold)
 	}
 	return nil
+}
+
+// MarshalJSON writes the state as protobuf's JSON: messages inside proposals
+// have no other.
+func (g GenesisState) MarshalJSON() ([]byte, error) { return codec.ProtoMarshalJSON(&g, nil) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (g *GenesisState) UnmarshalJSON(b []byte) error {
+	return jsonpb.Unmarshal(bytes.NewReader(b), g)
 }

@@ -6,7 +6,6 @@ import (
 
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
-	"github.com/cosmos/cosmos-sdk/types/bech32"
 
 	kmstypes "github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/vm"
@@ -14,14 +13,14 @@ import (
 
 // ValidateBasic checks what needs no state.
 func (m *MsgAdmit) ValidateBasic() error {
-	if err := checkAddress("sender", m.Sender); err != nil {
+	if err := kmstypes.CheckAddress("sender", m.Sender); err != nil {
 		return err
 	}
 	if n := len(m.Addresses); n == 0 || n > MaxAdmitted {
 		return invalid("admit: names %d addresses, want 1 to %d", n, MaxAdmitted)
 	}
 	for _, a := range m.Addresses {
-		if err := checkAddress("addresses", a); err != nil {
+		if err := kmstypes.CheckAddress("addresses", a); err != nil {
 			return err
 		}
 	}
@@ -30,7 +29,7 @@ func (m *MsgAdmit) ValidateBasic() error {
 
 // ValidateBasic checks what needs no state.
 func (m *MsgCreateCouncil) ValidateBasic() error {
-	if err := checkAddress("creator", m.Creator); err != nil {
+	if err := kmstypes.CheckAddress("creator", m.Creator); err != nil {
 		return err
 	}
 	if len(m.Description) > MaxDescription {
@@ -42,10 +41,10 @@ func (m *MsgCreateCouncil) ValidateBasic() error {
 // ValidateBasic checks what needs no state; who signs the messages is checked
 // when they are proposed.
 func (m *MsgPropose) ValidateBasic() error {
-	if err := checkAddress("proposer", m.Proposer); err != nil {
+	if err := kmstypes.CheckAddress("proposer", m.Proposer); err != nil {
 		return err
 	}
-	if err := checkAddress("council", m.Council); err != nil {
+	if err := kmstypes.CheckAddress("council", m.Council); err != nil {
 		return err
 	}
 	switch n := m.LifetimeSeconds; {
@@ -84,17 +83,17 @@ func CheckPacked(packed []*codectypes.Any) error {
 }
 
 // ValidateBasic checks what needs no state.
-func (m *MsgApprove) ValidateBasic() error { return checkAddress("member", m.Member) }
+func (m *MsgApprove) ValidateBasic() error { return kmstypes.CheckAddress("member", m.Member) }
 
 // ValidateBasic checks what needs no state.
-func (m *MsgReject) ValidateBasic() error { return checkAddress("member", m.Member) }
+func (m *MsgReject) ValidateBasic() error { return kmstypes.CheckAddress("member", m.Member) }
 
 // ValidateBasic checks what needs no state.
-func (m *MsgWithdraw) ValidateBasic() error { return checkAddress("proposer", m.Proposer) }
+func (m *MsgWithdraw) ValidateBasic() error { return kmstypes.CheckAddress("proposer", m.Proposer) }
 
 // ValidateBasic checks what needs no state.
 func (m *MsgSetMembers) ValidateBasic() error {
-	if err := checkAddress("council", m.Council); err != nil {
+	if err := kmstypes.CheckAddress("council", m.Council); err != nil {
 		return err
 	}
 	return CheckMembers(m.Members, m.Threshold)
@@ -108,7 +107,7 @@ func CheckMembers(members []string, threshold uint32) error {
 	}
 	seen := make(map[string]bool, len(members))
 	for _, m := range members {
-		if err := checkAddress("members", m); err != nil {
+		if err := kmstypes.CheckAddress("members", m); err != nil {
 			return err
 		}
 		if seen[m] {
@@ -124,18 +123,6 @@ func CheckMembers(members []string, threshold uint32) error {
 
 // Sorted returns members in the order in which state holds them.
 func Sorted(members []string) []string { return slices.Sorted(slices.Values(members)) }
-
-// checkAddress wants the one spelling of an address: bech32 has an upper-case
-// one too, under which a member could count twice.
-func checkAddress(field, s string) error {
-	prefix, b, err := bech32.DecodeAndConvert(s)
-	if err == nil && prefix == kmstypes.Bech32Prefix && len(b) == addressSize {
-		if again, err := bech32.ConvertAndEncode(prefix, b); err == nil && again == s {
-			return nil
-		}
-	}
-	return kmstypes.Fail(vm.Refuse(vm.CodeInvalid, "not an account of this chain").On(field, fmt.Sprintf("%.100q", s), kmstypes.Bech32Prefix+"1…"))
-}
 
 func invalid(format string, args ...any) error {
 	return kmstypes.Fail(vm.Refuse(vm.CodeInvalid, format, args...))

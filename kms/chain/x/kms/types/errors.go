@@ -10,7 +10,7 @@ import (
 // ABCI numbers, which are in the results hash of every block: append only.
 var refusalCodes = []vm.Code{
 	vm.CodeInternal, vm.CodeMalformed, vm.CodeTooLarge, vm.CodeInvalid, vm.CodePermission,
-	vm.CodeNoService, vm.CodeExists, vm.CodeStale, vm.CodeReplayed, vm.CodeSignature, vm.CodeUnavailable,
+	vm.CodeNoService, vm.CodeExists, vm.CodeStale, vm.CodeReplayed, vm.CodeSignature, vm.CodeUnavailable, vm.CodeExpired,
 }
 
 // firstNumber is the ABCI number of the first code; 1 is the SDK's own.

@@ -3,6 +3,7 @@ package types
 import (
 	"fmt"
 	"regexp"
+	"strings"
 
 	"github.com/cosmos/cosmos-sdk/types/bech32"
 
@@ -144,10 +145,11 @@ func eventBytes(events []Event) (n int) {
 	return n
 }
 
-// CheckAddress refuses what is no account of this chain.
+// CheckAddress refuses what is no account of this chain, and the upper-case
+// spelling of one: it would make two of it.
 func CheckAddress(field, s string) error {
 	prefix, b, err := bech32.DecodeAndConvert(s)
-	if err != nil || prefix != Bech32Prefix || len(b) != 20 {
+	if err != nil || prefix != Bech32Prefix || len(b) != 20 || s != strings.ToLower(s) {
 		return Fail(vm.Refuse(vm.CodeInvalid, "not an account of this chain").On(field, fmt.Sprintf("%.100q", s), Bech32Prefix+"1…"))
 	}
 	return nil

@@ -1,0 +1,19 @@
+package chain
+
+import (
+	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
+	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
+	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
+
+	"github.com/secretvm/secretvm/kms/chain/x/council"
+	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
+)
+
+// registerQueries says what may be read of the chain. Package api serves it by
+// gRPC and REST.
+func (app *App) registerQueries() {
+	router := app.GRPCQueryRouter()
+	authtypes.RegisterQueryServer(router, authkeeper.NewQueryServer(app.Accounts))
+	consensustypes.RegisterQueryServer(router, app.consensus)
+	counciltypes.RegisterQueryServer(router, council.NewQueryServer(app.Council))
+}
