@@ -124,6 +124,15 @@ func imageFolder(t *testing.T) (string, vm.Manifest) {
 			t.Fatal(err)
 		}
 	}
+	const snpName = "secretvm-snp.fd"
+	if err := writeFile(filepath.Join(dir, snpName), []byte("content of "+snpName)); err != nil {
+		t.Fatal(err)
+	}
+	snp, err := describeFile(dir, snpName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.SNPFirmware = &snp
 	text, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +148,7 @@ func TestB1_VerifyFindsAlteredFiles(t *testing.T) {
 	if _, err := Verify(dir); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range imageFiles(m)[:4] {
+	for _, name := range imageFiles(m)[:5] {
 		path := filepath.Join(dir, name)
 		good, err := os.ReadFile(path)
 		if err != nil {

@@ -51,6 +51,10 @@ func (b *build) inputs() (vm.Hash, error) {
 	if b.Firmware != nil {
 		add(d, b.Firmware)
 	}
+	if b.SNP != nil {
+		add(d, []byte(vm.SNP))
+		add(d, b.SNP)
+	}
 	var h vm.Hash
 	d.Sum(h[:0])
 	return h, nil

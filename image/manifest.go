@@ -14,6 +14,7 @@ import (
 	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/initramfs"
 	"github.com/secretvm/secretvm/measure"
+	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -44,6 +45,9 @@ func (b *build) writeManifest(context.Context) (string, error) {
 	} else if err := b.describe(); err != nil {
 		return "", err
 	}
+	if err := b.checkSNP(); err != nil {
+		return "", err
+	}
 	before, err := b.manifest.Encode()
 	if err != nil {
 		return "", err
@@ -67,6 +71,21 @@ func (b *build) writeManifest(context.Context) (string, error) {
 	return fmt.Sprintf("registers of %d shapes", len(b.manifest.Predictions)), b.place()
 }
 
+// checkSNP refuses firmware for SNP machines whose launch cannot be predicted, as
+// without a place for the hashes of what it boots.
+func (b *build) checkSNP() error {
+	if b.SNP == nil {
+		return nil
+	}
+	parsed, err := snp.ParseFirmware(b.SNP)
+	if err != nil {
+		return err
+	}
+	hashes := snp.HashFiles(b.kernel, b.initramfs, b.manifest.CommandLine)
+	_, err = snp.Predict(snp.Launch{Firmware: parsed, Hashes: &hashes, CPUs: vm.MaxCPUs})
+	return err
+}
+
 // describe writes firmware, kernel and initramfs and fills the manifest.
 func (b *build) describe() error {
 	m := &b.manifest
@@ -80,6 +99,16 @@ func (b *build) describe() error {
 			return err
 		}
 		*f.to = vm.File{Name: f.name, Size: int64(len(f.content)), SHA256: vm.HashOf(f.content)}
+	}
+	if b.SNP != nil {
+		platform, err := firmware.For(vm.SNP)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(b.dir, platform.File()), b.SNP); err != nil {
+			return err
+		}
+		m.SNPFirmware = &vm.File{Name: platform.File(), Size: int64(len(b.SNP)), SHA256: vm.HashOf(b.SNP)}
 	}
 	var err error
 	if m.Rootfs, err = describeFile(b.dir, RootfsName); err != nil {
@@ -133,7 +162,11 @@ func (b *build) place() error {
 
 // imageFiles lists an image's files, the manifest last: where it is, all are.
 func imageFiles(m vm.Manifest) []string {
-	return []string{m.Firmware.Name, m.Kernel.Name, m.Initramfs.Name, m.Rootfs.Name, vm.ManifestName}
+	var names []string
+	for _, f := range m.Files() {
+		names = append(names, f.Name)
+	}
+	return append(names, vm.ManifestName)
 }
 
 // Verify reads the manifest of the image in dir and checks every file against it.
@@ -146,7 +179,7 @@ func Verify(dir string) (vm.Manifest, error) {
 	if err != nil {
 		return m, err
 	}
-	for _, want := range []vm.File{m.Firmware, m.Kernel, m.Initramfs, m.Rootfs} {
+	for _, want := range m.Files() {
 		if filepath.Base(want.Name) != want.Name {
 			return m, fmt.Errorf("image in %s: manifest names the file %q", dir, want.Name)
 		}

@@ -21,6 +21,7 @@ type Options struct {
 	CacheDir string     // packages, tools and images are kept here
 	Output   string     // where the image goes; "" leaves it in the cache
 	Firmware []byte     // OVMF image to put in instead of the firmware group's; may be nil
+	SNP      []byte     // OVMF image for SEV-SNP machines, put in beside it; may be nil
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
 	Report   step.Reporter
@@ -68,7 +69,7 @@ func (o Options) packages() ([]lock.Package, error) {
 // own firmware.
 func (o Options) origins() ([]lock.Package, error) {
 	packages, err := o.packages()
-	if err != nil || o.Firmware == nil {
+	if err != nil || o.Firmware == nil && o.SNP == nil {
 		return packages, err
 	}
 	l, err := firmware.Lock()

@@ -12,10 +12,11 @@ const ManifestName = "manifest.json"
 // Manifest describes one built image: its files, their digests, and what a
 // machine that boots them will measure.
 type Manifest struct {
-	Version     int           `json:"version"` // 1
-	Name        string        `json:"name"`    // image name, e.g. "base"
-	Release     string        `json:"release"` // e.g. "v0.1.0"
-	Firmware    File          `json:"firmware"`
+	Version     int           `json:"version"`                // 1
+	Name        string        `json:"name"`                   // image name, e.g. "base"
+	Release     string        `json:"release"`                // e.g. "v0.1.0"
+	Firmware    File          `json:"firmware"`               // of TDX and soft machines
+	SNPFirmware *File         `json:"snp_firmware,omitempty"` // of SEV-SNP machines, where the image has one
 	Kernel      File          `json:"kernel"`
 	Initramfs   File          `json:"initramfs"`
 	Rootfs      File          `json:"rootfs"` // erofs with the dm-verity hash tree appended
@@ -58,6 +59,23 @@ type Prediction struct {
 	RTMR2 Register `json:"rtmr2"`
 }
 
+// Files are all files beside the manifest.
+func (m Manifest) Files() []File {
+	files := []File{m.Firmware, m.Kernel, m.Initramfs, m.Rootfs}
+	if m.SNPFirmware != nil {
+		files = append(files, *m.SNPFirmware)
+	}
+	return files
+}
+
+// FirmwareOf returns the firmware that machines in tee are started with.
+func (m Manifest) FirmwareOf(tee TEE) File {
+	if tee == SNP && m.SNPFirmware != nil {
+		return *m.SNPFirmware
+	}
+	return m.Firmware
+}
+
 // Encode returns the manifest as indented JSON with a final newline.
 func (m Manifest) Encode() ([]byte, error) {
 	var buf bytes.Buffer
@@ -81,7 +99,7 @@ func ParseManifest(b []byte) (Manifest, error) {
 	if m.Version != 1 {
 		return m, fmt.Errorf("decode manifest: version is %d, want 1", m.Version)
 	}
-	for _, f := range []File{m.Firmware, m.Kernel, m.Initramfs, m.Rootfs} {
+	for _, f := range m.Files() {
 		if f.Name == "" || f.Size <= 0 || f.SHA256.IsZero() {
 			return m, fmt.Errorf("decode manifest: file %q lacks its name, size or SHA-256", f.Name)
 		}

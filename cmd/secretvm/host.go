@@ -140,7 +140,7 @@ func lockedQEMU() string {
 	return "the locked one"
 }
 
-// examineFirmware reads the firmware that the image's manifest names.
+// examineFirmware reads the firmware that the image's manifest names for either TEE.
 func examineFirmware(p *doctor.Probe, folder string) error {
 	text, err := os.ReadFile(filepath.Join(folder, vm.ManifestName))
 	if err != nil {
@@ -150,19 +150,19 @@ func examineFirmware(p *doctor.Probe, folder string) error {
 	if err != nil {
 		return err
 	}
-	firmware, err := os.ReadFile(filepath.Join(folder, manifest.Firmware.Name))
-	if err != nil {
-		return err
-	}
-	if got := vm.HashOf(firmware); got != manifest.Firmware.SHA256 {
-		return fmt.Errorf("%s has SHA-256 %s, its manifest says %s (build the image again)", manifest.Firmware.Name, got, manifest.Firmware.SHA256)
-	}
 	p.Firmware = strings.TrimSpace(manifest.Name + " " + manifest.Release + " " + manifest.Firmware.Name)
-	if err := qemu.CheckFirmware(vm.TDX, firmware, qemu.Verifying); err != nil {
-		p.TDXFirmware = err.Error()
-	}
-	if err := qemu.CheckFirmware(vm.SNP, firmware, qemu.Verifying); err != nil {
-		p.SNPFirmware = err.Error()
+	for tee, problem := range map[vm.TEE]*string{vm.TDX: &p.TDXFirmware, vm.SNP: &p.SNPFirmware} {
+		file := manifest.FirmwareOf(tee)
+		firmware, err := os.ReadFile(filepath.Join(folder, file.Name))
+		if err != nil {
+			return err
+		}
+		if got := vm.HashOf(firmware); got != file.SHA256 {
+			return fmt.Errorf("%s has SHA-256 %s, its manifest says %s (build the image again)", file.Name, got, file.SHA256)
+		}
+		if err := qemu.CheckFirmware(tee, firmware, qemu.Verifying); err != nil {
+			*problem = err.Error()
+		}
 	}
 	return nil
 }

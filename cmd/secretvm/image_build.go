@@ -19,7 +19,7 @@ import (
 func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var mirrors []string
-	var ovmf string
+	var ovmf, snpOVMF string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "build",
@@ -35,7 +35,11 @@ from has changed.
 The firmware is Debian's OVMF, taken from its package (--firmware debian), or our
 own for TDX and the soft TEE, of which no more is left than direct boot needs:
 --firmware own builds it (see secretvm image firmware), --firmware FILE takes a
-file that was built elsewhere and must be the same byte for byte.`,
+file that was built elsewhere and must be the same byte for byte.
+
+Debian has no firmware that checks what an SEV-SNP machine boots. Ours does: an image
+with our own firmware has it beside the other, and --snp-firmware own puts it beside
+Debian's.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
   secretvm image build --firmware own
@@ -52,6 +56,16 @@ file that was built elsewhere and must be the same byte for byte.`,
 				}
 				o.Firmware = built.Image
 			}
+			if snpOVMF == "" && ovmf == firmwareOwn {
+				snpOVMF = firmwareOwn
+			}
+			if snpOVMF != "" && snpOVMF != firmwareNone {
+				built, err := findFirmware(c, vm.SNP, snpOVMF, mirrors, false)
+				if err != nil {
+					return err
+				}
+				o.SNP = built.Image
+			}
 			result, err := buildImage(c, o, mirrors)
 			if err != nil {
 				return err
@@ -66,6 +80,7 @@ file that was built elsewhere and must be the same byte for byte.`,
 	c.Flags().StringVar(&o.Tree, "source", ".", "source tree that the guest's programs are built from")
 	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
 	c.Flags().StringVar(&ovmf, "firmware", firmwareDebian, "debian, own, or a prebuilt FILE of our own")
+	c.Flags().StringVar(&snpOVMF, "snp-firmware", "", "for SEV-SNP machines: own, a prebuilt FILE of our own, or none (default: own with --firmware own, else none)")
 	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	return c
@@ -94,7 +109,7 @@ func printImage(c *cobra.Command, r image.Result) error {
 	out := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
 	m := r.Manifest
 	fmt.Fprintf(out, "%s %s\t%s\n", m.Name, m.Release, r.Dir)
-	for _, f := range []vm.File{m.Firmware, m.Kernel, m.Initramfs, m.Rootfs} {
+	for _, f := range m.Files() {
 		fmt.Fprintf(out, "  %s\t%.1f MB\t%s\n", f.Name, float64(f.Size)/(1<<20), f.SHA256)
 	}
 	fmt.Fprintf(out, "  root hash\t\t%s\n", m.Verity.RootHash)

@@ -19,6 +19,7 @@ import (
 const (
 	firmwareDebian = "debian"
 	firmwareOwn    = "own"
+	firmwareNone   = "none" // of --snp-firmware
 )
 
 // newImageFirmwareCommand groups what makes our own firmware.
@@ -47,7 +48,8 @@ else is an error. It takes 2 to 8 minutes; after that it is in the cache.
 --tee tdx is for Intel TDX and the soft TEE, --tee snp for AMD SEV-SNP.
 
 Where namespaces are forbidden, --firmware FILE (or ` + firmware.Variable + `) gives a file
-that was built elsewhere; it is taken if it has the same SHA-256.`,
+that was built elsewhere; it is taken if it has the same SHA-256. The variable may
+name both files, with a colon between.`,
 		Example: `  secretvm image firmware build
   secretvm image firmware build --tee snp -o secretvm-snp.fd
   secretvm image firmware build --no-cache -o again.fd && cmp again.fd secretvm-tdx.fd`,
@@ -91,12 +93,15 @@ func findFirmware(c *cobra.Command, tee vm.TEE, from string, mirrors []string, f
 	if err != nil {
 		return firmware.Result{}, err
 	}
+	prebuilt := []string{from}
 	if from == firmwareOwn {
-		from = os.Getenv(firmware.Variable)
+		prebuilt = filepath.SplitList(os.Getenv(firmware.Variable))
 	}
-	if from != "" {
-		content, err := firmware.Prebuilt(from, platform)
-		return firmware.Result{TEE: platform.TEE, SHA256: platform.SHA256, Image: content}, err
+	for i, file := range prebuilt {
+		content, err := firmware.Prebuilt(file, platform)
+		if err == nil || i == len(prebuilt)-1 {
+			return firmware.Result{TEE: platform.TEE, SHA256: platform.SHA256, Image: content}, err
+		}
 	}
 	o := firmware.Options{Platform: platform, Fresh: fresh}
 	if o.CacheDir, err = image.CacheDir(); err != nil {

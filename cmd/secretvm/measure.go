@@ -19,7 +19,7 @@ type measured struct {
 	RTMR3       *vm.Register         `json:"rtmr3,omitempty"`        // with --config
 	ConfigID    *vm.Register         `json:"mr_config_id,omitempty"` // with --config
 	Differences []measure.Difference `json:"differences"`            // against the manifest, where it has the shape
-	SNP         *snpMeasured         `json:"snp,omitempty"`          // with --snp-firmware
+	SNP         *snpMeasured         `json:"snp,omitempty"`          // where there is firmware for it
 	Events      []vm.Event           `json:"events,omitempty"`       // with --events
 }
 
@@ -42,8 +42,8 @@ Without --shape all shapes of the manifest are predicted, and the default is sho
 follow from the workload: name its measured config (--config; a machine serves
 it at /config). Machines with the soft TEE measure as TDX ones.
 
---all-shapes prints one JSON record for 1 to 64 vCPUs and 1 to 512 GiB in usual
-steps; with --config, RTMR3 in it is that of the config's template, under which
+--all-shapes prints one JSON record for 1 to 64 vCPUs, 1 to 512 GiB in usual
+steps and 0 to 8 GPUs; with --config, RTMR3 in it is that of the config's template, under which
 a key manager registers an image.
 
 Exit code 0: all registers are those of the manifest; 1: they differ, or a file
@@ -57,11 +57,11 @@ is not the one that the manifest names.`,
 	}
 	c.Flags().BoolVar(&f.json, "json", false, "print JSON")
 	c.Flags().BoolVar(&f.events, "events", false, "show event by event what is measured")
-	c.Flags().StringSliceVar(&f.shapes, "shape", nil, "predict this machine: vCPUs x memory, such as 4x8G; may be repeated")
+	c.Flags().StringSliceVar(&f.shapes, "shape", nil, "predict this machine: vCPUs, memory and GPUs, such as 4x8G or 16x256G+8gpu; may be repeated")
 	c.Flags().StringVar(&f.config, "config", "", "JSON file with the measured config of the workload")
 	c.Flags().BoolVar(&f.all, "all-shapes", false, "print one record for all common shapes (JSON)")
 	c.Flags().StringVar(&f.qemu, "qemu", "", "predict ACPI tables of this QEMU, which is asked and not run, instead of the locked one's")
-	c.Flags().StringVar(&f.snp, "snp-firmware", "", "predict the launch digest of SEV-SNP machines with this firmware as well")
+	c.Flags().StringVar(&f.snp, "snp-firmware", "", "predict the launch digest of SEV-SNP machines with this firmware instead of the manifest's")
 	c.AddCommand(newMeasureDiffCommand())
 	return c
 }
@@ -81,7 +81,7 @@ func (f *measureFlags) run(ctx context.Context, out io.Writer, path string) erro
 		}
 	}
 	if f.snp != "" {
-		if im.snp, err = im.withSNP(f.snp); err != nil {
+		if im.snp, err = im.withSNPFile(f.snp); err != nil {
 			return &exitError{exitUsage, err}
 		}
 	}

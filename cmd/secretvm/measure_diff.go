@@ -144,7 +144,7 @@ func compare(p measured, quoted tdx.Body, seen []vm.Event) compared {
 // String is the comparison for people.
 func (c compared) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "against %d vCPUs, %d MiB\n", c.Shape.CPUs, c.Shape.Memory>>20)
+	fmt.Fprintf(&b, "against %s\n", describe(c.Shape))
 	if len(c.Registers) == 0 {
 		b.WriteString(" ✓ all registers are as predicted\n")
 	}

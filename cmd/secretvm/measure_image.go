@@ -17,7 +17,7 @@ type measuredImage struct {
 	manifest vm.Manifest
 	input    measure.Input
 	tables   func(vm.Shape) (measure.ACPI, error) // nil: those of the locked QEMU
-	snp      *snpLaunch                           // nil: only TDX is asked for
+	snp      *snpLaunch                           // nil: there is no firmware for SEV-SNP
 }
 
 // openMeasured reads the manifest at path, or in the folder at path, and the
@@ -40,6 +40,15 @@ func openMeasured(path string) (im measuredImage, err error) {
 	}{{im.manifest.Firmware, &im.input.Firmware}, {im.manifest.Kernel, &im.input.Kernel}, {im.manifest.Initramfs, &im.input.Initrd}} {
 		if *f.to, err = readArtifact(filepath.Dir(path), f.file); err != nil {
 			return im, err
+		}
+	}
+	if f := im.manifest.SNPFirmware; f != nil {
+		content, err := readArtifact(filepath.Dir(path), *f)
+		if err != nil {
+			return im, err
+		}
+		if im.snp, err = im.withSNP(content); err != nil {
+			return im, fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
 	return im, nil

@@ -19,7 +19,7 @@ func printMeasured(out io.Writer, results []measured, named bool) error {
 			quiet++
 			continue
 		}
-		fmt.Fprintf(&b, "%d vCPUs, %d MiB (%s)\n", r.Shape.CPUs, r.Shape.Memory>>20, r.TEE)
+		fmt.Fprintf(&b, "%s (%s)\n", describe(r.Shape), r.TEE)
 		differs := map[string]vm.Register{}
 		for _, d := range r.Differences {
 			differs[d.Register] = d.Want
@@ -65,6 +65,15 @@ func printMeasured(out io.Writer, results []measured, named bool) error {
 	}
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// describe writes a shape for people.
+func describe(s vm.Shape) string {
+	text := fmt.Sprintf("%d vCPUs, %d MiB", s.CPUs, s.Memory>>20)
+	if s.GPUs > 0 {
+		text += fmt.Sprintf(", %d GPUs", s.GPUs)
+	}
+	return text
 }
 
 // printRecord prints what an owner registers.

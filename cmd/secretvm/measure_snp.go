@@ -28,14 +28,24 @@ type snpLaunch struct {
 // maxFirmwareFile bounds what is read of a firmware, in bytes.
 const maxFirmwareFile = 64 << 20
 
-func (im measuredImage) withSNP(path string) (*snpLaunch, error) {
+// withSNPFile is withSNP with any file.
+func (im measuredImage) withSNPFile(path string) (*snpLaunch, error) {
 	image, err := readAtMost(path, maxFirmwareFile)
 	if err != nil {
 		return nil, fmt.Errorf("read firmware: %w", err)
 	}
-	firmware, err := snp.ParseFirmware(image)
+	l, err := im.withSNP(image)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return l, nil
+}
+
+// withSNP prepares launches of the image under a firmware.
+func (im measuredImage) withSNP(image []byte) (*snpLaunch, error) {
+	firmware, err := snp.ParseFirmware(image)
+	if err != nil {
+		return nil, err
 	}
 	signature, err := snp.Signature(qemu.SNPModel)
 	if err != nil {

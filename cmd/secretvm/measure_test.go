@@ -206,8 +206,22 @@ func TestMeasureSNP(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &results); err != nil || results[0].SNP == nil || results[0].SNP.Digest != want(4, 1) || results[0].SNP.DebugSwap != want(4, 0x21) {
 		t.Errorf("%v: %s, want the digest %s", err, out.String(), want(4, 1))
 	}
+	// The manifest's own, without a flag.
+	dir = measureFolder(t, func(m *vm.Manifest) {
+		m.SNPFirmware = &vm.File{Name: "secretvm-snp.fd", Size: int64(len(image)), SHA256: vm.HashOf(image)}
+	})
 	out.Reset()
-	if code := run(t.Context(), []string{"measure", dir, "--all-shapes", "--snp-firmware", firmware}, nil, &out, &errs); code != exitOK {
+	if code := run(t.Context(), []string{"measure", dir, "--shape", "4x8G"}, nil, &out, &errs); code != exitRefused || !strings.Contains(errs.String(), "secretvm-snp.fd") {
+		t.Errorf("without the file: exit code %d: %s", code, errs.String())
+	}
+	if err := os.WriteFile(filepath.Join(dir, "secretvm-snp.fd"), image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code := run(t.Context(), []string{"measure", dir, "--shape", "4x8G+2gpu"}, nil, &out, &errs); code != exitOK || !strings.Contains(out.String(), "4 vCPUs, 8192 MiB, 2 GPUs (tdx)") || !strings.Contains(out.String(), "SEV-SNP, 4 × EPYC-v4: "+want(4, 1).String()) {
+		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	}
+	out.Reset()
+	if code := run(t.Context(), []string{"measure", dir, "--all-shapes"}, nil, &out, &errs); code != exitOK {
 		t.Fatalf("exit code %d: %s", code, errs.String())
 	}
 	r, err := measure.ReadRecord(&out)

@@ -65,5 +65,5 @@ var amd = []check{
 		}
 		return Fine, fmt.Sprintf("address bit %d means encrypted", f.Encryption.CBit), ""
 	}},
-	firmware(func(f *Facts) string { return f.SNPFirmware }, "Debian's OVMF.fd does not check what it boots: use an image with firmware from OvmfPkg/AmdSev"),
+	firmware(func(f *Facts) string { return f.SNPFirmware }, "Debian's OVMF.fd does not check what it boots: use an image with our firmware (secretvm image build --firmware own)"),
 }

@@ -32,7 +32,8 @@ func TestB6_MachineWithUntestedFirmwareIsNotStarted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tee, want := range map[vm.TEE]string{vm.SNP: "takes no hashes", vm.TDX: "cannot be launched on TDX"} {
+	start := func(tee vm.TEE, want string) {
+		t.Helper()
 		_, err := folder.Start(t.Context(), Boot{
 			Name: "x", TEE: tee, Shape: vm.DefaultShape, Image: image, QEMU: qemu.Binary{Argv: []string{"/no/such/qemu"}},
 		})
@@ -40,4 +41,22 @@ func TestB6_MachineWithUntestedFirmwareIsNotStarted(t *testing.T) {
 			t.Errorf("%s: error is %v, want one with %q", tee, err, want)
 		}
 	}
+	start(vm.TDX, "cannot be launched on TDX")
+	start(vm.SNP, "takes no hashes")
+	// An image's firmware for SNP is what counts there, and only there.
+	other, err := os.ReadFile("../../../shared/vectors/measure/sev-snp-measure/ovmf_AmdSev_suffix.bin")
+	if err != nil {
+		t.Skipf("no vectors here: %v", err)
+	}
+	beside := vm.File{Name: "secretvm-snp.fd", Size: int64(len(other)), SHA256: vm.HashOf(other)}
+	if manifest, err = (vm.Manifest{Version: 1, Firmware: file, Kernel: file, Initramfs: file, Rootfs: file, SNPFirmware: &beside}).Encode(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{vm.ManifestName: manifest, beside.Name: other} {
+		if err := os.WriteFile(filepath.Join(image, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start(vm.TDX, "cannot be launched on TDX")
+	start(vm.SNP, "nobody has shown")
 }

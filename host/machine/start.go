@@ -95,7 +95,7 @@ func (f *Folder) arguments(b Boot) (qemu.Machine, error) {
 	}
 	m := qemu.Machine{
 		Name: b.Name, TEE: b.TEE, Shape: b.Shape, KVM: b.TEE == vm.Soft && qemu.HasKVM(), GPUs: b.GPUs, Forwards: b.Forwards,
-		Firmware: file(b.Firmware, manifest.Firmware), Kernel: file(b.Kernel, manifest.Kernel),
+		Firmware: file(b.Firmware, manifest.FirmwareOf(b.TEE)), Kernel: file(b.Kernel, manifest.Kernel),
 		Initramfs: file(b.Initramfs, manifest.Initramfs), Rootfs: file(b.Rootfs, manifest.Rootfs),
 		CommandLine: manifest.CommandLine, ConfigID: b.Measurement.MRConfigID,
 		Config: filepath.Join(f.dir, configName), Data: f.Disk(),

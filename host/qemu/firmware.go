@@ -53,7 +53,7 @@ func checkSNPFirmware(image []byte, verifying []vm.Hash) error {
 	if _, err := snp.Predict(snp.Launch{Firmware: firmware, Hashes: &hashes, CPUs: 1}); err != nil {
 		return vm.Refuse(vm.CodeImage, "on SEV-SNP this firmware would boot whatever the host hands it (%v)", err).
 			On("firmware SHA-256", vm.HashOf(image).String(), "one with a table of hashes").
-			Try("Debian's OVMF.fd does not check what it boots: use firmware built from OvmfPkg/AmdSev")
+			Try("Debian's OVMF.fd does not check what it boots: use an image with our firmware for it (secretvm image build --firmware own)")
 	}
 	if digest := vm.HashOf(image); !slices.Contains(verifying, digest) {
 		return vm.Refuse(vm.CodeImage, "nobody has shown that this firmware checks what it boots: it has a table of hashes, and generic OVMF has one too and never looks into it").
