@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,14 +54,17 @@ type BootStep struct {
 	Failed bool
 }
 
-var attestationTemplate = template.Must(template.New("attestation").Funcs(template.FuncMap{
+var functions = template.FuncMap{
 	"style":    func() template.CSS { return template.CSS(style) }, // ours, embedded: not input
 	"ms":       func(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) },
 	"hex":      func(b []byte) string { return hex.EncodeToString(b) },
 	"text":     func(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") },
 	"meaning":  eventMeaning,
 	"hardware": hardware,
-}).Parse(attestationSource))
+	"soft":     soft,
+}
+
+var attestationTemplate = template.Must(template.New("attestation").Funcs(functions).Parse(attestationSource))
 
 // Render writes the page as UTF-8 HTML.
 func (p AttestationPage) Render(w io.Writer) error {
@@ -71,8 +75,10 @@ func (p AttestationPage) Render(w io.Writer) error {
 }
 
 // Soft reports whether the page must shout that nothing here is confidential.
-// Whatever is not known to be real counts as soft.
-func (p AttestationPage) Soft() bool { return p.TEE != vm.TDX && p.TEE != vm.SNP }
+func (p AttestationPage) Soft() bool { return soft(p.TEE) }
+
+// soft counts whatever is not known to be real as soft.
+func soft(t vm.TEE) bool { return t != vm.TDX && t != vm.SNP }
 
 // Address is the URL for the command on the page.
 func (p AttestationPage) Address() string {
@@ -104,6 +110,27 @@ func (p AttestationPage) BootTime() (sum time.Duration) {
 		sum += s.Took
 	}
 	return sum
+}
+
+// EndpointRow is one of the endpoints that the owner may open.
+type EndpointRow struct {
+	Name, Path, About string
+	Open              bool
+}
+
+// Endpoints are those that the owner may open, and whether it is so.
+func (p AttestationPage) Endpoints() []EndpointRow {
+	rows := []EndpointRow{
+		{Name: "docker-compose", Path: "docker-compose.html", About: "the compose file, byte for byte"},
+		{Name: "services", Path: "services.html", About: "names of the containers"},
+		{Name: "logs", Path: "logs.html", About: "what system and containers log"},
+		{Name: "resources", Path: "resources.html", About: "memory, disk and processor in use"},
+		{Name: "metrics", Path: "metrics", About: "for Prometheus"},
+	}
+	for i := range rows {
+		rows[i].Open = slices.Contains(p.Config.Open, strings.TrimPrefix(rows[i].Name, "docker-"))
+	}
+	return rows
 }
 
 // RegisterRow is one register with its explanation.

@@ -73,11 +73,12 @@ func TestNonceIsChecked(t *testing.T) {
 // TestA6_QuotesAreBounded floods the service while a quote hangs: a short
 // queue waits, the rest is turned away at once, and pages still answer.
 func TestA6_QuotesAreBounded(t *testing.T) {
-	quoter := &echoQuoter{hold: make(chan struct{})}
+	quoter := &echoQuoter{}
 	opt := testOptions(t)
 	opt.Quoter = quoter
-	_, url, client := serve(t, opt)
-	const flood = 40
+	s, url, client := serve(t, opt)
+	quoter.hold = make(chan struct{}) // from now on
+	const flood = quoteQueue + 30
 	codes := make(chan int, flood)
 	var all sync.WaitGroup
 	for i := range flood {
@@ -103,6 +104,9 @@ func TestA6_QuotesAreBounded(t *testing.T) {
 	if calls := quoter.calls.Load(); calls != 1 {
 		t.Errorf("%d quotes at once, want 1", calls)
 	}
+	if n := s.counts.busy.Load(); n != flood-quoteQueue-1 {
+		t.Errorf("%d were counted as turned away, want %d", n, flood-quoteQueue-1)
+	}
 	if resp, _ := get(t, client, url+"/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("the page answers %d during the flood", resp.StatusCode)
 	}
@@ -118,7 +122,7 @@ func TestA6_QuotesAreBounded(t *testing.T) {
 func TestA6_WaitIsBounded(t *testing.T) {
 	quoter := &echoQuoter{hold: make(chan struct{})}
 	defer close(quoter.hold)
-	gate := newQuoteGate(quoter)
+	gate := newQuoteGate(quoter, func(time.Duration, error) {})
 	gate.timeout = 20 * time.Millisecond
 	go gate.Quote(context.Background(), [64]byte{}) // hangs: that is the point
 	for quoter.calls.Load() == 0 {

@@ -1,14 +1,10 @@
 package attestd
 
 import (
-	"bytes"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"net/http"
-	"regexp"
-	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/vm"
@@ -16,44 +12,96 @@ import (
 )
 
 const (
-	typeJSON = "application/json"
-	typeText = "text/plain; charset=utf-8"
-	typeHTML = "text/html; charset=utf-8"
+	typeJSON   = "application/json"
+	typeText   = "text/plain; charset=utf-8"
+	typeHTML   = "text/html; charset=utf-8"
+	typeZip    = "application/zip"
+	typeStream = "text/event-stream"
 )
+
+// endpoint is what one path serves.
+type endpoint struct {
+	serve http.HandlerFunc
+	open  string // the word of vm.Config.Open that opens it; "": everyone may ask
+	page  string // title of the same as a page for people, at path.html; "": there is none
+}
+
+// endpoints is the whole service; openapi.json describes it, and a test holds
+// the two against each other.
+func (s *Server) endpoints() map[string]endpoint {
+	return map[string]endpoint{
+		// What this machine is, and the proof.
+		"/{$}":         {serve: s.servePage},
+		"/attestation": {serve: s.serveAttestation},
+		"/bundle":      {serve: s.serveBundle},
+		"/cpu":         {serve: s.serveCPU, page: "Quote"},
+		"/gpu":         {serve: s.serveGPU, page: "Evidence of GPUs"},
+		"/self":        {serve: s.serveSelf, page: "Registers"},
+		"/collateral":  {serve: s.serveCollateral, page: "Collateral"},
+		"/config":      {serve: s.serveConfig, page: "Configuration"},
+		"/events":      {serve: s.serveEvents, page: "Events"},
+		"/info":        {serve: s.serveInfo, page: "Identity"},
+		"/status":      {serve: s.serveStatus, page: "Status"},
+		"/vm_upgrades": {serve: s.serveUpgrades, page: "Upgrades"},
+
+		"/publickey_ed25519":   {serve: s.servePublicKey("ed25519"), page: "Signing key (Ed25519)"},
+		"/publickey_secp256k1": {serve: s.servePublicKey("secp256k1"), page: "Signing key (secp256k1)"},
+
+		// What the machine does: closed unless the measured config opens it.
+		"/docker-compose":   {serve: s.serveCompose, open: "compose", page: "Compose file"},
+		"/services":         {serve: s.serveServices, open: "services", page: "Services"},
+		"/logs":             {serve: s.serveLogs, open: "logs", page: "Logs"},
+		"/logs/stream":      {serve: s.streamLogs, open: "logs"},
+		"/resources":        {serve: s.serveResources, open: "resources"},
+		"/resources.html":   {serve: s.servePageOfResources, open: "resources"},
+		"/resources/stream": {serve: s.streamResources, open: "resources"},
+		"/metrics":          {serve: s.serveMetrics, open: "metrics"},
+
+		// Tokens of third parties, which existing services have.
+		"/ita-jwt": {serve: serveAbsent("Intel Trust Authority is not asked: the quote is checked without it"), page: "Intel Trust Authority"},
+		"/poc-jwt": {serve: serveAbsent("there is no proof of cloud"), page: "Proof of cloud"},
+
+		"/openapi.json": {serve: func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, typeJSON, openAPI) }},
+		"/healthz":      {serve: func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, typeText, []byte("ok\n")) }},
+		"/favicon.ico":  {serve: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }},
+	}
+}
 
 // Handler returns the service without TLS, for Serve.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	for path, serve := range map[string]http.HandlerFunc{
-		"/{$}":            s.servePage,
-		"/status":         s.serveStatus,
-		"/attestation":    s.serveAttestation,
-		"/cpu":            s.serveCPU,
-		"/config":         s.serveConfig,
-		"/events":         s.serveEvents,
-		"/docker-compose": s.serveCompose,
-		"/healthz":        func(w http.ResponseWriter, _ *http.Request) { write(w, http.StatusOK, typeText, []byte("ok\n")) },
-		"/favicon.ico":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-		"/":               serveUnknown,
-	} {
+	for path, e := range s.endpoints() {
+		serve := s.closed(e)
 		mux.HandleFunc(path, serve)
+		if e.page != "" {
+			mux.HandleFunc(path+".html", s.twin(path, e.page, serve))
+		}
 	}
+	mux.HandleFunc("/", serveUnknown)
 	mux.Handle("/.well-known/", http.StripPrefix("/.well-known", mux))
-	return guard(mux)
+	return s.guard(mux)
 }
 
-// guard sets the headers of every answer and turns away what no endpoint
-// wants: other methods and bodies.
-func guard(next http.Handler) http.Handler {
+// guard sets the headers of every answer, lets requests in at a bounded rate,
+// and turns away what no endpoint wants: other methods and bodies.
+func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "no-store")
 		h.Set("Content-Security-Policy", web.ContentSecurityPolicy)
 		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Access-Control-Allow-Origin", "*") // everything here is public, nothing depends on cookies
+		// Pages of other origins may read what everyone may: nothing depends on
+		// cookies, and the headers that carry a token are not allowed to them.
+		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
+		s.counts.requests.Add(1)
+		if err := s.requests.take(r.Context(), time.Second/requestRate); err != nil {
+			s.failBusy(w)
+			return
+		}
 		switch {
 		case r.Method == http.MethodOptions:
 			w.WriteHeader(http.StatusNoContent)
@@ -72,130 +120,31 @@ func guard(next http.Handler) http.Handler {
 
 func serveUnknown(w http.ResponseWriter, _ *http.Request) {
 	fail(w, http.StatusNotFound, vm.Refuse(vm.CodeInvalid, "there is no such page").
-		Try("see / for what this service answers"))
+		Try("see / for people and /openapi.json for programs"))
 }
 
-// serveAttestation answers a nonce with a fresh quote over it and the TLS key.
-func (s *Server) serveAttestation(w http.ResponseWriter, r *http.Request) {
-	nonce, refusal := readNonce(r)
-	if refusal != nil {
-		fail(w, http.StatusBadRequest, refusal)
-		return
+// serveAbsent answers for what this machine does not have.
+func serveAbsent(why string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		fail(w, http.StatusNotFound, vm.Refuse(vm.CodeUnavailable, "%s", why).Try("see / for what this service answers"))
 	}
-	ev, err := s.quotes.Quote(r.Context(), vm.AttestationReportData(s.key.spki, nonce))
-	if err != nil {
-		s.failQuote(w, err)
-		return
-	}
-	if ev.TEE != vm.SNP { // its report has no register that they explain; /events has them
-		ev.Events = s.opt.Events
-	}
-	writeJSON(w, http.StatusOK, vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: s.key.spki, Evidence: ev})
 }
 
-func readNonce(r *http.Request) ([]byte, *vm.Refusal) {
-	const try = "ask for /attestation?nonce=<hex of 16 to 64 random bytes of your own>"
-	values := r.URL.Query()["nonce"]
-	if len(values) != 1 {
-		return nil, vm.Refuse(vm.CodeInvalid, "the request must carry one nonce").
-			On("nonce", strconv.Itoa(len(values))+" values", "1").Try(try)
-	}
-	if n := len(values[0]); n < 2*vm.MinNonceSize || n > 2*vm.MaxNonceSize {
-		return nil, vm.Refuse(vm.CodeInvalid, "the nonce has the wrong length").
-			On("nonce", strconv.Itoa(n)+" characters", "32 to 128 hex digits").Try(try)
-	}
-	nonce, err := hex.DecodeString(values[0])
-	if err != nil {
-		return nil, vm.Refuse(vm.CodeMalformed, "the nonce is not hex").Try(try)
-	}
-	return nonce, nil
-}
-
-// serveCPU gives the quote as existing verifiers fetch it: lower-case hex.
-func (s *Server) serveCPU(w http.ResponseWriter, r *http.Request) {
-	quote, err := s.cpu.get(r.Context())
-	if err != nil {
-		s.failQuote(w, err)
-		return
-	}
-	write(w, http.StatusOK, typeText, append(hex.AppendEncode(nil, quote), '\n'))
-}
-
-// failQuote tells a busy service from a failing device; what the device said
-// goes to the log, not to strangers.
-func (s *Server) failQuote(w http.ResponseWriter, err error) {
-	if errors.Is(err, errBusy) {
-		w.Header().Set("Retry-After", "2")
-		fail(w, http.StatusServiceUnavailable, vm.Refuse(vm.CodeUnavailable, "%v", err).Try("ask again in a few seconds"))
-		return
-	}
-	s.opt.Log.Error("quote failed", "error", err)
-	fail(w, http.StatusInternalServerError, vm.Refuse(vm.CodeInternal, "the TEE gave no quote").
-		Try("the machine's console says why"))
-}
-
-func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
-	write(w, http.StatusOK, typeJSON, s.opt.Config)
-}
-
-func (s *Server) serveEvents(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, s.opt.Events)
-}
-
-func (s *Server) composeIsOpen() bool { return slices.Contains(s.config.Open, "compose") }
-
-// serveCompose gives the file byte for byte where the measured config opens
-// it; its digest is public always.
-func (s *Server) serveCompose(w http.ResponseWriter, _ *http.Request) {
-	if !s.composeIsOpen() {
-		body := failure(vm.Refuse(vm.CodePermission, "the owner did not open the compose file to strangers").
-			Try(`its digest is public; the owner opens the file with "open: [compose]" under x-secretvm`))
-		body["compose_hash"] = s.config.ComposeHash.String()
-		writeJSON(w, http.StatusForbidden, body)
-		return
-	}
-	write(w, http.StatusOK, typeText, s.opt.Compose)
-}
-
-// plainHost is a host name or address with an optional port, safe to show in a
-// command that people copy.
-var plainHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?)(:[0-9]{1,5})?$`)
-
-func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
-	page := web.AttestationPage{
-		TEE: s.opt.TEE, Config: s.config, ConfigHash: s.digest, Measurement: s.opt.Measurement,
-		Events: s.opt.Events, TLSKey: s.key.spki, Uptime: time.Since(s.opt.Booted),
-	}
-	if plainHost.MatchString(r.Host) {
-		page.Host = r.Host
-	}
-	if s.composeIsOpen() {
-		page.Compose = s.opt.Compose
-	}
-	status := s.opt.Status()
-	page.Workload = status.Workload
-	for _, st := range status.Steps {
-		page.Boot = append(page.Boot, web.BootStep{Name: st.Name, Took: st.Took, Failed: st.Error != ""})
-	}
-	var buf bytes.Buffer
-	if err := page.Render(&buf); err != nil {
-		s.opt.Log.Error("page failed", "error", err)
-		fail(w, http.StatusInternalServerError, vm.Refuse(vm.CodeInternal, "the page could not be made"))
-		return
-	}
-	write(w, http.StatusOK, typeHTML, buf.Bytes())
+// failBusy turns a request away for now.
+func (s *Server) failBusy(w http.ResponseWriter) {
+	s.counts.busy.Add(1)
+	w.Header().Set("Retry-After", "2")
+	fail(w, http.StatusServiceUnavailable, vm.Refuse(vm.CodeUnavailable, "%v", errBusy).Try("ask again in a few seconds"))
 }
 
 // fail answers with the refusal as JSON.
-func fail(w http.ResponseWriter, status int, r *vm.Refusal) { writeJSON(w, status, failure(r)) }
-
-// failure has the two fields that existing clients read, and the code.
-func failure(r *vm.Refusal) map[string]any {
-	body := map[string]any{"error": r.Error(), "code": r.Code}
-	if r.Hint != "" {
-		body["details"] = r.Hint
+func fail(w http.ResponseWriter, status int, r *vm.Refusal) {
+	// The two fields that existing clients read, and the code.
+	body := map[string]any{"error": r.Error(), "code": r.Code, "details": r.Hint}
+	if r.Hint == "" {
+		body["details"] = r.Reason
 	}
-	return body
+	writeJSON(w, status, body)
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
@@ -213,3 +162,6 @@ func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client has gone: nobody to tell
 }
+
+// isJSON reports whether a content type is JSON's.
+func isJSON(contentType string) bool { return strings.HasPrefix(contentType, typeJSON) }

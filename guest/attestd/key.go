@@ -31,6 +31,7 @@ type bootKey struct {
 	now     func() time.Time
 
 	mu          sync.Mutex
+	evidence    []byte // value of the certificate's extension; nil: none yet
 	certificate *tls.Certificate
 }
 
@@ -59,6 +60,13 @@ func (k *bootKey) tlsConfig() *tls.Config {
 	}
 }
 
+// show puts evidence into the certificates from now on.
+func (k *bootKey) show(evidence []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.evidence, k.certificate = evidence, nil
+}
+
 // current returns the certificate, issuing one when there is none or it is
 // about to lapse.
 func (k *bootKey) current() (*tls.Certificate, error) {
@@ -82,6 +90,9 @@ func (k *bootKey) current() (*tls.Certificate, error) {
 		NotAfter:    now.Add(certificateLife),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if k.evidence != nil { // not critical: clients that do not know it may ask /attestation
+		template.ExtraExtensions = []pkix.Extension{{Id: vm.OIDEvidence, Value: k.evidence}}
 	}
 	der, err := x509.CreateCertificate(k.random, template, template, &k.private.PublicKey, k.private)
 	if err != nil {

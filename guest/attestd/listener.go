@@ -6,13 +6,15 @@ import (
 )
 
 // limitConnections returns a listener that holds at most n connections open;
-// the next one waits in the kernel's backlog.
-func limitConnections(l net.Listener, n int) net.Listener {
-	return &limitedListener{Listener: l, slots: make(chan struct{}, n), closed: make(chan struct{})}
+// the next one waits in the kernel's backlog. admit is called for each and may
+// wait; what it returns is called when the connection is closed.
+func limitConnections(l net.Listener, n int, admit func() (ended func())) net.Listener {
+	return &limitedListener{Listener: l, admit: admit, slots: make(chan struct{}, n), closed: make(chan struct{})}
 }
 
 type limitedListener struct {
 	net.Listener
+	admit  func() (ended func())
 	slots  chan struct{}
 	closed chan struct{}
 	once   sync.Once
@@ -29,7 +31,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { <-l.slots })}, nil
+	ended := l.admit()
+	return &limitedConn{Conn: c, release: sync.OnceFunc(func() { ended(); <-l.slots })}, nil
 }
 
 func (l *limitedListener) Close() error {

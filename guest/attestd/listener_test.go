@@ -3,6 +3,7 @@ package attestd
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -14,7 +15,11 @@ func TestA6_ConnectionsAreLimited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := limitConnections(inner, 2)
+	var open atomic.Int32
+	l := limitConnections(inner, 2, func() func() {
+		open.Add(1)
+		return func() { open.Add(-1) }
+	})
 	type accepted struct {
 		conn net.Conn
 		err  error
@@ -61,4 +66,7 @@ func TestA6_ConnectionsAreLimited(t *testing.T) {
 	}
 	second.conn.Close()
 	third.conn.Close()
+	if n := open.Load(); n != 0 {
+		t.Errorf("%d connections count as open after all were closed", n)
+	}
 }

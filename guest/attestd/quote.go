@@ -2,8 +2,6 @@ package attestd
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"time"
 
 	"github.com/secretvm/secretvm/vm"
@@ -11,28 +9,28 @@ import (
 
 // Bounds on quoting.
 const (
-	quoteQueue   = 8                // requests that may wait for their turn
+	quoteQueue   = 256              // requests that may wait for their turn
 	quoteTimeout = 30 * time.Second // waiting and quoting together
-	quoteRest    = 250 * time.Millisecond
+	quoteBurst   = 2 * time.Second  // of quoting without a rest
 	cpuQuoteLife = time.Minute
 )
 
-// errBusy says that the queue is full or the turn did not come in time.
-var errBusy = errors.New("too many quotes are asked for at once")
-
-// quoteGate lets one quote be made at a time. After each it rests as long as
-// the quote took (at most quoteRest), so that a flood of requests costs the
-// machine half of one processor at most and the workload keeps the others.
+// quoteGate lets one quote be made at a time. Each is paid back by a rest as
+// long as it took: a client that asks now and then never meets it, and a flood
+// keeps the device, and one processor, busy half of the time at most.
 type quoteGate struct {
 	quoter  Quoter
 	turn    chan struct{} // holds one token while a quote is made
 	waiting chan struct{} // holds one token for each request inside
+	rest    pacer
 	timeout time.Duration
+	tell    func(took time.Duration, err error) // for metrics
 }
 
-func newQuoteGate(q Quoter) *quoteGate {
+func newQuoteGate(q Quoter, tell func(time.Duration, error)) *quoteGate {
 	return &quoteGate{
-		quoter: q, turn: make(chan struct{}, 1), waiting: make(chan struct{}, 1+quoteQueue), timeout: quoteTimeout,
+		quoter: q, turn: make(chan struct{}, 1), waiting: make(chan struct{}, 1+quoteQueue),
+		rest: pacer{burst: quoteBurst, patience: quoteTimeout}, timeout: quoteTimeout, tell: tell,
 	}
 }
 
@@ -51,20 +49,27 @@ func (g *quoteGate) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence
 	case <-ctx.Done():
 		return vm.Evidence{}, errBusy
 	}
+	defer func() { <-g.turn }()
+	if err := g.rest.take(ctx, 0); err != nil {
+		return vm.Evidence{}, err
+	}
 	start := time.Now()
-	defer func() { time.AfterFunc(min(time.Since(start), quoteRest), func() { <-g.turn }) }()
-	return g.quoter.Quote(ctx, reportData)
+	ev, err := g.quoter.Quote(ctx, reportData)
+	took := time.Since(start)
+	g.rest.book(took)
+	g.tell(took, err)
+	return ev, err
 }
 
-// cpuQuote remembers the quote of /cpu, which binds the key and no nonce, for
-// a minute.
+// cpuQuote remembers the evidence of /cpu, which binds the key and no nonce,
+// for a minute. However many ask, one quote is made.
 type cpuQuote struct {
 	gate       *quoteGate
 	reportData [64]byte
 
-	mu    sync.Mutex
-	quote []byte
-	made  time.Time
+	turn     chan struct{} // holds one token while somebody looks or asks
+	evidence vm.Evidence
+	made     time.Time
 }
 
 // cpuReportData is the binding that existing verifiers look for: the SHA-256
@@ -74,25 +79,19 @@ func cpuReportData(spki vm.Hash) (rd [64]byte) {
 	return rd
 }
 
-func (c *cpuQuote) get(ctx context.Context) ([]byte, error) {
-	if quote := c.remembered(); quote != nil {
-		return quote, nil
+func (c *cpuQuote) get(ctx context.Context) (vm.Evidence, error) {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return vm.Evidence{}, errBusy
 	}
-	ev, err := c.gate.Quote(ctx, c.reportData) // without the lock: the gate bounds the wait
-	if err != nil {
-		return nil, err
+	defer func() { <-c.turn }()
+	if c.made.IsZero() || time.Since(c.made) > cpuQuoteLife {
+		ev, err := c.gate.Quote(ctx, c.reportData)
+		if err != nil {
+			return ev, err
+		}
+		c.evidence, c.made = ev, time.Now()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.quote, c.made = ev.Quote, time.Now()
-	return c.quote, nil
-}
-
-func (c *cpuQuote) remembered() []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if time.Since(c.made) > cpuQuoteLife {
-		return nil
-	}
-	return c.quote
+	return c.evidence, nil
 }

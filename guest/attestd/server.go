@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -23,11 +24,14 @@ type Quoter interface {
 
 // Status is what the service tells anyone about the running machine.
 type Status struct {
-	Steps    []step.Result // of the boot; remarks and errors are not served
+	Steps    []step.Result // of the boot, those that ended; remarks and errors only go to who may read logs
+	Running  string        // the step that runs; empty: the boot is over
+	Since    time.Time     // when it began
 	Workload string        // "starting", "running", "degraded", "stopped"
 }
 
-// Options is everything the service needs; all but Status, Booted and Log is required.
+// Options is everything the service needs. The first six are required; what is
+// left out below them is not served.
 type Options struct {
 	Quoter      Quoter
 	TEE         vm.TEE         // what Quoter is
@@ -38,6 +42,11 @@ type Options struct {
 	Status      func() Status  // called at each request; must not block
 	Booted      time.Time      // when the machine started; zero: now
 	Log         *slog.Logger   // nil: silent
+
+	Services  func(ctx context.Context) ([]string, error)                               // names of the containers
+	Logs      func(ctx context.Context, q LogQuery, each func(line string) error) error // lines as of a system's log
+	Resources func() usage.Samples
+	PublicKey func(kind string) []byte // PEM of the key that signs messages: "ed25519" or "secp256k1"; nil: none
 }
 
 // Server is the attestation service of one boot.
@@ -48,17 +57,36 @@ type Server struct {
 	key    *bootKey
 	quotes *quoteGate
 	cpu    *cpuQuote
+
+	requests    pacer // of all requests
+	connections pacer // of new connections: handshakes cost more than requests
+	streams     chan struct{}
+	logs        chan struct{}
+	counts      counts
+
+	stopping context.Context // ends when the service stops; streams end with it
+	stop     context.CancelFunc
 }
 
 // Bounds on clients. A connection serves one request at a time.
 const (
-	maxConnections = 128
+	maxConnections = 1024
 	maxHeaderBytes = 8 << 10
 	headerTimeout  = 5 * time.Second
 	readTimeout    = 10 * time.Second
 	writeTimeout   = 40 * time.Second // includes the wait for a quote
 	idleTimeout    = 15 * time.Second
 	stopTimeout    = 5 * time.Second
+)
+
+// Rates, a second, that strangers can make the machine work at. Together they
+// bound the processor time that it spends on them (see BenchmarkCrowd); up to
+// rateBurst may come at once.
+const (
+	requestRate    = 500
+	connectionRate = 150
+	rateBurst      = time.Second
+	ratePatience   = 10 * time.Second
 )
 
 // New makes a server with a fresh key. It refuses options that contradict each
@@ -84,8 +112,24 @@ func New(opt Options) (*Server, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opt: opt, config: config, digest: vm.HashOf(opt.Config), key: key, quotes: newQuoteGate(opt.Quoter)}
-	s.cpu = &cpuQuote{gate: s.quotes, reportData: cpuReportData(key.spki)}
+	if opt.Services == nil {
+		opt.Services = func(context.Context) ([]string, error) { return nil, nil }
+	}
+	if opt.Logs == nil {
+		opt.Logs = func(context.Context, LogQuery, func(string) error) error { return nil }
+	}
+	if opt.Resources == nil {
+		opt.Resources = func() usage.Samples { return nil }
+	}
+	s := &Server{
+		opt: opt, config: config, digest: vm.HashOf(opt.Config), key: key,
+		requests:    pacer{burst: rateBurst, patience: ratePatience},
+		connections: pacer{burst: 2 * rateBurst, patience: time.Hour},
+		streams:     make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
+	}
+	s.quotes = newQuoteGate(opt.Quoter, s.counts.quoted)
+	s.cpu = &cpuQuote{gate: s.quotes, reportData: cpuReportData(key.spki), turn: make(chan struct{}, 1)}
+	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
 
@@ -119,6 +163,15 @@ func checkMeasured(opt Options) (vm.Config, error) {
 	return config, nil
 }
 
+// admit waits until another connection may come in, and counts it. What it
+// returns is called when the connection has ended.
+func (s *Server) admit() (ended func()) {
+	_ = s.connections.take(s.stopping, time.Second/connectionRate)
+	s.counts.connections.Add(1)
+	s.counts.openConnections.Add(1)
+	return func() { s.counts.openConnections.Add(-1) }
+}
+
 // TLSKey returns the SHA-256 of the server key's SubjectPublicKeyInfo (DER),
 // which every quote of this server names.
 func (s *Server) TLSKey() vm.Hash { return s.key.spki }
@@ -139,12 +192,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	server.Protocols.SetHTTP1(true) // HTTP/2 would let one connection ask for everything at once
 	failed := make(chan error, 1)
-	go func() { failed <- server.ServeTLS(limitConnections(l, maxConnections), "", "") }()
+	go func() { failed <- server.ServeTLS(limitConnections(l, maxConnections, s.admit), "", "") }()
+	renewing, done := context.WithCancel(ctx)
+	defer done()
+	go s.keepEvidence(renewing)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve attestation on %s: %w", l.Addr(), err)
 	case <-ctx.Done():
 	}
+	s.stop()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {

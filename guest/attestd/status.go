@@ -2,8 +2,10 @@ package attestd
 
 import (
 	"net/http"
+	"regexp"
 	"time"
 
+	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -17,33 +19,106 @@ type statusAnswer struct {
 	Service    string     `json:"service"`
 	UptimeMS   int64      `json:"uptime_ms"`
 	Workload   string     `json:"workload,omitempty"`
+	Stage      string     `json:"stage"` // the step that runs, "failed" or "complete"
 	Boot       []bootStep `json:"boot"`
 	ConfigHash vm.Hash    `json:"config_hash"`
 }
 
-// bootStep leaves out remarks and errors, which are for the console.
+// bootStep has the code of an error for everybody; what it says, and remarks,
+// may quote the workload and are for those who may read logs.
 type bootStep struct {
-	Step  string `json:"step"`
-	State string `json:"state"` // "ok" or "failed"
-	MS    int64  `json:"ms"`
+	Step   string  `json:"step"`
+	State  string  `json:"state"` // "running", "ok" or "failed"
+	MS     int64   `json:"ms"`
+	Code   vm.Code `json:"code,omitempty"`
+	Remark string  `json:"remark,omitempty"`
+	Error  string  `json:"error,omitempty"`
 }
 
-func (s *Server) serveStatus(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	status := s.opt.Status()
 	answer := statusAnswer{
 		Status: "server_alive", Time: time.Now().UTC().Truncate(time.Second), Env: "prod", TEE: s.opt.TEE,
 		Service: s.config.Service, UptimeMS: time.Since(s.opt.Booted).Milliseconds(), Workload: status.Workload,
-		Boot: []bootStep{}, ConfigHash: s.digest,
+		Stage: "complete", Boot: []bootStep{}, ConfigHash: s.digest,
 	}
 	if s.opt.TEE == vm.Soft {
 		answer.Env = "dev"
 	}
+	full := s.allowed("logs", r)
 	for _, st := range status.Steps {
-		state := "ok"
-		if st.Error != "" {
-			state = "failed"
+		b := stepOf(st, full)
+		if b.State == "failed" {
+			answer.Stage = "failed"
 		}
-		answer.Boot = append(answer.Boot, bootStep{Step: st.Name, State: state, MS: st.Took.Milliseconds()})
+		answer.Boot = append(answer.Boot, b)
+	}
+	if status.Running != "" {
+		answer.Stage = status.Running
+		answer.Boot = append(answer.Boot, bootStep{Step: status.Running, State: "running", MS: time.Since(status.Since).Milliseconds()})
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// codeInText finds the code that the text of a refusal ends with.
+var codeInText = regexp.MustCompile(`\[([a-z-]{1,40})\]`)
+
+func stepOf(st step.Result, full bool) bootStep {
+	b := bootStep{Step: st.Name, State: "ok", MS: st.Took.Milliseconds()}
+	if st.Error != "" {
+		b.State = "failed"
+		if m := codeInText.FindStringSubmatch(st.Error); m != nil {
+			b.Code = vm.Code(m[1])
+		}
+	}
+	if full {
+		b.Remark, b.Error = st.Remark, st.Error
+	}
+	return b
+}
+
+func (s *Server) serveConfig(w http.ResponseWriter, _ *http.Request) {
+	write(w, http.StatusOK, typeJSON, s.opt.Config)
+}
+
+func (s *Server) serveEvents(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, s.opt.Events)
+}
+
+// serveCompose gives the file byte for byte.
+func (s *Server) serveCompose(w http.ResponseWriter, _ *http.Request) {
+	write(w, http.StatusOK, typeText, s.opt.Compose)
+}
+
+// serveInfo says who this is. The first field is that of existing services; no
+// dstack application runs here.
+func (s *Server) serveInfo(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{
+		"dstack_app_id": "", "service": s.config.Service, "instance_id": s.config.InstanceID, "tee": s.opt.TEE,
+		"config_hash": s.digest, "compose_hash": s.config.ComposeHash, "tls_key": s.key.spki,
+	})
+}
+
+// serveUpgrades says where upgrades are decided: on the chain, which everybody
+// can ask without loading this machine, and which it could only quote.
+func (s *Server) serveUpgrades(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{
+		"message": "the key manager's chain decides which images may run this service: ask it for the service's log",
+		"service": s.config.Service, "chain_id": s.config.KMS.ChainID, "group_key": s.config.KMS.GroupKey,
+		"path": "/kms/v1/services/" + s.config.Service,
+	})
+}
+
+func (s *Server) servePublicKey(kind string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var pem []byte
+		if s.opt.PublicKey != nil {
+			pem = s.opt.PublicKey(kind)
+		}
+		if pem == nil {
+			serveAbsent("this machine has no "+kind+" key that signs messages")(w, r)
+			return
+		}
+		write(w, http.StatusOK, typeText, pem)
+	}
 }
