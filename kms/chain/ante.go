@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"errors"
+
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	"github.com/cosmos/cosmos-sdk/x/auth/ante"
 )
@@ -24,15 +26,15 @@ func (app *App) anteHandler() sdk.AnteHandler {
 	)
 }
 
-// precheck keeps out of the mempool what x/kms would refuse without recording
-// it. Blocks do not run it, because their messages find out themselves.
+// precheck keeps out of the mempool what the modules would refuse without
+// recording it. Blocks do not run it, because their messages find out themselves.
 type precheck struct{ app *App }
 
 // AnteHandle implements sdk.AnteDecorator.
 func (p precheck) AnteHandle(ctx sdk.Context, tx sdk.Tx, simulate bool, next sdk.AnteHandler) (sdk.Context, error) {
 	if ctx.IsCheckTx() || ctx.IsReCheckTx() {
 		for _, msg := range tx.GetMsgs() {
-			if err := p.app.KMS.Precheck(ctx, msg); err != nil {
+			if err := errors.Join(p.app.Committee.Precheck(ctx, msg), p.app.KMS.Precheck(ctx, msg)); err != nil {
 				return ctx, err
 			}
 		}

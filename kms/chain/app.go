@@ -101,6 +101,7 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 
 	// What blocks and transactions do.
 	counciltypes.RegisterMsgServer(app.MsgServiceRouter(), council.NewMsgServer(app.Council))
+	committeetypes.RegisterMsgServer(app.MsgServiceRouter(), committee.NewMsgServer(app.Committee))
 	types.RegisterMsgServer(app.MsgServiceRouter(), kms.NewMsgServer(app.KMS))
 	app.registerQueries()
 	app.SetInitChainer(app.initChain)
@@ -108,7 +109,11 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 		return sdk.BeginBlock{}, app.KMS.BeginBlock(ctx)
 	})
 	app.SetEndBlocker(func(ctx sdk.Context) (sdk.EndBlock, error) {
-		return sdk.EndBlock{}, app.Council.EndBlock(ctx)
+		if err := app.Council.EndBlock(ctx); err != nil {
+			return sdk.EndBlock{}, err
+		}
+		validators, err := app.Committee.EndBlock(ctx)
+		return sdk.EndBlock{ValidatorUpdates: validators}, err
 	})
 	app.SetAnteHandler(app.anteHandler())
 	if err := app.LoadLatestVersion(); err != nil {

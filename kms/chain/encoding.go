@@ -16,6 +16,7 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	txsigning "github.com/cosmos/cosmos-sdk/x/tx/signing"
 
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
@@ -48,6 +49,7 @@ func NewEncoding() (Encoding, error) {
 	std.RegisterInterfaces(e.Registry)
 	authtypes.RegisterInterfaces(e.Registry)
 	counciltypes.RegisterInterfaces(e.Registry)
+	committee.RegisterInterfaces(e.Registry)
 	types.RegisterInterfaces(e.Registry)
 	if err := e.Registry.SigningContext().Validate(); err != nil {
 		return e, fmt.Errorf("messages without a signer: %w", err)

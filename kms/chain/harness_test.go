@@ -70,7 +70,7 @@ func newWorld(t *testing.T, roots ...string) *world {
 	params := types.DefaultParams()
 	params.TrustRoots = roots
 	w.genesis, err = json.Marshal(chain.Genesis{
-		Accounts: []string{w.owner.Address, w.other.Address, w.relay.Address},
+		Accounts:  []string{w.owner.Address, w.other.Address, w.relay.Address},
 		Committee: oneNode(t, w.owner.Address, w.relay.Address, commitments),
 		KMS:       types.GenesisState{Params: params},
 	})
@@ -89,16 +89,14 @@ func oneNode(t *testing.T, operator, relay string, c keys.Commitments) committee
 	must(t, err)
 	validator, _, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
-	group, err := committee.NewGroup(0, 0, c, []committee.Holder{{Index: 1, SealingKey: sealing.Public()}})
+	identity := committee.Identity{Relay: relay, ConsensusKey: validator, SealingKey: sealing.Public()}
+	group, err := committee.NewGroup(0, 0, c, []committee.Holder{identity.Holder(1)})
 	must(t, err)
 	params := committee.DefaultParams(operator)
 	params.UnattestedNodes = true
 	return committee.GenesisState{
 		Params: params, Epochs: []committee.Epoch{{}}, Groups: []committee.Group{group},
-		Nodes: []committee.Node{{
-			Index: 1, Operator: operator, Status: committee.NodeActive,
-			Identity: committee.Identity{Relay: relay, ConsensusKey: validator, SealingKey: sealing.Public()},
-		}},
+		Nodes: []committee.Node{{Index: 1, Operator: operator, Status: committee.NodeActive, Identity: identity}},
 	}
 }
 

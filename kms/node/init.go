@@ -101,7 +101,7 @@ func (h Home) deal(only committee.Node) (committee.Group, error) {
 	if err := commitments.Verify(shares[0]); err != nil {
 		return committee.Group{}, err
 	}
-	group, err := committee.NewGroup(0, 0, commitments, []committee.Holder{{Index: only.Index, SealingKey: only.Identity.SealingKey}})
+	group, err := committee.NewGroup(0, 0, commitments, []committee.Holder{only.Identity.Holder(only.Index)})
 	if err != nil {
 		return group, err
 	}

@@ -16,13 +16,9 @@ func (k Keeper) InitGenesis(ctx context.Context, g types.GenesisState) ([]abci.V
 	if err := k.params.Set(ctx, g.Params); err != nil {
 		return nil, err
 	}
-	var validators []abci.ValidatorUpdate
 	for _, n := range g.Nodes {
 		if err := k.setNode(ctx, n); err != nil {
 			return nil, err
-		}
-		if n.Status == types.NodeActive || n.Status == types.NodeLeaving {
-			validators = append(validators, abci.Ed25519ValidatorUpdate(n.Identity.ConsensusKey, types.Power))
 		}
 	}
 	for _, e := range g.Epochs {
@@ -35,5 +31,5 @@ func (k Keeper) InitGenesis(ctx context.Context, g types.GenesisState) ([]abci.V
 			return nil, err
 		}
 	}
-	return validators, nil
+	return k.updateValidators(ctx)
 }

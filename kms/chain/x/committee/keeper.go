@@ -22,18 +22,41 @@ type Keeper struct {
 	relays collections.Map[string, uint32]      // index by relay account
 	epochs collections.Map[uint64, types.Epoch] // by number
 	groups collections.Map[uint64, types.Group] // by epoch
+
+	lastRound  collections.Item[uint64] // number of the newest round
+	openRound  collections.Item[uint64] // the one that is under way; absent: none
+	pause      collections.Item[types.Pause]
+	rounds     collections.Map[uint64, types.Round]
+	fresh      collections.Map[collections.Pair[uint64, uint32], []byte]              // keys for the round, by round, holder
+	deals      collections.Map[collections.Pair[uint64, uint32], []byte]              // by round, dealer
+	complaints collections.Map[collections.Pair[uint64, uint32], types.Complaint]     // by round, holder
+	answers    collections.Map[collections.Pair[uint64, uint32], types.Justification] // by round, dealer
+	asked      collections.KeySet[uint64]                                             // epochs that the authority wants reshared
+	validators collections.KeySet[[]byte]                                             // consensus keys that CometBFT was told
 }
 
 // NewKeeper opens the module's store. The prefixes are part of the state's
 // format.
 func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService) (Keeper, error) {
 	sb := collections.NewSchemaBuilder(service)
+	roundAndNode := collections.PairKeyCodec(collections.Uint64Key, collections.Uint32Key)
 	k := Keeper{
 		params: collections.NewItem(sb, collections.NewPrefix(0), "params", codec.CollValue[types.Params](cdc)),
 		nodes:  collections.NewMap(sb, collections.NewPrefix(1), "nodes", collections.Uint32Key, codec.CollValue[types.Node](cdc)),
 		relays: collections.NewMap(sb, collections.NewPrefix(2), "relays", collections.StringKey, collections.Uint32Value),
 		epochs: collections.NewMap(sb, collections.NewPrefix(3), "epochs", collections.Uint64Key, codec.CollValue[types.Epoch](cdc)),
 		groups: collections.NewMap(sb, collections.NewPrefix(4), "groups", collections.Uint64Key, codec.CollValue[types.Group](cdc)),
+
+		lastRound:  collections.NewItem(sb, collections.NewPrefix(5), "last_round", collections.Uint64Value),
+		openRound:  collections.NewItem(sb, collections.NewPrefix(6), "open_round", collections.Uint64Value),
+		pause:      collections.NewItem(sb, collections.NewPrefix(7), "pause", codec.CollValue[types.Pause](cdc)),
+		rounds:     collections.NewMap(sb, collections.NewPrefix(8), "rounds", collections.Uint64Key, codec.CollValue[types.Round](cdc)),
+		fresh:      collections.NewMap(sb, collections.NewPrefix(14), "fresh", roundAndNode, collections.BytesValue),
+		deals:      collections.NewMap(sb, collections.NewPrefix(9), "deals", roundAndNode, collections.BytesValue),
+		complaints: collections.NewMap(sb, collections.NewPrefix(10), "complaints", roundAndNode, codec.CollValue[types.Complaint](cdc)),
+		answers:    collections.NewMap(sb, collections.NewPrefix(11), "answers", roundAndNode, codec.CollValue[types.Justification](cdc)),
+		asked:      collections.NewKeySet(sb, collections.NewPrefix(12), "asked", collections.Uint64Key),
+		validators: collections.NewKeySet(sb, collections.NewPrefix(13), "validators", collections.BytesKey),
 	}
 	if _, err := sb.Build(); err != nil {
 		return k, fmt.Errorf("open the store of x/committee: %w", err)
@@ -64,15 +87,31 @@ func (k Keeper) Group(ctx context.Context, epoch uint64) (types.Group, error) {
 	return g, err
 }
 
-// Groups returns the groups of all open epochs that have a key, oldest first.
-func (k Keeper) Groups(ctx context.Context) ([]types.Group, error) {
-	var open []uint64
-	err := k.epochs.Walk(ctx, nil, func(epoch uint64, e types.Epoch) (bool, error) {
-		if e.Closed == 0 {
-			open = append(open, epoch)
-		}
+// Epochs returns all epochs, oldest first.
+func (k Keeper) Epochs(ctx context.Context) ([]types.Epoch, error) {
+	var out []types.Epoch
+	err := k.epochs.Walk(ctx, nil, func(_ uint64, e types.Epoch) (bool, error) {
+		out = append(out, e)
 		return false, nil
 	})
+	return out, err
+}
+
+// openEpochs returns the numbers of those of which keys are made.
+func (k Keeper) openEpochs(ctx context.Context) ([]uint64, error) {
+	epochs, err := k.Epochs(ctx)
+	var open []uint64
+	for _, e := range epochs {
+		if e.Closed == 0 {
+			open = append(open, e.Epoch)
+		}
+	}
+	return open, err
+}
+
+// Groups returns the groups of all open epochs that have a key, oldest first.
+func (k Keeper) Groups(ctx context.Context) ([]types.Group, error) {
+	open, err := k.openEpochs(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package types
 
 import (
-	"crypto/sha256"
 	"fmt"
 
 	"github.com/secretvm/secretvm/keys"
@@ -53,21 +52,9 @@ func NewGroup(epoch, round uint64, c keys.Commitments, holders []Holder) (Group,
 		if err != nil {
 			return g, err
 		}
-		g.Members = append(g.Members, Member{Index: h.Index, PublicKey: public.Bytes(), SealingDigest: h.Digest()})
+		g.Members = append(g.Members, Member{Index: h.Index, PublicKey: public.Bytes(), IdentityDigest: h.IdentityDigest})
 	}
 	return g, nil
-}
-
-// Holder is who a share is sealed to.
-type Holder struct {
-	Index      uint32
-	SealingKey []byte
-}
-
-// Digest is the SHA-256 of the holder's key.
-func (h Holder) Digest() []byte {
-	d := sha256.Sum256(h.SealingKey)
-	return d[:]
 }
 
 // validate checks a group at genesis.

@@ -30,7 +30,7 @@ func genesis(t testing.TB) GenesisState {
 	for i := byte(1); i <= 3; i++ {
 		sealing, err := keys.NewRecipient()
 		must(t, err)
-		holders = append(holders, Holder{Index: uint32(i), SealingKey: sealing.Public()})
+		holders = append(holders, Identity{SealingKey: sealing.Public()}.Holder(uint32(i)))
 		g.Nodes = append(g.Nodes, Node{
 			Index: uint32(i), Operator: address(t, 100+i), Status: NodeActive,
 			Identity: Identity{Relay: address(t, i), ConsensusKey: bytes.Repeat([]byte{i}, 32), SealingKey: sealing.Public()},
