@@ -21,6 +21,7 @@ type Answer struct {
 	URL         string
 	TLSKey      vm.Hash // SHA-256 of the SubjectPublicKeyInfo that the handshake proved
 	Nonce       []byte  // ours
+	Exporter    []byte  // keying material of our connection (vm.ExporterLabel), which the quote then has to bind; nil: not asked for
 	Asked       time.Time
 	Took        time.Duration
 	Attestation vm.Attestation

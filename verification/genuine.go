@@ -26,37 +26,49 @@ func (f *finding) checkReportData() (connection, fresh Check) {
 		fresh = holds("fresh", "the quote answers the recorded random number", "%s", at(f.answer.Asked))
 	}
 
-	got := hex.EncodeToString(f.verdict.ReportData)
-	binds := func(key vm.Hash, nonce []byte) bool {
-		rd := vm.AttestationReportData(key, nonce)
-		return hex.EncodeToString(rd[:]) == got
+	ours, claimed := f.answer.Nonce, f.answer.Attestation
+	claimedNonce, _ := hex.DecodeString(claimed.Nonce)       // not hex: no nonce, which binds nothing we know
+	claimedExporter, _ := hex.DecodeString(claimed.Exporter) // likewise
+	binds := func(key vm.Hash, nonce, exporter []byte) bool {
+		rd := vm.ExporterReportData(key, nonce, exporter)
+		return bytes.Equal(rd[:], f.verdict.ReportData)
 	}
-	ours := f.answer.Nonce
-	claimedKey := f.answer.Attestation.TLSKey
-	claimedNonce, _ := hex.DecodeString(f.answer.Attestation.Nonce) // not hex: no nonce, which binds nothing we know
-
-	relayed := fails("connection", vm.Refuse(vm.CodeReportData, "the quote is about another TLS key: somebody sits between you and the machine").
-		On("TLS key", f.answer.TLSKey.String(), claimedKey.String()).
-		Try("connect to the machine itself, not through a proxy that ends TLS"))
+	if len(f.answer.Exporter) > 0 {
+		connection.Detail = "exporter bound, " + connection.Detail
+	}
+	relayed := fails("connection", f.relayed())
 	replayed := fails("fresh", vm.Refuse(vm.CodeStale, "the quote answers another nonce: it was made before").
-		On("nonce", f.answer.Attestation.Nonce, hex.EncodeToString(ours)).
+		On("nonce", claimed.Nonce, hex.EncodeToString(ours)).
 		Try("ask again; if it stays, this is not the attested machine"))
 	switch {
-	case binds(f.answer.TLSKey, ours):
-	case binds(claimedKey, ours):
+	case binds(f.answer.TLSKey, ours, f.answer.Exporter):
+	case binds(claimed.TLSKey, ours, claimedExporter):
 		connection = relayed
-	case binds(f.answer.TLSKey, claimedNonce):
+	case binds(f.answer.TLSKey, claimedNonce, f.answer.Exporter):
 		fresh = replayed
-	case binds(claimedKey, claimedNonce):
+	case binds(claimed.TLSKey, claimedNonce, claimedExporter):
 		connection, fresh = relayed, replayed
 	default:
-		want := vm.AttestationReportData(f.answer.TLSKey, ours)
+		want := vm.ExporterReportData(f.answer.TLSKey, ours, f.answer.Exporter)
 		refusal := vm.Refuse(vm.CodeReportData, "the quote is about neither this connection nor this request").
-			On("report_data", got, hex.EncodeToString(want[:])).
+			On("report_data", hex.EncodeToString(f.verdict.ReportData), hex.EncodeToString(want[:])).
 			Try("is the port that of the attestation service (29343)?")
 		connection, fresh = fails("connection", refusal), fails("fresh", refusal)
 	}
 	return connection, fresh
+}
+
+// relayed says how the connection differs from the one that the quote binds.
+func (f *finding) relayed() *vm.Refusal {
+	claimed := f.answer.Attestation
+	if f.answer.TLSKey == claimed.TLSKey {
+		return vm.Refuse(vm.CodeReportData, "the quote is about the machine's TLS key and not about this connection: who answers here has the key, and need not be the machine").
+			On("exporter", claimed.Exporter, hex.EncodeToString(f.answer.Exporter)).
+			Try("connect to the machine itself; an image older than this program does not bind connections either")
+	}
+	return vm.Refuse(vm.CodeReportData, "the quote is about another TLS key: somebody sits between you and the machine").
+		On("TLS key", f.answer.TLSKey.String(), claimed.TLSKey.String()).
+		Try("connect to the machine itself, not through a proxy that ends TLS")
 }
 
 // unconnected is evidence from a file: there was no connection and no nonce.
@@ -70,7 +82,8 @@ func (f *finding) unconnected() (connection, fresh Check) {
 	if err != nil || len(nonce) == 0 || claimed.TLSKey.IsZero() {
 		return connection, fresh
 	}
-	if want := vm.AttestationReportData(claimed.TLSKey, nonce); !bytes.Equal(want[:], f.verdict.ReportData) {
+	exporter, _ := hex.DecodeString(claimed.Exporter) // not hex: none
+	if want := vm.ExporterReportData(claimed.TLSKey, nonce, exporter); !bytes.Equal(want[:], f.verdict.ReportData) {
 		refusal := vm.Refuse(vm.CodeReportData, "the quote is not about the nonce and the TLS key beside it").
 			On("report_data", hex.EncodeToString(f.verdict.ReportData), hex.EncodeToString(want[:])).
 			Try("quote and nonce were taken from different answers")

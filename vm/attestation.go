@@ -12,11 +12,11 @@ const (
 const BindingExporter = "tls-exporter"
 
 // Attestation is the attestation service's answer to one nonce. The quote
-// binds nonce and key (AttestationReportData, ExporterReportData); alone they
-// are claims.
+// binds the other fields (AttestationReportData, ExporterReportData); alone
+// they are claims.
 type Attestation struct {
-	Nonce    string   `json:"nonce"`             // lower-case hex of the caller's nonce
-	TLSKey   Hash     `json:"tls_key"`           // SHA-256 of the serving key's SubjectPublicKeyInfo, DER
-	Binding  string   `json:"binding,omitempty"` // BindingExporter where the quote binds the connection too
+	Nonce    string   `json:"nonce"`              // lower-case hex of the caller's nonce
+	TLSKey   Hash     `json:"tls_key"`            // SHA-256 of the serving key's SubjectPublicKeyInfo, DER
+	Exporter string   `json:"exporter,omitempty"` // hex of what the connection exports, where the quote binds it
 	Evidence Evidence `json:"evidence"`
 }

@@ -31,9 +31,12 @@ const (
 )
 
 // ExporterReportData is AttestationReportData for one connection: exporter is
-// the keying material that it exports. Who has the machine's TLS key, but is
-// not the machine, cannot pass such a quote on.
+// the keying material that it exports; none: AttestationReportData. Who has the
+// machine's TLS key, but is not the machine, cannot pass such a quote on.
 func ExporterReportData(spki Hash, nonce, exporter []byte) [64]byte {
+	if len(exporter) == 0 {
+		return AttestationReportData(spki, nonce)
+	}
 	return sha512.Sum512(lengthPrefixed([]byte(labelExporter), spki[:], nonce, exporter))
 }
 

@@ -30,20 +30,18 @@ func (s *Server) serveAttestation(w http.ResponseWriter, r *http.Request) {
 // for it.
 func (s *Server) attest(r *http.Request, nonce []byte, binding []string) (a vm.Attestation, err error) {
 	a = vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: s.key.spki}
-	reportData := vm.AttestationReportData(s.key.spki, nonce)
+	var exporter []byte
 	switch {
 	case len(binding) == 0:
 	case len(binding) > 1 || binding[0] != vm.BindingExporter || r.TLS == nil:
 		return a, vm.Refuse(vm.CodeInvalid, "there is no such binding").On("binding", fmt.Sprintf("%.40q", binding), vm.BindingExporter)
 	default:
-		exporter, err := r.TLS.ExportKeyingMaterial(vm.ExporterLabel, nil, vm.ExporterSize)
-		if err != nil {
+		if exporter, err = r.TLS.ExportKeyingMaterial(vm.ExporterLabel, nil, vm.ExporterSize); err != nil {
 			return a, fmt.Errorf("export keying material: %w", err)
 		}
-		a.Binding = vm.BindingExporter
-		reportData = vm.ExporterReportData(s.key.spki, nonce, exporter)
 	}
-	a.Evidence, err = s.quotes.Quote(r.Context(), reportData)
+	a.Exporter = hex.EncodeToString(exporter)
+	a.Evidence, err = s.quotes.Quote(r.Context(), vm.ExporterReportData(s.key.spki, nonce, exporter))
 	if a.Evidence.TEE != vm.SNP { // its report has no register that they explain; /events has them
 		a.Evidence.Events = s.opt.Events
 	}

@@ -48,6 +48,12 @@ func testOptions(t *testing.T, open ...string) Options {
 		KMS:        vm.KMS{ChainID: "secretvm-local", GroupKey: strings.Repeat("8a", 96)},
 		InstanceID: strings.Repeat("ab", 16), TLS: "self", Images: "digest", GPU: "none", Open: open,
 	}
+	return measuredOptions(t, cfg)
+}
+
+// measuredOptions are those of a machine that has measured cfg.
+func measuredOptions(t *testing.T, cfg vm.Config) Options {
+	t.Helper()
 	canonical, err := cfg.Canonical()
 	if err != nil {
 		t.Fatal(err)

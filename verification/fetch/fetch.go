@@ -17,8 +17,8 @@ import (
 // maxAnswer bounds one body: evidence within vm's limits, in base64.
 const maxAnswer = 8 << 20
 
-// Fetch asks the service at a for evidence over a fresh nonce, and for its
-// config, over one connection that is never opened twice: so all of it, and
+// Fetch asks the service at a for evidence over a fresh nonce that binds the
+// connection too, and for its config, over one connection that is never opened twice: so all of it, and
 // the key that the quote must name, are of one machine. A refusal with
 // vm.CodeUnavailable means that nothing could be asked.
 func Fetch(ctx context.Context, a verification.Address) (verification.Answer, error) {
@@ -36,10 +36,14 @@ func fetch(ctx context.Context, a verification.Address, nonce []byte) (verificat
 	}
 	defer c.close()
 	answer := verification.Answer{URL: a.String(), TLSKey: c.key, Nonce: nonce}
+	state := c.tls.ConnectionState()
+	if answer.Exporter, err = state.ExportKeyingMaterial(vm.ExporterLabel, nil, vm.ExporterSize); err != nil {
+		return verification.Answer{}, vm.Refuse(vm.CodeInternal, "export keying material: %v", err)
+	}
 
 	start := time.Now()
 	answer.Asked = start.UTC()
-	body, err := c.get(ctx, "/attestation?nonce="+hex.EncodeToString(nonce), maxAnswer)
+	body, err := c.get(ctx, "/attestation?nonce="+hex.EncodeToString(nonce)+"&binding="+vm.BindingExporter, maxAnswer)
 	if err != nil {
 		return verification.Answer{}, err
 	}

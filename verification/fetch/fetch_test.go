@@ -1,6 +1,7 @@
 package fetch_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -47,8 +48,21 @@ func TestFetchAndAppraise(t *testing.T) {
 		if a.TLSKey != s.TLSKey() || len(a.Nonce) != verification.NonceSize {
 			t.Errorf("key %s, want %s; nonce %x", a.TLSKey, s.TLSKey(), a.Nonce)
 		}
-		if r := verification.Appraise(a, everything(m)); r.Verdict != verification.Verified {
-			t.Errorf("%s: %s", r.Verdict, r.Summary)
+		r := verification.Appraise(a, everything(m))
+		if r.Verdict != verification.Verified || !strings.HasPrefix(r.Check("connection").Detail, "exporter bound, key sha256 ") {
+			t.Errorf("%s: %s; connection: %+v", r.Verdict, r.Summary, r.Check("connection"))
+		}
+		var kept bytes.Buffer // the same verdict from a bundle
+		if err := verification.WriteBundle(&kept, a, everything(m), r); err != nil {
+			t.Fatal(err)
+		}
+		again, want, err := verification.OpenBundle(kept.Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Roots = m.Roots()
+		if r := verification.Appraise(again, want); r.Verdict != verification.Verified || !strings.HasPrefix(r.Check("connection").Detail, "exporter bound") {
+			t.Errorf("from a bundle: %s: %s; connection: %+v", r.Verdict, r.Summary, r.Check("connection"))
 		}
 	}
 }
@@ -85,6 +99,47 @@ func TestA3_RelayOverAnotherKey(t *testing.T) {
 	}
 }
 
+// TestA3_RelayWithTheStolenKey: who has the machine's TLS key, and is not the
+// machine, can pass nothing on that binds a connection; and quotes that bind
+// none are not enough.
+func TestA3_RelayWithTheStolenKey(t *testing.T) {
+	m := machinetest.Boot(t)
+	s, url := m.Serve(t, nil)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	defer client.CloseIdleConnections()
+	for _, strip := range []bool{false, true} {
+		relay := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			path := r.URL.String()
+			if strip { // asks for a quote about the key alone
+				path = strings.Replace(path, "&binding=tls-exporter", "", 1)
+			}
+			resp, err := client.Get(url + path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if _, err := io.Copy(w, resp.Body); err != nil {
+				t.Error(err)
+			}
+		}))
+		relay.StartTLS()
+		a, err := fetch.Fetch(t.Context(), address(t, relay.URL))
+		relay.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.TLSKey = s.TLSKey() // as if the relay had shown the machine's certificate and proved its key
+		r := verification.Appraise(a, everything(m))
+		if c := r.Check("connection"); r.Verdict != verification.NotVerified || c.Code != vm.CodeReportData || !strings.Contains(c.What, "not about this connection") {
+			t.Errorf("strip %v: %s, connection: %+v", strip, r.Verdict, c)
+		}
+		if c := r.Check("fresh"); c.OK != verification.Holds {
+			t.Errorf("strip %v: fresh: %+v", strip, c)
+		}
+	}
+}
+
 // TestA3_NeverTwoConnections: a server that ends the connection in the middle
 // cannot make the verifier ask for the rest over another one.
 func TestA3_NeverTwoConnections(t *testing.T) {
@@ -116,6 +171,9 @@ type staleQuoter struct {
 }
 
 func (q *staleQuoter) Quote(ctx context.Context, rd [64]byte) (vm.Evidence, error) {
+	if bytes.Equal(rd[32:], make([]byte, 32)) { // for the certificate
+		return q.m.Quote(ctx, rd)
+	}
 	if q.first == nil {
 		ev, err := q.m.Quote(ctx, rd)
 		if err != nil {
