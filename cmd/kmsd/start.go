@@ -21,10 +21,13 @@ func newStartCommand(s *settings) *cobra.Command {
 		Short: "Run the node until it is interrupted",
 		Long: `start runs the node in the foreground. One port serves machines, owners and
 readers (--listen); the URL is written to HOME/endpoint, where the other commands
-find it. Once releases can be decided, one line of JSON is printed. SIGINT and
-SIGTERM stop in order; a node that is killed loses nothing.`,
+find it. The same port serves REST, described at /openapi.json. gRPC has a port
+of its own and is off unless --grpc names one. Neither speaks TLS: to the outside
+they belong behind a proxy that does. Once releases can be decided, one line of
+JSON is printed. SIGINT and SIGTERM stop in order; a node that is killed loses
+nothing.`,
 		Example: `  kmsd start
-  kmsd start --listen 127.0.0.1:0 --log-level info`,
+  kmsd start --listen 127.0.0.1:0 --grpc 127.0.0.1:29390 --log-level info`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			var l slog.Level
@@ -38,6 +41,7 @@ SIGTERM stop in order; a node that is killed loses nothing.`,
 		},
 	}
 	c.Flags().StringVar(&o.Listen, "listen", defaultListen, "host:port of the node's interface; port 0 is any free one")
+	c.Flags().StringVar(&o.GRPC, "grpc", "", "host:port of the gRPC interface, without TLS; empty for none")
 	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	c.Flags().DurationVar(&o.Timing.Commit, "commit-interval", o.Timing.Commit, "time between blocks that have transactions")
 	c.Flags().DurationVar(&o.Timing.Idle, "idle-interval", o.Timing.Idle, "time between blocks that have none")

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/secretvm/secretvm/kms/api"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -69,6 +70,13 @@ func (n *Node) handler() http.Handler {
 		}
 		return wait(ctx)
 	}))
+
+	// What everybody else's programs speak.
+	public := n.public.Handler()
+	for _, path := range []string{api.PathOpenAPI, "/secretvm/", "/cosmos/"} {
+		mux.Handle("GET "+path, read.wrap(public))
+	}
+	mux.Handle("POST /cosmos/", own.wrap(public))
 	return mux
 }
 

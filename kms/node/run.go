@@ -9,14 +9,15 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/api"
 	"github.com/secretvm/secretvm/kms/signer"
 )
 
 // Options say how a node runs.
 type Options struct {
 	Home   Home
-	Listen string // host:port of the HTTP interface; port 0 is any free one
+	Listen string // host:port of the HTTP interface; port 0 is any free one, empty the one of the settings
+	GRPC   string // host:port of the gRPC interface; empty for none
 	Timing Timing
 	Log    *slog.Logger
 	Ready  func(Running) // called once, when releases can be decided
@@ -26,6 +27,7 @@ type Options struct {
 type Running struct {
 	Ready   bool   `json:"ready"`
 	API     string `json:"api"`
+	GRPC    string `json:"grpc,omitempty"` // host:port
 	ChainID string `json:"chain_id"`
 	Height  int64  `json:"height"`
 }
@@ -33,8 +35,9 @@ type Running struct {
 // Node serves one home.
 type Node struct {
 	ledger *ledger
+	public *api.API
 	relay  *relay
-	share  keys.Share
+	keys   *keyring
 	now    func() time.Time
 	log    *slog.Logger
 }
@@ -50,10 +53,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(state.Committee.Groups) == 0 {
-		return fmt.Errorf("genesis %s names no group", o.Home.genesis())
-	}
-	share, err := o.Home.readShare(state.Committee.Groups[0])
+	settings, err := o.Home.readSettings()
 	if err != nil {
 		return err
 	}
@@ -63,6 +63,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 
 	// The port comes before the chain: a port that is taken is the common error.
+	if o.Listen == "" {
+		o.Listen = settings.Listen
+	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", o.Listen, err)
@@ -70,14 +73,26 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { _ = listener.Close() }()
 
 	// The chain: application state, consensus, and this process between them.
-	ledger, err := openLedger(ctx, o.Home, doc, o.Timing, o.Log)
+	ledger, err := openLedger(ctx, o.Home, doc, settings, o.Timing, o.Log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.close()) }()
 
-	// The interface.
-	n := &Node{ledger: ledger, relay: &relay{account: account, ledger: ledger}, share: share, now: time.Now, log: o.Log}
+	// The interfaces.
+	public, err := api.New(ledger.App, ledger.local)
+	if err != nil {
+		return err
+	}
+	grpcAddress, stopGRPC, err := serveGRPC(ctx, o.GRPC, public)
+	if err != nil {
+		return err
+	}
+	defer stopGRPC()
+	n := &Node{ledger: ledger, public: public, relay: &relay{account: account, ledger: ledger}, keys: newKeyring(o.Home), now: time.Now, log: o.Log}
+	if err := n.loadShares(state); err != nil {
+		return err
+	}
 	server := newServer(n.handler(), o.Log)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -86,8 +101,12 @@ func Run(ctx context.Context, o Options) (err error) {
 		return errors.Join(err, server.Close())
 	}
 
+	// The node's part among the others.
+	settled := n.accompany(ctx, o.Home, settings)
+	defer settled()
+
 	// Tell who waits, once blocks are made.
-	go n.announce(ctx, url, o.Ready)
+	go n.announce(ctx, Running{API: url, GRPC: grpcAddress}, o.Ready)
 
 	select {
 	case err = <-served:
@@ -108,7 +127,7 @@ func Run(ctx context.Context, o Options) (err error) {
 // announce calls ready once the chain makes blocks and has one that a release
 // may name. After a pause the first block is not: its time is that of the votes
 // for the block before, so it takes the second.
-func (n *Node) announce(ctx context.Context, url string, ready func(Running)) {
+func (n *Node) announce(ctx context.Context, r Running, ready func(Running)) {
 	for {
 		height, err := n.ledger.nextBlock(ctx)
 		if err != nil {
@@ -117,9 +136,10 @@ func (n *Node) announce(ctx context.Context, url string, ready func(Running)) {
 		if _, err := n.ledger.status(n.now()); err != nil {
 			continue
 		}
-		n.log.Info("serving", "api", url, "chain_id", n.ledger.ChainID(), "height", height)
+		r.Ready, r.ChainID, r.Height = true, n.ledger.ChainID(), height
+		n.log.Info("serving", "api", r.API, "chain_id", r.ChainID, "height", r.Height)
 		if ready != nil {
-			ready(Running{Ready: true, API: url, ChainID: n.ledger.ChainID(), Height: height})
+			ready(r)
 		}
 		return
 	}
