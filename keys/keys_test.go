@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 
-	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381/fr"
 )
 
@@ -259,62 +258,6 @@ func TestSplitBounds(t *testing.T) {
 	}
 	if _, _, err := Split(bytes.NewReader(make([]byte, 63)), 1, 1); err == nil {
 		t.Error("a share was drawn from too little randomness")
-	}
-}
-
-// TestHashToCurveVectors: RFC 9380, J.9.1.
-func TestHashToCurveVectors(t *testing.T) {
-	const suite = "QUUX-V01-CS02-with-BLS12381G1_XMD:SHA-256_SSWU_RO_"
-	for _, tt := range []struct{ msg, x, y string }{
-		{
-			"", "052926add2207b76ca4fa57a8734416c8dc95e24501772c814278700eed6d1e4e8cf62d9c09db0fac349612b759e79a1",
-			"08ba738453bfed09cb546dbb0783dbb3a5f1f566ed67bb6be0e8c67e2e81a4cc68ee29813bb7994998f3eae0c9c6a265",
-		},
-		{
-			"abc", "03567bc5ef9c690c2ab2ecdf6a96ef1c139cc0b2f284dca0a9a7943388a49a3aee664ba5379a7655d3c68900be2f6903",
-			"0b9c15f3fe6e5cf4211f346271d7b01c8f3b28be689c8429c85b67af215533311f0b8dfaaa154fa6b88176c229f2885d",
-		},
-	} {
-		p, err := bls.HashToG1([]byte(tt.msg), []byte(suite))
-		if err != nil {
-			t.Fatal(err)
-		}
-		x, y := p.X.Bytes(), p.Y.Bytes()
-		if hex.EncodeToString(x[:]) != tt.x || hex.EncodeToString(y[:]) != tt.y {
-			t.Errorf("%q hashes to %x, %x", tt.msg, x, y)
-		}
-	}
-}
-
-// TestKeyIsPinned holds the encoding, the tag and the derivation still: a
-// change of any would lose every disk. The secret is 2, so σ = H(ID)+H(ID).
-func TestKeyIsPinned(t *testing.T) {
-	var two fr.Element
-	two.SetUint64(2)
-	share := Share{Index: 1, scalar: two}
-	p, err := share.Partial(testID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sigma, err := Combine(1, []Partial{p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := bls.HashToG1(testID.Encode(), []byte("secretvm/v1/key:BLS12381G1_XMD:SHA-256_SSWU_RO_"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.Double(&h)
-	if !h.Equal(&sigma.point) {
-		t.Fatal("σ is not twice the hash of the ID")
-	}
-	key, err := Derive(share.Public(), testID, sigma)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const want = "11acc2b71bc40c86673d0225032a394681402a0ac2794340f326528742dfa710"
-	if got := hex.EncodeToString(key.Bytes()); got != want {
-		t.Fatalf("key is %s, want %s", got, want)
 	}
 }
 
