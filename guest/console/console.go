@@ -45,8 +45,9 @@ type Line struct {
 // Console writes lines to a terminal. It is a step.Reporter; its methods may be
 // called by several goroutines.
 type Console struct {
-	mu sync.Mutex
-	w  io.Writer
+	mu   sync.Mutex
+	w    io.Writer
+	kept []Kept // the last lines
 }
 
 // New makes a Console that writes to w.
@@ -88,6 +89,7 @@ func (c *Console) print(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, _ = io.WriteString(c.w, Prefix+text+"\n")
+	c.keep(text)
 }
 
 // oneLine makes text safe to show: bounded, and without line breaks or control

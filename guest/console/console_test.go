@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,4 +69,23 @@ func FuzzOneLine(f *testing.F) {
 			t.Errorf("%q does not parse: %v", line, err)
 		}
 	})
+}
+
+func TestKept(t *testing.T) {
+	c := New(io.Discard)
+	before := time.Now()
+	for i := range maxKept + 5 {
+		c.Note(fmt.Sprint(i))
+	}
+	all := c.Since(before)
+	if len(all) != maxKept || all[0].Text != "note: 5" {
+		t.Fatalf("%d lines are kept, the first is %+v", len(all), all[:1])
+	}
+	if later := c.Since(all[maxKept-1].Time); len(later) != 0 {
+		t.Errorf("after the last: %d lines", len(later))
+	}
+	c.Note("later")
+	if later := c.Since(all[maxKept-1].Time); len(later) != 1 || later[0].Text != "note: later" {
+		t.Errorf("after the last: %+v", later)
+	}
 }

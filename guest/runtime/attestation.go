@@ -22,12 +22,17 @@ func (m *machine) startAttestation(ctx context.Context) (string, error) {
 		Config:      m.handover.archive.Config,
 		Compose:     m.handover.archive.Compose,
 		Events:      m.handover.events,
-		Status:      func() attestd.Status { return attestd.Status{Steps: m.journal.steps(), Workload: m.state.String()} },
+		Status:      m.status,
 		Booted:      m.booted,
+		Services:    m.services,
+		Logs:        m.logs,
+		Resources:   m.usage.Samples,
 	})
 	if err != nil {
 		return "", err
 	}
+	go m.usage.Run(ctx)
+	m.tlsKey = server.TLSKey()
 	address := net.JoinHostPort("", strconv.Itoa(compose.AttestationPort))
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)

@@ -12,10 +12,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/process"
+	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/guest/workload"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
@@ -31,6 +33,10 @@ type machine struct {
 	device   tee.Device
 	now      vm.Measurement // the registers after boot-complete
 	booted   time.Time
+
+	tlsKey vm.Hash                          // of the attestation service
+	usage  usage.Sampler                    // of memory, disk and processor
+	shown  atomic.Pointer[workload.Project] // once its engine answers
 
 	modules *task   // loading drivers
 	session session // what the key manager granted
@@ -48,10 +54,14 @@ type machine struct {
 // ends or the boot fails. It returns what to say before the power goes off:
 // nil after a stop that was asked for, else the step that failed and why.
 func Run(ctx context.Context, out *console.Console) (failed string, err error) {
-	m := &machine{out: out, journal: &journal{console: out}, commands: new(process.Table), booted: time.Now()}
+	m := &machine{
+		out: out, journal: &journal{console: out, over: true}, commands: new(process.Table), booted: time.Now(),
+		usage: usage.Sampler{Proc: "/proc", Disk: dataFolder},
+	}
 	ctx, cancel := m.listen(ctx)
 	defer cancel()
 	err = m.boot(ctx)
+	m.report(err)
 	if err == nil {
 		m.supervise(ctx)
 		out.Note("stopping")

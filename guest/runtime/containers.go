@@ -44,6 +44,7 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	m.stops.add("stop the workload", containerGrace+20*time.Second, m.stopWorkload)
 	m.rise(ctx)
 	err = within(ctx, enginePatience, m.engine.Ready)
+	m.shown.Store(m.project)
 	laps.lap("daemons")
 	return strings.TrimPrefix(laps.text, ", "), err
 }

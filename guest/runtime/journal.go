@@ -3,7 +3,9 @@ package runtime
 import (
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/step"
 )
 
@@ -15,12 +17,14 @@ type journal struct {
 	mu      sync.Mutex
 	results []step.Result
 	running string
+	since   time.Time
+	over    bool // no step runs any more
 }
 
 // Started implements step.Reporter.
 func (j *journal) Started(name string) {
 	j.mu.Lock()
-	j.running = name
+	j.running, j.since, j.over = name, time.Now(), false
 	j.mu.Unlock()
 	j.console.Started(name)
 }
@@ -28,7 +32,7 @@ func (j *journal) Started(name string) {
 // Finished implements step.Reporter.
 func (j *journal) Finished(r step.Result) {
 	j.mu.Lock()
-	j.results = append(j.results, r)
+	j.results, j.over = append(j.results, r), true
 	j.mu.Unlock()
 	j.console.Finished(r)
 }
@@ -40,11 +44,15 @@ func (j *journal) add(earlier []step.Result) {
 	j.results = append(slices.Clone(earlier), j.results...)
 }
 
-// steps returns the results so far.
-func (j *journal) steps() []step.Result {
+// status returns the results so far, and the step that runs, if one does.
+func (j *journal) status() (status attestd.Status) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return slices.Clone(j.results)
+	status.Steps = slices.Clone(j.results)
+	if !j.over {
+		status.Running, status.Since = j.running, j.since
+	}
+	return status
 }
 
 // current is the step that runs or ran last.
