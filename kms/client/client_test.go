@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -267,21 +268,29 @@ func TestD4_PretendedAdvance(t *testing.T) {
 	m := newManager(t)
 	s, err := m.ask()
 	must(t, err)
-	n := m.nodes[0]
-	before := n.generation
-	n.lie = func(path string, answer any) (any, error) {
-		if path == wire.PathAdvance {
-			n.mu.Lock()
-			n.generation = before
-			n.mu.Unlock()
-			return wire.Advanced{Generation: before + 1}, nil
-		}
-		return answer, nil
-	}
+	before := m.generation
+	m.nodes[0].pretends = true
 	must(t, s.Advance(t.Context(), before+1))
-	if n.generation != before+1 {
-		t.Errorf("the chain knows generation %d, want %d", n.generation, before+1)
+	if m.generation != before+1 {
+		t.Errorf("the chain knows generation %d, want %d", m.generation, before+1)
 	}
+}
+
+// TestAdvanceWaits: with too few nodes to confirm, the error says that nothing
+// was decided.
+func TestAdvanceWaits(t *testing.T) {
+	m := newManagerOf(t, 3, 4)
+	s, err := m.ask()
+	must(t, err)
+	for _, n := range m.nodes[2:] {
+		n.setLie(down)
+	}
+	var outage *Outage
+	if err := s.Advance(t.Context(), 6); !errors.As(err, &outage) || outage.Text() != "2 of 4 nodes answer, 3 needed" {
+		t.Errorf("error is %v", err)
+	}
+	m.nodes[2].setLie(nil)
+	must(t, s.Advance(t.Context(), 6))
 }
 
 // TestLostAnswer: the grant was made, but the answer did not arrive.

@@ -19,7 +19,7 @@ import (
 // says that it waits, and the pauses between questions to one node: it may not
 // have the block with the grant yet, or be about to share anew.
 const (
-	collectPatience = 6 * time.Second
+	collectPatience = 3 * time.Second
 	minAgain        = 50 * time.Millisecond
 	maxAgain        = time.Second
 )
@@ -172,7 +172,7 @@ func (s *Session) keepAsking(ctx context.Context, endpoint string, ids []keys.ID
 		}
 		if name := a.under(); err != nil || name != said {
 			if err == nil {
-				said = name
+				said, pause = name, maxAgain/2 // only a resharing changes it
 			}
 			select {
 			case answers <- heard[answer]{endpoint, a, err}:

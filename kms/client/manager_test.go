@@ -32,6 +32,7 @@ type manager struct {
 	nodes       []*server
 	blockHash   vm.Hash
 
+	quit       chan struct{} // closed at the test's end
 	mu         sync.Mutex
 	grants     map[vm.Hash]wire.Grant
 	generation uint64
@@ -42,10 +43,13 @@ type manager struct {
 // server is one node and the lie that it tells, if any.
 type server struct {
 	*manager
-	url     string
-	share   keys.Share
-	sharing keys.Commitments                           // nil: the manager's
-	lie     func(path string, answer any) (any, error) // nil: honest
+	url       string
+	share     keys.Share
+	sharing   keys.Commitments                           // that its answers name; nil: none
+	announced keys.Commitments                           // that its status names; nil: the manager's
+	pretends  bool                                       // to pass generations on
+	refuse    error                                      // its decision about releases
+	lie       func(path string, answer any) (any, error) // nil: honest
 }
 
 // newManager shares a secret 2 of 3.
@@ -53,10 +57,11 @@ func newManager(t *testing.T) *manager { return newManagerOf(t, 2, 3) }
 
 func newManagerOf(t *testing.T, threshold, nodes int) *manager {
 	t.Helper()
-	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), late: make(map[*server]time.Duration), blockHash: vm.HashOf([]byte("block")), generation: 5}
+	m := &manager{t: t, grants: make(map[vm.Hash]wire.Grant), late: make(map[*server]time.Duration), blockHash: vm.HashOf([]byte("block")), generation: 5, quit: make(chan struct{})}
 	var err error
 	m.commitments, m.shares, err = keys.Split(rand.Reader, threshold, nodes)
 	must(t, err)
+	defer t.Cleanup(func() { close(m.quit) }) // before the servers wait for their handlers
 	for _, share := range m.shares {
 		n := &server{manager: m, share: share}
 		mux := http.NewServeMux()
@@ -75,13 +80,20 @@ func newManagerOf(t *testing.T, threshold, nodes int) *manager {
 
 func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		n.mu.Lock()
+		late := n.late[n]
+		n.mu.Unlock()
 		select {
-		case <-time.After(n.late[n]):
+		case <-time.After(late):
 		case <-r.Context().Done():
+		case <-n.quit:
 		}
 		answer, err := f(r)
-		if n.lie != nil && err == nil {
-			answer, err = n.lie(r.URL.Path, answer)
+		n.mu.Lock()
+		lie := n.lie
+		n.mu.Unlock()
+		if lie != nil && err == nil {
+			answer, err = lie(r.URL.Path, answer)
 		}
 		if err != nil {
 			wire.WriteRefusal(w, err)
@@ -91,9 +103,22 @@ func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request)
 	})
 }
 
+// setLie changes what a running node says.
+func (n *server) setLie(lie func(path string, answer any) (any, error)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lie = lie
+}
+
 func (n *server) status(*http.Request) (any, error) {
+	n.mu.Lock()
+	sharing := n.announced
+	n.mu.Unlock()
+	if sharing == nil {
+		sharing = n.commitments
+	}
 	s := wire.Status{
-		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: len(n.commitments), Commitments: n.commitments,
+		ChainID: chainID, GroupKey: n.commitments.GroupKey(), Threshold: len(sharing), Commitments: sharing,
 		Height: 12, BlockHash: n.blockHash, Time: time.Now(),
 	}
 	return s, nil
@@ -103,6 +128,9 @@ func (n *server) release(r *http.Request) (any, error) {
 	var q wire.Release
 	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 		return nil, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	if n.refuse != nil {
+		return nil, n.refuse
 	}
 	if q.BlockHash != n.blockHash {
 		return nil, vm.Refuse(vm.CodeStale, "no such block")
@@ -146,12 +174,14 @@ func (n *server) partials(r *http.Request) (any, error) {
 	}
 	n.mu.Lock()
 	g, there := n.grants[q.Grant]
-	share := n.share
+	share, sharing := n.share, n.sharing
 	n.mu.Unlock()
 	if !there {
 		return nil, vm.Refuse(vm.CodePermission, "there is no such grant")
 	}
-	return n.seal(g, share.Index, share, q.Keys), nil
+	answer := n.seal(g, share.Index, share, q.Keys)
+	answer.Commitments = sharing
+	return answer, nil
 }
 
 // seal makes the envelope of a node; liars say other things in it.
@@ -168,7 +198,7 @@ func (n *server) seal(g wire.Grant, index uint32, share keys.Share, ids []keys.I
 	if err != nil {
 		n.t.Error(err)
 	}
-	return wire.Partials{Grant: g.ID, Node: index, Ledger: g.Ledger(), Commitments: n.sharing, Sealed: sealed}
+	return wire.Partials{Grant: g.ID, Node: index, Ledger: g.Ledger(), Sealed: sealed}
 }
 
 func (n *server) advance(r *http.Request) (any, error) {
@@ -178,6 +208,9 @@ func (n *server) advance(r *http.Request) (any, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.pretends {
+		return wire.Advanced{Generation: q.Generation}, nil
+	}
 	g := n.grants[q.Grant]
 	if !ed25519.Verify(g.SessionKey, keys.AdvanceMessage(chainID, q.Grant, q.Generation), q.Signature) {
 		return nil, vm.Refuse(vm.CodeSignature, "not the session key")

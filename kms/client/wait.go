@@ -56,13 +56,13 @@ func (o *Outage) Unwrap() error { return o.Err }
 
 // Wait is what a machine waits for, and how long until it asks again.
 type Wait struct {
-	*Outage
-	Next time.Duration
+	Outage *Outage
+	Next   time.Duration
 }
 
 // String is Text and the time of the next try, for the machine's owner.
 func (w Wait) String() string {
-	return fmt.Sprintf("%s; next try in %s", w.Text(), max(w.Next.Round(time.Second), time.Second))
+	return fmt.Sprintf("%s; next try in %s", w.Outage.Text(), max(w.Next.Round(time.Second), time.Second))
 }
 
 // Persist runs try until it succeeds, fails for another reason than an Outage,
