@@ -62,6 +62,7 @@ firmware: bin/secretvm ## build our own firmware (minutes), and boot it with wha
 	bin/secretvm image firmware build --tee tdx
 	bin/secretvm image firmware build --tee snp
 	$(GO) test -count=1 -timeout 20m -tags firmware -v -run 'B6|TDX|Tables' ./image/firmware
+	$(GO) test -count=1 -timeout 20m -tags firmware -v -run Firmware ./host/qtest
 
 .PHONY: image
 image: bin/secretvm ## build the base image into OUTPUT (dist/image)

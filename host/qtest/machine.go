@@ -81,6 +81,11 @@ func Tables(ctx context.Context, binary qemu.Binary, arguments []string) (b acpi
 	if err := s.likeOVMF(); err != nil {
 		return b, err
 	}
+	return s.acpi()
+}
+
+// acpi reads the three files as QEMU hands them to firmware.
+func (s *Session) acpi() (b acpi.Blobs, err error) {
 	for _, f := range []struct {
 		name string
 		to   *[]byte

@@ -31,7 +31,12 @@ type Session struct {
 // Start starts QEMU for the machine of the given arguments. It ends with Close
 // or with ctx.
 func Start(ctx context.Context, binary qemu.Binary, arguments []string) (*Session, error) {
-	argv := slices.Concat(binary.Argv, []string{"-accel", "qtest", "-S", "-qtest", "stdio", "-qtest-log", "none"}, arguments)
+	return start(ctx, binary, []string{"-accel", "qtest", "-S", "-qtest", "stdio", "-qtest-log", "none"}, arguments)
+}
+
+// start starts QEMU with the test protocol as the first arguments have it.
+func start(ctx context.Context, binary qemu.Binary, protocol, arguments []string) (*Session, error) {
+	argv := slices.Concat(binary.Argv, protocol, arguments)
 	s := &Session{command: exec.CommandContext(ctx, argv[0], argv[1:]...)}
 	s.command.Env = append(s.command.Environ(), binary.Env...)
 	s.command.Stderr = &s.said
