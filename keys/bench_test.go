@@ -3,6 +3,7 @@ package keys
 import (
 	"crypto/rand"
 	"testing"
+	"time"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
 )
@@ -267,4 +268,33 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkRatio times both ways of making a key in turns, so that a busy machine
+// slows both: how many times faster one check is than checking every partial, for
+// one key, and for eight in one check.
+func BenchmarkRatio(b *testing.B) {
+	c, shares, all := sharing(b)
+	v, err := NewVerifier(c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ids, answers := eightKeys(b, shares)
+	var before, once, prepared, eight time.Duration
+	timed := func(sum *time.Duration, f func() error) {
+		start := time.Now()
+		if err := f(); err != nil {
+			b.Fatal(err)
+		}
+		*sum += time.Since(start)
+	}
+	for b.Loop() {
+		timed(&before, func() error { _, err := naive(c, testID, all[:3]); return err })
+		timed(&once, func() error { _, _, err := CombineVerified(c.GroupKey(), c, testID, all); return err })
+		timed(&prepared, func() error { _, _, err := v.Combine(testID, all); return err })
+		timed(&eight, func() error { _, _, err := v.CombineAll(rand.Reader, ids, answers); return err })
+	}
+	b.ReportMetric(float64(before)/float64(once), "x/once")
+	b.ReportMetric(float64(before)/float64(prepared), "x/prepared")
+	b.ReportMetric(8*float64(before)/float64(eight), "x/eight")
 }
