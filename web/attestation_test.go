@@ -154,3 +154,37 @@ func TestAlive(t *testing.T) {
 		}
 	}
 }
+
+// TestA4_TextPageEscapes: a text stays a text.
+func TestA4_TextPageEscapes(t *testing.T) {
+	const hostile = "</code></pre><script>alert(1)</script>\n\xff\x00<img src=x onerror=alert(1)>"
+	for _, p := range []TextPage{
+		{TEE: vm.TDX, Service: hostile, Title: hostile, Path: "javascript:alert(1)", Text: []byte(hostile)},
+		{TEE: vm.TEE(hostile), Service: hostile, Title: hostile, Meters: []Meter{{Name: hostile, Detail: hostile, Percent: []float64{-5, 50, 500}}}},
+		{Service: "x", Meters: []Meter{{}}},
+		{Service: "x"},
+	} {
+		var b strings.Builder
+		if err := p.Render(&b); err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"<script", "<img", "javascript:", "style="} {
+			if strings.Contains(b.String(), bad) {
+				t.Errorf("page contains %q:\n%s", bad, b.String())
+			}
+		}
+		if p.TEE != vm.TDX && !strings.Contains(b.String(), "SOFT TEE") {
+			t.Error("a page of a soft TEE does not say so")
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	m := Meter{Percent: []float64{-5, 25.04, 500}}
+	if got := m.Area(); got != "0,100 0,100.0 1,75.0 2,0.0 2,100" || m.Now() != 500 || m.Width() != 2 {
+		t.Errorf("area %q, now %v, width %d", got, m.Now(), m.Width())
+	}
+	if got := (TextPage{Every: 5 * time.Second, Meters: []Meter{m}}).Before(); got != "10 s ago" {
+		t.Errorf("before: %q", got)
+	}
+}

@@ -40,6 +40,11 @@ func (p TextPage) Render(w io.Writer) error {
 	return nil
 }
 
+// Lines are those of the text, without what is not UTF-8.
+func (p TextPage) Lines() []string {
+	return strings.Split(strings.TrimSuffix(strings.ToValidUTF8(string(p.Text), "\uFFFD"), "\n"), "\n")
+}
+
 // Before is how long ago the first value of the meters was, in words.
 func (p TextPage) Before() string {
 	return AttestationPage{Uptime: p.Every * time.Duration(p.Meters[0].Width())}.Alive() + " ago"
