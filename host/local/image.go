@@ -48,7 +48,7 @@ func OpenImage(folder string, shape vm.Shape) (Image, error) {
 		return im, err
 	}
 	im.Prediction, im.BootLog = prediction, log.CCEL()
-	return im, nil
+	return im, im.checkPrediction()
 }
 
 // Registration is an image as the KMS registers it: the registers of a machine

@@ -46,7 +46,7 @@ func (in *Installation) verifyCommand(url string) []string {
 	if w.Files != nil {
 		argv = append(argv, "--files", filepath.Join(filepath.Dir(w.Path), compose.FilesName))
 	}
-	return append(argv, "--manifest", filepath.Join(in.image.Folder, vm.ManifestName), "--service", in.service.ID, "--trust-root", in.trustRoot)
+	return append(argv, "--manifest", in.manifest, "--service", in.service.ID, "--trust-root", in.trustRoot)
 }
 
 // WriteTo prints the result for a person.

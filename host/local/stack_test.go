@@ -220,6 +220,15 @@ func TestUpAndDownTwice(t *testing.T) {
 		if _, err := r.WriteTo(&text); err != nil || !strings.Contains(text.String(), "bin/secretvm verify https://127.0.0.1:") || !strings.Contains(text.String(), "'compose file.yaml'") {
 			t.Errorf("printed %s, %v", text.String(), err)
 		}
+		// No manifest predicts this machine but the one that was made for it.
+		own := filepath.Join(in.folder.Dir(), vm.ManifestName)
+		beside, err := os.ReadFile(own)
+		if err != nil || !slices.Contains(r.Verify, own) || !strings.Contains(text.String(), "does not predict "+in.o.Shape.String()) {
+			t.Errorf("the verify line is %q, %v", r.Verify, err)
+		}
+		if m, err := vm.ParseManifest(beside); err != nil || len(m.Predictions) != 1 || m.Predictions[0] != in.image.Prediction {
+			t.Errorf("the machine's manifest predicts %+v, %v", m.Predictions, err)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		if err := in.Wait(ctx); err != nil {
 			t.Errorf("wait: %v", err)

@@ -29,6 +29,7 @@ type Installation struct {
 	trustRoot   string
 
 	image    Image
+	manifest string // file with which the machine is verified
 	emulator qemu.Binary
 	kms      *kms
 	status   kmsStatus
@@ -155,6 +156,14 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	in.folder, err = machine.Open(filepath.Join(in.o.State, "machines", w.Settings.Service), w.Settings.Disk.Size)
 	if err != nil {
 		return "", err
+	}
+	var ofItsOwn bool
+	if in.manifest, ofItsOwn, err = in.image.manifestFor(in.folder.Dir()); err != nil {
+		return "", err
+	}
+	if ofItsOwn {
+		in.reports.notes = append(in.reports.notes, fmt.Sprintf("the image's manifest does not predict %s: a copy beside the machine does, "+
+			"made from the image's files (to make it yourself: secretvm measure %s --shape %s)", in.o.Shape, in.image.Folder, in.o.Shape))
 	}
 	service, created, err := in.kms.ensureService(ctx, w.Settings.Service)
 	if err != nil {
