@@ -155,6 +155,10 @@ func TestStatusNamesTheStage(t *testing.T) {
 	if status.Stage != "keys" || len(status.Boot) != 1 || status.Boot[0].State != "running" || status.Boot[0].MS < 1500 {
 		t.Errorf("during the boot: %s", body)
 	}
+	now.Waiting = "2 of 4 nodes answer"
+	if _, body := get(t, client, url+"/status"); !strings.Contains(body, `"state":"waiting"`) || strings.Contains(body, "nodes") {
+		t.Errorf("while a step waits: %s", body)
+	}
 	now = Status{Workload: "running"}
 	if _, body := get(t, client, url+"/status"); !strings.Contains(body, `"stage":"complete"`) {
 		t.Errorf("after the boot: %s", body)

@@ -27,6 +27,7 @@ type Status struct {
 	Steps    []step.Result // of the boot, those that ended; remarks and errors only go to who may read logs
 	Running  string        // the step that runs; empty: the boot is over
 	Since    time.Time     // when it began
+	Waiting  string        // what it waits for; empty: nothing
 	Workload string        // "starting", "running", "degraded", "stopped"
 }
 

@@ -28,7 +28,7 @@ type statusAnswer struct {
 // may quote the workload and are for those who may read logs.
 type bootStep struct {
 	Step   string  `json:"step"`
-	State  string  `json:"state"` // "running", "ok" or "failed"
+	State  string  `json:"state"` // "running", "waiting", "ok" or "failed"
 	MS     int64   `json:"ms"`
 	Code   vm.Code `json:"code,omitempty"`
 	Remark string  `json:"remark,omitempty"`
@@ -55,7 +55,14 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	if status.Running != "" {
 		answer.Stage = status.Running
-		answer.Boot = append(answer.Boot, bootStep{Step: status.Running, State: "running", MS: time.Since(status.Since).Milliseconds()})
+		b := bootStep{Step: status.Running, State: "running", MS: time.Since(status.Since).Milliseconds()}
+		if status.Waiting != "" {
+			b.State = "waiting"
+		}
+		if full {
+			b.Remark = status.Waiting
+		}
+		answer.Boot = append(answer.Boot, b)
 	}
 	writeJSON(w, http.StatusOK, answer)
 }
