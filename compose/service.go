@@ -26,26 +26,13 @@ type Service struct {
 
 var pinnedImage = regexp.MustCompile(`^[^$@\s]+@sha256:[0-9a-f]{64}$`)
 
-// readServices lists the services. What would pull definitions from outside
-// the measured file is refused.
+// readServices lists the services.
 func readServices(doc *yaml.Node) ([]Service, error) {
-	if n := lookup(doc, "include"); n != nil {
-		return nil, at(n, "include is not supported: one measured file is the whole deployment")
-	}
-	n := lookup(doc, "services")
-	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
-		return nil, errors.New("compose file has no services")
-	}
-	keys, values := pairs(n)
-	if len(keys) > maxServices {
-		return nil, fmt.Errorf("compose file has %d services, want at most %d", len(keys), maxServices)
-	}
 	var services []Service
 	taken := map[string]string{}
-	for i, key := range keys {
-		s, err := readService(key.Value, values[i])
-		if err != nil {
-			return nil, fmt.Errorf("service %s: %w", key.Value, err)
+	err := eachService(doc, func(s Service, n *yaml.Node) error {
+		if err := readPublished(&s, n); err != nil {
+			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
 		for _, p := range s.Ports {
 			if p.Host == 0 || len(s.Profiles) > 0 {
@@ -53,16 +40,54 @@ func readServices(doc *yaml.Node) ([]Service, error) {
 			}
 			slot := fmt.Sprintf("%s/%d/%s", p.HostIP, p.Host, p.Protocol)
 			if other, ok := taken[slot]; ok {
-				return nil, fmt.Errorf("service %s: port %d/%s is published by %s already", s.Name, p.Host, p.Protocol, other)
+				return fmt.Errorf("service %s: port %d/%s is published by %s already", s.Name, p.Host, p.Protocol, other)
 			}
 			taken[slot] = s.Name
 		}
 		services = append(services, s)
-	}
-	return services, nil
+		return nil
+	})
+	return services, err
 }
 
-func readService(name string, n *yaml.Node) (Service, error) {
+// Images calls each for the services of a compose file, with name, image and
+// whether that is pinned. It is what a guest needs of this package beside the
+// archive, and keeps the rest out of it.
+func Images(raw []byte, each func(Service) error) error {
+	doc, err := parseDocument(raw)
+	if err != nil {
+		return err
+	}
+	return eachService(doc, func(s Service, _ *yaml.Node) error { return each(s) })
+}
+
+// eachService calls each for the services in the order of the file. What would
+// pull definitions from outside the measured file is refused.
+func eachService(doc *yaml.Node, each func(Service, *yaml.Node) error) error {
+	if n := lookup(doc, "include"); n != nil {
+		return at(n, "include is not supported: one measured file is the whole deployment")
+	}
+	n := lookup(doc, "services")
+	if n == nil || n.Kind != yaml.MappingNode || len(n.Content) == 0 {
+		return errors.New("compose file has no services")
+	}
+	keys, values := pairs(n)
+	if len(keys) > maxServices {
+		return fmt.Errorf("compose file has %d services, want at most %d", len(keys), maxServices)
+	}
+	for i, key := range keys {
+		s, err := readImage(key.Value, values[i])
+		if err != nil {
+			return fmt.Errorf("service %s: %w", key.Value, err)
+		}
+		if err := each(s, values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readImage(name string, n *yaml.Node) (Service, error) {
 	s := Service{Name: name}
 	if n.Kind != yaml.MappingNode {
 		return s, at(n, "want a mapping")
@@ -82,26 +107,31 @@ func readService(name string, n *yaml.Node) (Service, error) {
 		s.Image = image.Value
 		s.Pinned = pinnedImage.MatchString(s.Image)
 	}
+	return s, nil
+}
+
+// readPublished reads which ports a service publishes, and its profiles.
+func readPublished(s *Service, n *yaml.Node) error {
 	if profiles := lookup(n, "profiles"); profiles != nil {
 		if err := readList(&s.Profiles, func(string) error { return nil })(profiles); err != nil {
-			return s, fmt.Errorf("profiles: %w", err)
+			return fmt.Errorf("profiles: %w", err)
 		}
 	}
 	ports := lookup(n, "ports")
 	if ports == nil || ports.Tag == "!!null" {
-		return s, nil
+		return nil
 	}
 	if ports.Kind != yaml.SequenceNode {
-		return s, at(ports, "ports is not a list")
+		return at(ports, "ports is not a list")
 	}
 	for _, item := range ports.Content {
-		published, err := readPort(name, follow(item))
+		published, err := readPort(s.Name, follow(item))
 		if err != nil {
-			return s, err
+			return err
 		}
 		if s.Ports = append(s.Ports, published...); len(s.Ports) > maxPorts {
-			return s, at(ports, "it publishes more than %d ports", maxPorts)
+			return at(ports, "it publishes more than %d ports", maxPorts)
 		}
 	}
-	return s, nil
+	return nil
 }
