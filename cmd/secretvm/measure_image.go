@@ -140,6 +140,13 @@ func (r *measured) add(root vm.Hash, config vm.Config) error {
 	if err != nil {
 		return fmt.Errorf("predict MR_CONFIG_ID: %w", err)
 	}
+	if r.SNP != nil {
+		digest, err := config.Digest()
+		if err != nil {
+			return fmt.Errorf("predict HOST_DATA: %w", err)
+		}
+		r.SNP.HostData = &digest
+	}
 	r.RTMR3, r.ConfigID, r.Events = &rtmr[vm.RuntimeRegister], &id, append(r.Events, events...)
 	return nil
 }

@@ -48,9 +48,12 @@ func printMeasured(out io.Writer, results []measured, named bool) error {
 				fmt.Fprintf(&b, "   the manifest has %s\n", want)
 			}
 		}
-		fmt.Fprintf(&b, "   MRTD is %s… on hosts that measure section by section\n", r.MRTDTwoPass.String()[:16])
+		fmt.Fprintf(&b, "   on hosts that measure section by section:\n   MRTD  %s\n", r.MRTDTwoPass)
 		if s := r.SNP; s != nil {
 			fmt.Fprintf(&b, "   SEV-SNP, %d × %s: %s\n   or, where the host's kernel swaps debug registers: %s\n", s.CPUs, s.Model, s.Digest, s.DebugSwap)
+			if s.HostData != nil {
+				fmt.Fprintf(&b, "   HOST_DATA %s\n", s.HostData)
+			}
 		}
 		for _, e := range r.Events {
 			payload := string(e.Payload)

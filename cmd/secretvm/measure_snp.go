@@ -15,8 +15,9 @@ import (
 type snpMeasured struct {
 	CPUs      int         `json:"cpus"`
 	Model     string      `json:"cpu_model"`
-	Digest    vm.Register `json:"digest"`            // MEASUREMENT in reports
-	DebugSwap vm.Register `json:"digest_debug_swap"` // on hosts whose kernel lets guests swap debug registers (SEV_FEATURES 0x21)
+	Digest    vm.Register `json:"digest"`              // MEASUREMENT in reports
+	DebugSwap vm.Register `json:"digest_debug_swap"`   // on hosts whose kernel lets guests swap debug registers (SEV_FEATURES 0x21)
+	HostData  *vm.Hash    `json:"host_data,omitempty"` // with --config
 }
 
 // snpLaunch is what all launches of an image under one firmware share.

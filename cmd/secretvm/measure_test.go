@@ -206,6 +206,11 @@ func TestMeasureSNP(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &results); err != nil || results[0].SNP == nil || results[0].SNP.Digest != want(4, 1) || results[0].SNP.DebugSwap != want(4, 0x21) {
 		t.Errorf("%v: %s, want the digest %s", err, out.String(), want(4, 1))
 	}
+	config, configFile := testConfig(t)
+	out.Reset()
+	if code := run(t.Context(), []string{"measure", dir, "--shape", "4x8G", "--snp-firmware", firmware, "--config", configFile}, nil, &out, &errs); code != exitOK || !strings.Contains(out.String(), "HOST_DATA "+digestOf(t, config).String()) {
+		t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+	}
 	// The manifest's own, without a flag.
 	dir = measureFolder(t, func(m *vm.Manifest) {
 		m.SNPFirmware = &vm.File{Name: "secretvm-snp.fd", Size: int64(len(image)), SHA256: vm.HashOf(image)}

@@ -60,6 +60,21 @@ func TestPatch(t *testing.T) {
 	}
 }
 
+// Whatever the header says, only its own fields change.
+func FuzzPatch(f *testing.F) {
+	f.Add(setup(), "console=ttyS0", uint32(4096), uint32(512))
+	f.Add(linuxboottest.Kernel(), "vga=5", uint32(0), uint32(4096))
+	f.Fuzz(func(t *testing.T, kernel []byte, line string, initrd, mib uint32) {
+		got, err := linuxboot.Patch(kernel, line, int(initrd), int64(mib)<<20)
+		if err != nil {
+			return
+		}
+		if len(got) != len(kernel) || !bytes.Equal(got[:0x210], kernel[:0x210]) || !bytes.Equal(got[0x22c:], kernel[0x22c:]) {
+			t.Fatal("bytes outside of what QEMU writes have changed")
+		}
+	})
+}
+
 func TestPatchRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name    string

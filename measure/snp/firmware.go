@@ -52,6 +52,8 @@ func (f Firmware) check() error {
 	for i, s := range f.Sections {
 		total += uint64(s.Size)
 		switch {
+		case s.Size == 0: // as in builds for other TEEs; hypervisors do not agree on what it means
+			return fmt.Errorf("section %d of the firmware, %s at %#x, is empty", i, s.Type, s.Address)
 		case s.Address%pageSize != 0 || s.Size%pageSize != 0:
 			return fmt.Errorf("section %d of the firmware, %s at %#x with %#x bytes, is not made of whole pages", i, s.Type, s.Address, s.Size)
 		case total > maxSectionMem:

@@ -41,6 +41,7 @@ func TestPredictRefuses(t *testing.T) {
 		{"no section for hashes", func(l *Launch) { l.Firmware.Sections = l.Firmware.Sections[:4] }, "takes no hashes"},
 		{"hash table elsewhere", func(l *Launch) { l.Firmware.HashTable = 0x811c00 }, "is not in the page"},
 		{"hash table over the edge", func(l *Launch) { l.Firmware.HashTable = 0x810f80 }, "does not fit"},
+		{"section of size 0", func(l *Launch) { l.Firmware.Sections[3].Size = 0 }, "section 3 of the firmware, SVSM_CAA at 0x80f000, is empty"},
 		{"half a page", func(l *Launch) { l.Firmware.Sections[0].Size = 0x800 }, "whole pages"},
 		{"section of 2 GiB", func(l *Launch) { l.Firmware.Sections[0].Size = 0x80000000 }, "more than 64 MiB"},
 		{"section above 4 GiB", func(l *Launch) { l.Firmware.Sections[0].Address = 0xfffff000 }, "above 4 GiB"},
