@@ -41,7 +41,7 @@ func (q *echoQuoter) Quote(_ context.Context, rd [64]byte) (vm.Evidence, error) 
 	return vm.Evidence{TEE: vm.Soft, Quote: rd[:]}, q.err
 }
 
-func testOptions(t *testing.T, open ...string) Options {
+func testOptions(t testing.TB, open ...string) Options {
 	t.Helper()
 	cfg := vm.Config{
 		Version: 1, ComposeHash: vm.HashOf([]byte(composeFile)), Service: "svm1owner/guestbook",
@@ -52,7 +52,7 @@ func testOptions(t *testing.T, open ...string) Options {
 }
 
 // measuredOptions are those of a machine that has measured cfg.
-func measuredOptions(t *testing.T, cfg vm.Config) Options {
+func measuredOptions(t testing.TB, cfg vm.Config) Options {
 	t.Helper()
 	canonical, err := cfg.Canonical()
 	if err != nil {

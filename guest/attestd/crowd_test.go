@@ -1,0 +1,221 @@
+package attestd
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// deviceTime is how long the benchmarks' device takes for a quote, and does
+// nothing the while, as a processor that another enclave keeps busy.
+const deviceTime = 5 * time.Millisecond
+
+type slowQuoter struct{}
+
+func (slowQuoter) Quote(_ context.Context, rd [64]byte) (vm.Evidence, error) {
+	time.Sleep(deviceTime)
+	return vm.Evidence{TEE: vm.Soft, Quote: append(rd[:], make([]byte, 5000)...)}, nil
+}
+
+// crowdVariable makes the test's program serve, in a process of its own, whose
+// processor time can be told from the clients'.
+const crowdVariable = "SECRETVM_CROWD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(crowdVariable) == "" {
+		os.Exit(m.Run())
+	}
+	t := &served{}
+	opt := testOptions(t, "metrics")
+	opt.Quoter = slowQuoter{}
+	s, err := New(opt)
+	if err != nil {
+		panic(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("https://" + l.Addr().String())
+	go func() { _, _ = io.Copy(io.Discard, os.Stdin); os.Exit(0) }()
+	_ = s.Serve(context.Background(), l)
+}
+
+// served is a testing.TB for the process that serves.
+type served struct{ testing.T }
+
+func (*served) Helper()           {}
+func (*served) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// startCrowdServer returns the URL of a service in another process, and its
+// processor time so far.
+func startCrowdServer(b *testing.B) (url string, used func() time.Duration) {
+	b.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crowdVariable+"=1")
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { stdin.Close(); _ = cmd.Wait() })
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		b.Fatal(err)
+	}
+	return strings.TrimSpace(line), func() time.Duration { return processTime(b, cmd.Process.Pid) }
+}
+
+// processTime reads user and system time of a process: fields 14 and 15 of
+// /proc/pid/stat, in ticks of 10 ms.
+func processTime(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var user, system int64
+	if _, err := fmt.Sscan(fields[11]+" "+fields[12], &user, &system); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+func crowdClient() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxConnsPerHost: 1},
+		Timeout:   60 * time.Second,
+	}
+}
+
+// BenchmarkAttestation: one client after another. What the service adds to the
+// device's time is to stay below 2 ms (p50).
+func BenchmarkAttestation(b *testing.B) {
+	url, _ := startCrowdServer(b)
+	c := crowdClient()
+	times := make([]time.Duration, 0, b.N)
+	for b.Loop() {
+		start := time.Now()
+		resp, err := c.Get(url + "/attestation?nonce=" + strings.Repeat("ab", 32))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			b.Fatal(resp.Status)
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	device := meanQuote(b, c, url)
+	b.ReportMetric(milliseconds(device), "ms-device")
+	b.ReportMetric(milliseconds(times[len(times)/2]-device), "ms-added-p50")
+	b.ReportMetric(milliseconds(times[len(times)*99/100]-device), "ms-added-p99")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// meanQuote is what a quote took on average, of which a busy machine makes more
+// than the device's time.
+func meanQuote(b *testing.B, c *http.Client, url string) time.Duration {
+	b.Helper()
+	resp, err := c.Get(url + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.Fatal(err)
+	}
+	value := func(name string) (v float64) {
+		_, rest, _ := strings.Cut(string(text), "\n"+name+" ")
+		if _, err := fmt.Sscan(rest, &v); err != nil {
+			b.Fatal(err)
+		}
+		return v
+	}
+	return time.Duration(value("secretvm_quote_seconds_total") / value("secretvm_quotes_total") * float64(time.Second))
+}
+
+// BenchmarkCrowd: 1,000 clients at once, each with a connection of its own, ask
+// as fast as they are answered. It states how much of one processor the service
+// takes; the rest is the workload's.
+func BenchmarkCrowd(b *testing.B) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 1200 {
+		b.Skipf("1,000 connections need more open files than %d", limit.Cur)
+	}
+	for _, path := range []string{"/attestation?nonce=" + strings.Repeat("ab", 32), "/config"} {
+		name, _, _ := strings.Cut(path[1:], "?")
+		b.Run(name, func(b *testing.B) { crowd(b, path) })
+	}
+}
+
+func crowd(b *testing.B, path string) {
+	const clients, length = 1000, 20 * time.Second
+	url, used := startCrowdServer(b)
+	var good, busy, broken atomic.Int64
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(b.Context(), length)
+	defer cancel()
+	before, start := used(), time.Now()
+	for range clients {
+		all.Go(func() {
+			c := crowdClient()
+			defer c.CloseIdleConnections()
+			for ctx.Err() == nil {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, http.NoBody)
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				resp, err := c.Do(req)
+				switch {
+				case err != nil && ctx.Err() == nil:
+					broken.Add(1)
+				case err != nil:
+				default:
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					if resp.StatusCode == http.StatusOK {
+						good.Add(1)
+					} else {
+						busy.Add(1)
+					}
+				}
+			}
+		})
+	}
+	<-ctx.Done()
+	share := float64(used()-before) / float64(time.Since(start))
+	all.Wait()
+	b.ReportMetric(100*share, "%-of-one-CPU")
+	b.ReportMetric(float64(good.Load())/length.Seconds(), "answers/s")
+	b.ReportMetric(float64(busy.Load())/length.Seconds(), "busy/s")
+	b.ReportMetric(float64(broken.Load()), "broken")
+}

@@ -1,0 +1,223 @@
+package structure
+
+import (
+	"debug/dwarf"
+	"debug/elf"
+	"go/ast"
+	"go/parser"
+	"go/scanner"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Our own code in the guest, in lines with code on them, of what the linker put
+// into guest-init and guestd: what it should be, and what it must never exceed.
+// Lower the second when it can be, and argue for raising it.
+const (
+	wantedGuestLines = 8000
+	maxGuestLines    = 11000
+)
+
+// TestGuestIsSmall counts our own Go code that the guest runs: every package
+// that it links, without the functions and variables that the linker left out
+// since nothing uses them. Blank lines and comments do not count.
+func TestGuestIsSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the guest's programs")
+	}
+	kept := map[string]bool{}
+	for _, program := range []string{"guest-init", "guestd"} {
+		binary := filepath.Join(t.TempDir(), program)
+		cmd := exec.Command("go", "build", "-o", binary, "./cmd/"+program)
+		cmd.Dir = root(t)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=-trimpath -buildvcs=false")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", program, err, out)
+		}
+		symbols(t, binary, kept)
+	}
+	lines, linked := map[string]int{}, map[string]int{}
+	all, total := 0, 0
+	for pkg, files := range guestFiles(t) {
+		for _, file := range files {
+			n, left := count(t, pkg, file, kept)
+			lines[pkg] += n
+			linked[pkg] += n - left
+		}
+		all += lines[pkg]
+		total += linked[pkg]
+	}
+	for pkg := range lines {
+		t.Logf("%5d of %5d  %s", linked[pkg], lines[pkg], strings.TrimPrefix(pkg, module+"/"))
+	}
+	t.Logf("%5d of %5d lines of code are linked into guest-init and guestd, of which there should be at most %d", total, all, wantedGuestLines)
+	if total > maxGuestLines {
+		t.Errorf("the guest links %d lines of our code, want at most %d", total, maxGuestLines)
+	}
+	if total < all/2 {
+		t.Errorf("only %d of %d lines are linked: the count has lost functions", total, all)
+	}
+}
+
+// symbols adds the names of the functions in a binary, those that were put
+// into their callers included, and of its variables.
+func symbols(t *testing.T, binary string, kept map[string]bool) {
+	t.Helper()
+	file, err := elf.Open(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	table, err := file.Symbols()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range table {
+		kept[s.Name] = true
+	}
+	info, err := file.DWARF()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, used := map[dwarf.Offset]string{}, map[dwarf.Offset]bool{}
+	for r := info.Reader(); ; {
+		entry, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if entry == nil {
+			break
+		}
+		if entry.Tag != dwarf.TagSubprogram && entry.Tag != dwarf.TagInlinedSubroutine {
+			continue
+		}
+		at := entry.Offset
+		if origin, ok := entry.Val(dwarf.AttrAbstractOrigin).(dwarf.Offset); ok {
+			at = origin
+		}
+		if name, ok := entry.Val(dwarf.AttrName).(string); ok {
+			names[at] = name
+		}
+		// What is described once for all its inlined copies has no code of its own.
+		if entry.Val(dwarf.AttrLowpc) != nil || entry.Val(dwarf.AttrRanges) != nil {
+			used[at] = true
+		}
+	}
+	for at := range used {
+		kept[names[at]] = true
+	}
+	for name := range kept {
+		if at := strings.Index(name, "["); at >= 0 && strings.HasPrefix(name, module) { // type arguments
+			kept[name[:at]+name[strings.LastIndex(name, "]")+1:]] = true
+		}
+	}
+}
+
+// guestFiles lists our files that the guest is made of, by import path.
+func guestFiles(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.ImportPath}}{{range $.GoFiles}} {{$.Dir}}/{{.}}{{end}}{{end}}{{end}}",
+		"./cmd/guest-init", "./cmd/guestd")
+	cmd.Dir = root(t)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	files := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); len(words) > 1 {
+			files[words[0]] = words[1:]
+		}
+	}
+	return files
+}
+
+// count returns the lines of file with code on them, and how many of them are
+// in functions that are not kept.
+func count(t *testing.T, pkg, file string, kept map[string]bool) (lines, left int) {
+	t.Helper()
+	source, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	parsed, err := parser.ParseFile(set, file, source, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := codeLines(source)
+	if parsed.Name.Name == "main" {
+		pkg = "main"
+	}
+	leave := func(n ast.Node) {
+		for line := set.Position(n.Pos()).Line; line <= set.Position(n.End()).Line; line++ {
+			if code[line] {
+				left++
+			}
+		}
+	}
+	for _, d := range parsed.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if !kept[symbol(pkg, d)] {
+				leave(d)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				v, ok := spec.(*ast.ValueSpec)
+				if ok && d.Tok == token.VAR && v.Names[0].Name != "_" && !kept[pkg+"."+v.Names[0].Name] {
+					leave(v)
+				}
+			}
+		}
+	}
+	return len(code), left
+}
+
+// codeLines are the numbers of the lines that a token begins, ends or spans.
+func codeLines(source []byte) map[int]bool {
+	set := token.NewFileSet()
+	file := set.AddFile("", set.Base(), len(source))
+	var s scanner.Scanner
+	s.Init(file, source, nil, 0)
+	code := map[int]bool{}
+	for {
+		at, tok, text := s.Scan()
+		if tok == token.EOF {
+			return code
+		}
+		if tok == token.SEMICOLON && text == "\n" {
+			continue
+		}
+		first := set.Position(at).Line
+		for line := range 1 + strings.Count(text, "\n") {
+			code[first+line] = true
+		}
+	}
+}
+
+// symbol is the linker's name of a function: pkg.Func, pkg.Type.Method or
+// pkg.(*Type).Method.
+func symbol(pkg string, fn *ast.FuncDecl) string {
+	if fn.Recv == nil {
+		return pkg + "." + fn.Name.Name
+	}
+	receiver := fn.Recv.List[0].Type
+	star, pointer := receiver.(*ast.StarExpr)
+	if pointer {
+		receiver = star.X
+	}
+	if index, ok := receiver.(*ast.IndexExpr); ok {
+		receiver = index.X
+	}
+	typ := receiver.(*ast.Ident).Name
+	if pointer {
+		typ = "(*" + typ + ")"
+	}
+	return pkg + "." + typ + "." + fn.Name.Name
+}
