@@ -22,6 +22,7 @@ type Answer struct {
 	TLSKey      vm.Hash // SHA-256 of the SubjectPublicKeyInfo that the handshake proved
 	Nonce       []byte  // ours
 	Exporter    []byte  // keying material of our connection (vm.ExporterLabel), which the quote then has to bind; nil: not asked for
+	Claims      []byte  // evidence came in a certificate, with these claims about its key (vm.CertificateClaims), and no nonce was asked
 	Asked       time.Time
 	Took        time.Duration
 	Attestation vm.Attestation
@@ -33,7 +34,12 @@ type Answer struct {
 }
 
 // Connected reports whether evidence came over a connection that somebody saw.
-func (a Answer) Connected() bool { return !a.TLSKey.IsZero() && len(a.Nonce) > 0 }
+func (a Answer) Connected() bool {
+	return !a.TLSKey.IsZero() && (len(a.Nonce) > 0 || a.Claims != nil)
+}
+
+// unasked reports whether nobody could have been asked for the config.
+func (a Answer) unasked() bool { return a.Config == nil && (a.Claims != nil || !a.Connected()) }
 
 // ParseAttestation reads the JSON answer to a nonce. Fields that later
 // versions add are ignored; everything that counts is bound by the quote.

@@ -48,6 +48,7 @@ type bundledAnswer struct {
 	TLSKey      vm.Hash        `json:"tls_key"`            // of the connection
 	Nonce       hexBytes       `json:"nonce"`              // that was asked with
 	Exporter    hexBytes       `json:"exporter,omitempty"` // of the connection
+	Claims      []byte         `json:"claims,omitempty"`   // of its certificate
 	Asked       time.Time      `json:"asked"`
 	Took        time.Duration  `json:"took_ns"`
 	Attestation vm.Attestation `json:"attestation"`
@@ -97,7 +98,7 @@ func WriteBundle(w io.Writer, a Answer, want Wanted, r Report) error {
 		add(name, b)
 	}
 	add(entryReadme, []byte(bundleReadme(a, want, r)))
-	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Exporter, a.Asked.UTC(), a.Took, a.Attestation, string(a.Log), a.Served, a.TLSCert})
+	document(entryAnswer, bundledAnswer{a.URL, a.TLSKey, a.Nonce, a.Exporter, a.Claims, a.Asked.UTC(), a.Took, a.Attestation, string(a.Log), a.Served, a.TLSCert})
 	add(entryConfig, a.Config)
 	document(entryWanted, bundledWanted{want.Time.UTC(), want.Service, want.GroupKey, want.Policy, want.Early, want.Wishes})
 	add(entryCompose, want.Compose)

@@ -29,14 +29,14 @@ func OpenBundle(b []byte) (Answer, Wanted, error) {
 	if err := decodeJSON(entryWanted, entries[entryWanted], &wish); err != nil {
 		return Answer{}, Wanted{}, err
 	}
-	if len(said.Nonce) > vm.MaxNonceSize || len(said.Exporter) > vm.ExporterSize || len(said.Attestation.Evidence.Events) > vm.MaxEvents {
+	if len(said.Nonce) > vm.MaxNonceSize || len(said.Exporter) > vm.ExporterSize || len(said.Claims) > vm.MaxEventsSize || len(said.Attestation.Evidence.Events) > vm.MaxEvents {
 		return Answer{}, Wanted{}, vm.Refuse(vm.CodeTooLarge, "the bundle's answer is over the bounds of an attestation")
 	}
 	if wish.Time.IsZero() {
 		return Answer{}, Wanted{}, badBundle("%s names no time", entryWanted)
 	}
 	a := Answer{
-		URL: said.URL, TLSKey: said.TLSKey, Nonce: said.Nonce, Exporter: said.Exporter, Asked: said.Asked, Took: said.Took,
+		URL: said.URL, TLSKey: said.TLSKey, Nonce: said.Nonce, Exporter: said.Exporter, Claims: said.Claims, Asked: said.Asked, Took: said.Took,
 		Attestation: said.Attestation, Config: entries[entryConfig], Recorded: true,
 		Served: said.Served, TLSCert: said.TLSCert,
 	}

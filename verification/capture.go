@@ -53,6 +53,9 @@ func Recognise(b []byte) (Answer, Form, error) {
 	if a, form, ok := recogniseBinary(b); ok {
 		return a, form, nil
 	}
+	if a, ok, err := recogniseCertificate(b); ok {
+		return a, FormCertificate, err
+	}
 	if raw, ok := DecodeText(b); ok {
 		if a, form, ok := recogniseBinary(raw); ok {
 			return a, form, nil
@@ -63,7 +66,7 @@ func Recognise(b []byte) (Answer, Form, error) {
 
 func unrecognised(why string) *vm.Refusal {
 	return vm.Refuse(vm.CodeMalformed, "the file is no evidence that secretvm knows%s", why).
-		Try("it reads a bundle, the JSON of GET /attestation, TDX, SGX and SEV-SNP quotes (raw, hex, base64) and dstack's JSON")
+		Try("it reads a bundle, the JSON of GET /attestation, TDX, SGX and SEV-SNP quotes (raw, hex, base64), RA-TLS certificates and dstack's JSON")
 }
 
 // DecodeText reads hexadecimal (0x in front or not) or base64, in quotation

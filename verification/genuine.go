@@ -13,6 +13,9 @@ import (
 // key of this very connection, and this very nonce. The answer's own claims
 // serve only to say which of them does not hold.
 func (f *finding) checkReportData() (connection, fresh Check) {
+	if f.answer.Claims != nil {
+		return f.certified()
+	}
 	if f.answer.Unseen() {
 		return f.unseen()
 	}

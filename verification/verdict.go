@@ -62,6 +62,8 @@ func (f *finding) verified(soft bool) string {
 		return "when this was recorded, the VM ran " + file + where
 	case f.answer.Unseen():
 		return "the VM that answered runs " + file + where + " Whether your connection ends in it, a browser cannot tell."
+	case f.answer.Connected() && f.answer.Claims != nil:
+		return "this VM runs " + file + where + " Its certificate says so, which answers no random number."
 	case !f.answer.Connected():
 		return "this evidence is of a VM that runs " + file + where
 	}

@@ -123,12 +123,12 @@ func (f *finding) checkConfiguration() Check {
 	switch {
 	case !f.ours() || f.wholeRegisters() && f.answer.Config == nil:
 		return f.unexplained("configuration")
-	case f.answer.Config == nil && !f.answer.Connected() && (f.want.Service != "" || f.want.GroupKey != ""):
-		return fails("configuration", vm.Refuse(vm.CodeConfig, "the file has no configuration in it, so service and key manager cannot be compared").
+	case f.answer.unasked() && (f.want.Service != "" || f.want.GroupKey != ""):
+		return fails("configuration", vm.Refuse(vm.CodeConfig, "no configuration came with the evidence, so service and key manager cannot be compared").
 			On("configuration", "absent", or(f.want.Service, "key manager "+f.want.GroupKey)).
 			Try("ask the machine itself, or use a bundle: they hold it"))
-	case f.answer.Config == nil && !f.answer.Connected():
-		return fact("configuration", "unknown: the file has no configuration in it", "MR_CONFIG_ID %s", short(f.verdict.Measurement.MRConfigID))
+	case f.answer.unasked():
+		return fact("configuration", "unknown: no configuration came with the evidence", "MR_CONFIG_ID %s", short(f.verdict.Measurement.MRConfigID))
 	}
 	served := vm.HashOf(f.answer.Config)
 	event, refusal := f.payload(vm.EventConfig)

@@ -45,8 +45,9 @@ Everything is asked over one TLS connection, whose key the quote must name.
 What you do not pass is shown with a · and not compared.
 
 A FILE holds evidence that was kept: a bundle of --bundle, the answer of
-GET /attestation, or a quote or report in any of its usual forms (TDX, SGX,
-SEV-SNP; raw, hex, base64; of SecretVM or dstack machines too). There is no
+GET /attestation or GET /bundle, a certificate with evidence (RA-TLS), or a
+quote or report in any of its usual forms (TDX, SGX, SEV-SNP; raw, hex, base64;
+of SecretVM or dstack machines too). There is no
 connection then, and what it would show stays open. A bundle is judged at the
 moment when it was made, and compared with the wishes in it unless you pass
 your own.

@@ -70,16 +70,33 @@ func (c *connection) optional(ctx context.Context, path string, limit int64) ([]
 	return body, nil
 }
 
-// Any asks the machine at a as one of our own and, where it does not answer as
-// one, as an existing SecretVM. What both refuse is refused as our own.
+// Certificate takes the evidence from the certificate of whatever speaks TLS at
+// a (RA-TLS): of a workload, or of another system. The handshake has proved the
+// key; no nonce was asked.
+func Certificate(ctx context.Context, a verification.Address) (verification.Answer, error) {
+	start := time.Now()
+	c, err := dial(ctx, a)
+	if err != nil {
+		return verification.Answer{}, err
+	}
+	defer c.close()
+	answer, err := verification.CertificateAnswer(c.tls.ConnectionState().PeerCertificates[0])
+	answer.URL, answer.TLSKey, answer.Asked, answer.Took = a.String(), c.key, start.UTC(), time.Since(start)
+	return answer, err
+}
+
+// Any asks the machine at a as one of our own; where it does not answer as one,
+// as an existing SecretVM; then for evidence in its certificate. What all refuse
+// is refused as our own.
 func Any(ctx context.Context, a verification.Address) (verification.Answer, error) {
 	answer, err := Fetch(ctx, a)
 	if vm.CodeOf(err) != vm.CodeMalformed {
 		return answer, err
 	}
-	other, otherErr := Peer(ctx, a)
-	if otherErr != nil {
-		return answer, err
+	for _, ask := range []func(context.Context, verification.Address) (verification.Answer, error){Peer, Certificate} {
+		if other, otherErr := ask(ctx, a); otherErr == nil {
+			return other, nil
+		}
 	}
-	return other, nil
+	return answer, err
 }
