@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/progress"
 	"github.com/secretvm/secretvm/vm"
@@ -29,6 +30,7 @@ type upFlags struct {
 	mirrors                       []string
 	timeout, grace                time.Duration
 	json                          bool
+	services                      serviceFlags // of collateral
 }
 
 func newUpCommand() *cobra.Command {
@@ -45,7 +47,12 @@ next up of the same service finds the data. ^C shuts the machine down in order;
 a second ^C is a power cut.
 
 The soft TEE has real formats and no confidentiality: whoever runs this computer
-can read and change everything in the machine.`,
+can read and change everything in the machine.
+
+--tee tdx boots a machine in Intel TDX, where this computer can (secretvm host
+doctor), with a KMS that accepts nothing but Intel's signatures. What Intel signs
+about the processor comes from the cache, a PCCS (--pccs) or Intel. This has not
+run on hardware yet.`,
 		Example: `  secretvm up examples/guestbook
   secretvm up --port 8080=18080 --memory 4G docker-compose.yaml
   secretvm up --json examples/guestbook | jq -r '.addresses[0].url'`,
@@ -75,6 +82,7 @@ can read and change everything in the machine.`,
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
+	flags.StringArrayVar(&f.services.addresses.Intel, "pccs", nil, "--tee tdx: ask this `URL` for Intel's collateral, a PCCS for example (repeatable; "+endorsement.VariablePCCS+")")
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "give up when the workload does not run this long after power-on")
 	flags.DurationVar(&f.grace, "grace", time.Minute, "wait this long for the machine to shut down before its power is cut")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON document")
@@ -119,7 +127,11 @@ func runUp(ctx context.Context, o local.Options, asJSON bool, stdout, stderr io.
 		} else {
 			_, err = in.Result().WriteTo(stdout)
 		}
-		fmt.Fprintln(stderr, "SOFT TEE: real formats, no confidentiality. ^C stops it; data is kept.")
+		if o.TEE == vm.Soft {
+			fmt.Fprintln(stderr, "SOFT TEE: real formats, no confidentiality. ^C stops it; data is kept.")
+		} else {
+			fmt.Fprintln(stderr, "^C stops it; data is kept.")
+		}
 	}
 	ready := err == nil
 	if ready {

@@ -7,9 +7,11 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/secretvm/secretvm/endorsement"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // parts sets where the image and the emulator come from: the lock file, or what
@@ -17,12 +19,23 @@ import (
 func (f upFlags) parts(o *local.Options) {
 	locked := local.Locked{Mirrors: f.mirrors}
 	o.Image, o.QEMU, o.Containers = locked.Image, locked.QEMU, locked.Containers
+	o.Complete = f.services.complete
 	if f.image != "" {
 		o.Image = local.ImageFolder(f.image)
 	}
 	if f.qemu != "" {
 		o.QEMU = func(ctx context.Context, _ local.Note) (qemu.Binary, error) { return qemu.System(ctx, f.qemu) }
 	}
+}
+
+// complete finds what the vendor signs about the processor of a machine, in the
+// cache or at the vendor's service.
+func (s *serviceFlags) complete(ctx context.Context, ev *vm.Evidence, note local.Note) error {
+	o, err := s.options(note)
+	if err != nil {
+		return err
+	}
+	return endorsement.Complete(ctx, ev, o)
 }
 
 // developmentRoot makes the PKI of the soft TEE on first use.

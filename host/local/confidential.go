@@ -1,8 +1,12 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/secretvm/secretvm/host/doctor"
@@ -14,13 +18,15 @@ func examine() doctor.Report { return doctor.Judge(doctor.Gather(os.DirFS("/"), 
 
 // refuse says why up starts no machine in a real TEE: what the computer lacks or,
 // where it lacks nothing, what up does. Half a machine, which boots and gets no
-// keys, would help nobody.
+// keys, would help nobody. Where nothing is lacking it returns nil.
 func refuse(tee vm.TEE, report doctor.Report) error {
 	const instead = "; use --tee soft, which has real formats and no confidentiality"
 	missing := report.Missing(tee)
 	if len(missing) == 0 {
-		return fmt.Errorf("--tee %s: this host can run such machines, and the local KMS of up can give them no keys yet, "+
-			"for nobody brings it what the vendor signs about their processor (collateral)"+instead, tee)
+		if tee == vm.SNP {
+			return fmt.Errorf("--tee %s: this host can run such machines, and the local KMS of up cannot register them yet"+instead, tee)
+		}
+		return nil
 	}
 	more := ""
 	if len(missing) > 1 {
@@ -28,4 +34,43 @@ func refuse(tee vm.TEE, report doctor.Report) error {
 	}
 	return fmt.Errorf("--tee %s cannot run here: %s: %s%s (try: %s; all of it: secretvm host doctor --tee %s)"+instead,
 		tee, missing[0].Name, strings.TrimSuffix(missing[0].Found, "."), more, missing[0].Fix, tee)
+}
+
+// home is the root of KMS and machines. A real TEE has one of its own: the KMS of
+// soft machines accepts quotes that anybody on this computer can make, and would
+// give them the keys of the real ones.
+func (o Options) home() string {
+	if o.TEE == vm.Soft {
+		return o.State
+	}
+	return filepath.Join(o.State, string(o.TEE))
+}
+
+// makeKMS makes the chain on first use. That of a real TEE accepts evidence under
+// the vendor's root alone.
+func (in *Installation) makeKMS(ctx context.Context) (created bool, err error) {
+	if in.o.TEE == vm.Soft {
+		if in.trustRoot, err = in.o.TrustRoot(filepath.Join(in.o.State, "pki")); err != nil {
+			return false, err
+		}
+	}
+	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
+		return false, fmt.Errorf("make the KMS's home: %w", err)
+	}
+	if in.o.TEE == vm.Soft {
+		return in.kms.init(ctx, in.trustRoot)
+	}
+	_, err = os.Stat(filepath.Join(in.kms.home, "config", "genesis.json"))
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return true, in.kms.run(ctx, nil, "init")
+}
+
+// kmsPort is the port of loopback at which the machine finds the KMS.
+func (in *Installation) kmsPort() string {
+	if in.relay == nil {
+		return in.kms.port()
+	}
+	return fmt.Sprint(in.relay.port)
 }

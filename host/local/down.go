@@ -15,12 +15,16 @@ const kmsGrace = 20 * time.Second
 // Wait waits until ctx is cancelled, which is no error, or a part of the
 // installation ends by itself, which is one.
 func (in *Installation) Wait(ctx context.Context) error {
+	var softTEE <-chan struct{} // for ever, where there is none
+	if in.run.SoftTEE() != nil {
+		softTEE = in.run.SoftTEE().Done()
+	}
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-in.kms.node.Done():
 		return in.kms.node.Failure()
-	case <-in.run.SoftTEE().Done():
+	case <-softTEE:
 		return in.run.SoftTEE().Failure()
 	case <-in.run.Done():
 		if err := in.run.Wait(ctx); err != nil {
@@ -48,6 +52,9 @@ func (in *Installation) Down(ctx context.Context, to step.Reporter) error {
 	}
 	if in.registry != nil {
 		errs = append(errs, in.registry.Close())
+	}
+	if in.relay != nil {
+		errs = append(errs, in.relay.Close())
 	}
 	if in.kms != nil && in.kms.node != nil {
 		do("kms", func(context.Context) (string, error) {

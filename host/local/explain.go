@@ -25,7 +25,7 @@ func (in *Installation) explain(err error) error {
 	case errors.As(err, &halt), errors.As(err, &failed):
 		text := "\n    console: " + in.folder.ConsoleLog()
 		if !in.guest.began("disk") {
-			text = in.chainRecord() + text
+			text = in.chainRecord() + in.relay.trouble() + text
 		}
 		return fmt.Errorf("%w%s", err, text)
 	case errors.Is(err, machine.ErrPoweredOff):
@@ -67,7 +67,7 @@ func (in *Installation) chainRecord() string {
 		if r.Hint != "" {
 			text += "\n    try: " + console.Clean([]byte(r.Hint))
 		}
-		if r.Code == vm.CodeChain {
+		if r.Code == vm.CodeChain && in.trustRoot != "" {
 			text += fmt.Sprintf("\n    the KMS in %s was made with another development root than %s: restore that one, or begin anew with another --state",
 				in.kms.home, in.trustRoot)
 		}

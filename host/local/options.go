@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/host/doctor"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/oci"
 	"github.com/secretvm/secretvm/vm"
@@ -17,7 +18,7 @@ import (
 type Options struct {
 	Workload *compose.Workload
 	State    string        // root of everything that is kept
-	TEE      vm.TEE        // soft; others are refused with the reason
+	TEE      vm.TEE        // soft, or tdx where this computer can; others are refused with the reason
 	Shape    vm.Shape      // zero fields: the workload's own
 	Ports    map[int]int   // published port: port of this computer (0: any free one)
 	Timeout  time.Duration // from power-on until the workload runs
@@ -33,6 +34,10 @@ type Options struct {
 	// TrustRoot makes or finds the development PKI in dir and returns the file
 	// with its root certificate.
 	TrustRoot func(dir string) (file string, err error)
+	// Complete finds collateral for machines in a real TEE.
+	Complete Complete
+	// Examine says what this computer lacks for them; nil: doctor does.
+	Examine func() doctor.Report
 	// Kmsd is the path of the KMS's program, SecretVM that of this one, which
 	// runs the soft TEE; Command is how a person calls this one.
 	Kmsd, SecretVM, Command string
@@ -62,7 +67,12 @@ func (o *Options) Check() error {
 	switch o.TEE {
 	case vm.Soft:
 	case vm.TDX, vm.SNP:
-		return refuse(o.TEE, examine())
+		if o.Examine == nil {
+			o.Examine = examine
+		}
+		if err := refuse(o.TEE, o.Examine()); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("--tee %q is not known, want %s, %s or %s", o.TEE, vm.Soft, vm.TDX, vm.SNP)
 	}

@@ -46,7 +46,11 @@ func (in *Installation) verifyCommand(url string) []string {
 	if w.Files != nil {
 		argv = append(argv, "--files", filepath.Join(filepath.Dir(w.Path), compose.FilesName))
 	}
-	return append(argv, "--manifest", in.manifest, "--service", in.service.ID, "--trust-root", in.trustRoot)
+	argv = append(argv, "--manifest", in.manifest, "--service", in.service.ID)
+	if in.trustRoot != "" { // the vendor's is built in
+		argv = append(argv, "--trust-root", in.trustRoot)
+	}
+	return argv
 }
 
 // WriteTo prints the result for a person.

@@ -2,11 +2,15 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,6 +24,7 @@ import (
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/oci"
+	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -32,6 +37,9 @@ func TestMain(m *testing.M) {
 	case len(args) > 0 && args[0] == "soft-tee":
 		playTEE(args)
 	case len(args) > 1 && args[0] == "play-qemu":
+		if args[1] == "tdx" {
+			playTDX(args[2:])
+		}
 		playQEMU(args[1])
 	case slices.Contains(args, "--home"):
 		playKmsd(args)
@@ -81,6 +89,30 @@ func playQEMU(role string) {
 	}
 }
 
+// playTDX keeps what the emulator was told, and asks for keys as a machine would,
+// with a real quote.
+func playTDX(args []string) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	fail(os.WriteFile("played", []byte(strings.Join(args, "\n")), 0o600))
+	disk, err := os.Open("config.img")
+	fail(err)
+	archive, err := compose.ReadArchive(disk)
+	fail(err)
+	quote, err := os.ReadFile(os.Getenv("PLAY_QUOTE"))
+	fail(err)
+	body, err := json.Marshal(wire.Release{Evidence: vm.Evidence{TEE: vm.TDX, Quote: quote}})
+	fail(err)
+	kms := strings.Replace(archive.Hints.KMS[0], guestGateway, "127.0.0.1", 1)
+	resp, err := http.Post(kms+wire.PathRelease, "application/json", bytes.NewReader(body))
+	fail(err)
+	fail(resp.Body.Close())
+}
+
 // playKmsd answers as kmsd does; what it has been told lies in its home.
 func playKmsd(args []string) {
 	home := args[slices.Index(args, "--home")+1]
@@ -98,8 +130,22 @@ func playKmsd(args []string) {
 		}
 		_ = os.MkdirAll(filepath.Join(home, "config"), 0o700)
 		write("config/genesis.json", []byte("{}"))
+		write("trusted", nil)
+		answer(map[string]string{})
+	case "init --home " + home: // with Intel's root alone
+		_ = os.MkdirAll(filepath.Join(home, "config"), 0o700)
+		write("config/genesis.json", []byte("{}"))
 		answer(map[string]string{})
 	case "start --home " + home:
+		api := "http://127.0.0.1:29380"
+		if !exists("trusted") {
+			s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				write("posted", body)
+			}))
+			defer s.Close()
+			api = s.URL
+		}
 		if exists("broken") {
 			fmt.Fprintln(os.Stderr, "panic: the database is damaged")
 			os.Exit(2)
@@ -107,7 +153,7 @@ func playKmsd(args []string) {
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM)
 		fmt.Println("some other line")
-		answer(kmsReady{true, "http://127.0.0.1:29380", "test-1", 3})
+		answer(kmsReady{true, api, "test-1", 3})
 		<-c
 		write("stopped", nil)
 	case "status --home " + home:

@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -33,6 +32,7 @@ type Installation struct {
 	emulator qemu.Binary
 	kms      *kms
 	status   kmsStatus
+	relay    *relay // to the KMS, of machines in a real TEE
 	registry *registry.Server
 	folder   *machine.Folder
 	service  chainService
@@ -52,7 +52,7 @@ func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error)
 		return in, err
 	}
 	in.o = o
-	in.kms = &kms{program: o.Kmsd, home: filepath.Join(o.State, "kms")}
+	in.kms = &kms{program: o.Kmsd, home: filepath.Join(in.o.home(), "kms")}
 	if err := in.prepare(); err != nil {
 		return in, err
 	}
@@ -128,13 +128,7 @@ func (in *Installation) openImage(ctx context.Context) (string, error) {
 }
 
 func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
-	if in.trustRoot, err = in.o.TrustRoot(filepath.Join(in.o.State, "pki")); err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
-		return "", fmt.Errorf("make the KMS's home: %w", err)
-	}
-	created, err := in.kms.init(ctx, in.trustRoot)
+	created, err := in.makeKMS(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -143,6 +137,11 @@ func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
 	}
 	if in.status, err = in.kms.status(ctx); err != nil {
 		return "", err
+	}
+	if in.o.TEE != vm.Soft {
+		if in.relay, err = startRelay(in.kms.ready.API, in.o.Complete, in.o.Note); err != nil {
+			return "", err
+		}
 	}
 	remark := fmt.Sprintf("%d node, group key %.4s…, height %d", len(in.status.Nodes), in.status.GroupKey, in.status.Height)
 	if created {
@@ -153,7 +152,7 @@ func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
 
 func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	w := in.o.Workload
-	in.folder, err = machine.Open(filepath.Join(in.o.State, "machines", w.Settings.Service), w.Settings.Disk.Size)
+	in.folder, err = machine.Open(filepath.Join(in.o.home(), "machines", w.Settings.Service), w.Settings.Disk.Size)
 	if err != nil {
 		return "", err
 	}
@@ -196,7 +195,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 }
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
-	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kms.port()}, Registry: in.registryHint()}
+	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kmsPort()}, Registry: in.registryHint()}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err
