@@ -77,27 +77,33 @@ func readAnswer(ctx context.Context, stdin io.Reader, target string) (verificati
 	return answer, nil
 }
 
+// likeliestAtOnce is how many shapes are predicted before they are compared: logs
+// of all of them would take much memory.
+const likeliestAtOnce = 512
+
 // likeliest is the shape whose RTMR0 is quoted, or else the common one whose
 // RTMR0 differs in the fewest events.
 func (im measuredImage) likeliest(quoted tdx.Body, seen []vm.Event) ([]vm.Shape, error) {
 	best, fewest := vm.Shape{}, -1
-	shapes := append(measure.Shapes(), measure.CommonShapes()...)
-	logs, predictions, err := measure.PredictLogs(im.input, shapes)
-	if err != nil {
-		return nil, err
-	}
-	for i, s := range shapes {
-		if predictions[i].RTMR0 == quoted.RTMR[0] {
-			return []vm.Shape{s}, nil
+	all := append(measure.Shapes(), measure.CommonShapes()...)
+	for shapes := range slices.Chunk(all, likeliestAtOnce) { // those without GPUs come first
+		logs, predictions, err := measure.PredictLogs(im.input, shapes)
+		if err != nil {
+			return nil, err
 		}
-		n := 0
-		for _, e := range logs[i] {
-			if e.Register == 0 && !slices.ContainsFunc(seen, func(o vm.Event) bool { return o.Register == 0 && o.Digest == e.Digest }) {
-				n++
+		for i, s := range shapes {
+			if predictions[i].RTMR0 == quoted.RTMR[0] {
+				return []vm.Shape{s}, nil
 			}
-		}
-		if fewest < 0 || n < fewest {
-			best, fewest = s, n
+			n := 0
+			for _, e := range logs[i] {
+				if e.Register == 0 && !slices.ContainsFunc(seen, func(o vm.Event) bool { return o.Register == 0 && o.Digest == e.Digest }) {
+					n++
+				}
+			}
+			if fewest < 0 || n < fewest {
+				best, fewest = s, n
+			}
 		}
 	}
 	if len(seen) == 0 {

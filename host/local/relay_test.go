@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -195,4 +196,39 @@ func TestRelayRefuses(t *testing.T) {
 	if status, answer := post(t, url+wire.PathStatus, nil); status != http.StatusBadGateway || !strings.Contains(answer, string(vm.CodeUnavailable)) {
 		t.Errorf("a node that is gone: %d %s", status, answer)
 	}
+}
+
+// Whatever a machine posts, the node gets it whole or with collateral added.
+func FuzzRelay(f *testing.F) {
+	add := func(_ context.Context, ev *vm.Evidence, _ Note) error {
+		if len(ev.Quote) == 0 {
+			return errors.New("no quote")
+		}
+		ev.Collateral = &vm.Collateral{TCBInfo: []byte("{}")}
+		return nil
+	}
+	r := &relay{find: add, note: quiet}
+	f.Add([]byte(`{"service":"x","evidence":{"tee":"tdx","quote":"AAAA"},"keys":[]}`))
+	f.Add([]byte(`{"evidence":null}`))
+	f.Add([]byte(`[`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := r.complete(t.Context(), body)
+		if bytes.Equal(got, body) {
+			return
+		}
+		var before, after map[string]json.RawMessage
+		var ev vm.Evidence
+		if json.Unmarshal(body, &before) != nil || json.Unmarshal(got, &after) != nil || json.Unmarshal(after["evidence"], &ev) != nil || ev.Collateral == nil {
+			t.Fatalf("%q became %q", body, got)
+		}
+		for name := range before {
+			var a, b any
+			if name == "evidence" {
+				continue
+			}
+			if json.Unmarshal(before[name], &a) != nil || json.Unmarshal(after[name], &b) != nil || !reflect.DeepEqual(a, b) {
+				t.Fatalf("%s was changed from %s to %s", name, before[name], after[name])
+			}
+		}
+	})
 }
