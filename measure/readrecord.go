@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
@@ -67,6 +68,11 @@ func (r Record) check() error {
 		return errors.New("kernel, initramfs or root_hash is missing")
 	case r.TDX == nil && r.SNP == nil:
 		return errors.New("it is about no TEE: neither tdx nor snp is there")
+	}
+	for word := range strings.FieldsSeq(r.CommandLine) { // the guest reads it there (disk/verity)
+		if root, is := strings.CutPrefix(word, "secretvm.verity="); is && root != r.RootHash.String() {
+			return fmt.Errorf("root_hash is %s, the command line has %s", r.RootHash, root)
+		}
 	}
 	for what, check := range map[string]func() error{"workload": r.checkWorkload, "tdx": r.TDX.check, "snp": r.SNP.check} {
 		if err := check(); err != nil {

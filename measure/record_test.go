@@ -126,6 +126,7 @@ func TestReadRecordRefuses(t *testing.T) {
 		{"description", func(r *Record) { r.Description = "a\nb" }, "description is not printable"},
 		{"command line", func(r *Record) { r.CommandLine = strings.Repeat("a", 4097) }, "command_line is not printable"},
 		{"root hash of another system", func(r *Record) { r.RootHash[0] ^= 1 }, "the template measures"},
+		{"another root hash in the command line", func(r *Record) { r.CommandLine = "a secretvm.verity=" + vm.HashOf(nil).String() + " b" }, "the command line has e3b0c44"},
 		{"RTMR3", func(r *Record) { r.Workload.RTMR3[0] ^= 1 }, "workload: rtmr3 is"},
 		{"an instance", func(r *Record) { r.Workload.Template.InstanceID = strings.Repeat("ab", 16) }, "want zeros"},
 		{"bad template", func(r *Record) { r.Workload.Template.Version = 2 }, "version is 2"},
