@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -17,7 +19,7 @@ import (
 const secretToken = "3f5a1c9e-a-token-of-the-owner"
 
 // liveOptions are those of a machine that runs a workload.
-func liveOptions(t *testing.T, open ...string) Options {
+func liveOptions(t testing.TB, open ...string) Options {
 	t.Helper()
 	opt := testOptions(t, open...)
 	opt.Services = func(context.Context) ([]string, error) { return []string{"web-1", "db-1"}, nil }
@@ -42,7 +44,7 @@ func liveOptions(t *testing.T, open ...string) Options {
 }
 
 // withTokens measures tokens into the config.
-func withTokens(t *testing.T, opt Options, tokens ...string) Options {
+func withTokens(t testing.TB, opt Options, tokens ...string) Options {
 	t.Helper()
 	cfg, err := vm.ParseConfig(opt.Config)
 	if err != nil {
@@ -225,4 +227,38 @@ func TestLogQueries(t *testing.T) {
 			t.Errorf("GET /logs%s: %d %q, want %d %q", c.query, code, body, c.code, c.want)
 		}
 	}
+}
+
+// FuzzRequests: no path, query or header makes the service fail, or tell a
+// stranger what is closed.
+func FuzzRequests(f *testing.F) {
+	opt := withTokens(f, liveOptions(f), secretToken)
+	opt.Quoter = &echoQuoter{}
+	s, err := New(opt)
+	if err != nil {
+		f.Fatal(err)
+	}
+	s.requests.burst = 1 << 62 // not what is tried here
+	s.quotes.rest.burst = 1 << 62
+	handler := s.Handler()
+	for path := range s.endpoints() {
+		f.Add(strings.TrimSuffix(path, "{$}"), "nonce=00112233445566778899aabbccddeeff&lines=3&service=web-1&binding=tls-exporter", "Bearer x")
+	}
+	f.Add("/.well-known/.well-known/../logs", "lines=%00", "Bearer ")
+	f.Add("//logs", ";", "")
+	f.Fuzz(func(t *testing.T, path, query, authorization string) {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, &http.Request{
+			Method: http.MethodGet, URL: &url.URL{Path: path, RawQuery: query}, Host: "x",
+			Header: http.Header{"Authorization": {authorization}}, Body: http.NoBody,
+		})
+		if w.Code >= 500 && w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%q ?%q: %d %s", path, query, w.Code, w.Body)
+		}
+		for _, secret := range []string{"a line of a log", "web-1", "percent", "secretvm_boot"} {
+			if strings.Contains(w.Body.String(), secret) && !strings.Contains(path+query+authorization, secret) && !strings.HasSuffix(path, "openapi.json") {
+				t.Errorf("%q ?%q reveals %q", path, query, secret)
+			}
+		}
+	})
 }

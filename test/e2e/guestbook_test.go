@@ -98,6 +98,9 @@ func TestGuestbookRunsIsVerifiedAndKeepsItsData(t *testing.T) {
 	}
 	t.Log(out)
 
+	// The attestation service answers as documented.
+	s.checkService(t)
+
 	// What was predicted from the files is what the machine quotes, register by
 	// register, and its boot log explains them.
 	l.compareWithPrediction(t, s)
