@@ -238,7 +238,7 @@ func FuzzRequests(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s.requests.burst = 1 << 62 // not what is tried here
+	s.work.pacer.burst = 1 << 62 // not what is tried here
 	s.quotes.rest.burst = 1 << 62
 	handler := s.Handler()
 	for path := range s.endpoints() {

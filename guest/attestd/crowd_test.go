@@ -62,9 +62,8 @@ type served struct{ testing.T }
 func (*served) Helper()           {}
 func (*served) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
-// startCrowdServer returns the URL of a service in another process, and its
-// processor time so far.
-func startCrowdServer(b *testing.B) (url string, used func() time.Duration) {
+// startCrowdServer returns the URL of a service in another process.
+func startCrowdServer(b *testing.B) (url string, pid int) {
 	b.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crowdVariable+"=1")
@@ -85,12 +84,12 @@ func startCrowdServer(b *testing.B) (url string, used func() time.Duration) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return strings.TrimSpace(line), func() time.Duration { return processTime(b, cmd.Process.Pid) }
+	return strings.TrimSpace(line), cmd.Process.Pid
 }
 
-// processTime reads user and system time of a process: fields 14 and 15 of
+// timeOf reads user and system time of a process: fields 14 and 15 of
 // /proc/pid/stat, in ticks of 10 ms.
-func processTime(b *testing.B, pid int) time.Duration {
+func timeOf(b *testing.B, pid int) time.Duration {
 	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -102,6 +101,21 @@ func processTime(b *testing.B, pid int) time.Duration {
 		b.Fatal(err)
 	}
 	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// memoryOf is the memory of a process, in MiB: the second field of
+// /proc/pid/statm, in pages.
+func memoryOf(b *testing.B, pid int) float64 {
+	b.Helper()
+	statm, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(statm), &size, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return float64(resident*int64(os.Getpagesize())) / (1 << 20)
 }
 
 func crowdClient() *http.Client {
@@ -178,12 +192,12 @@ func BenchmarkCrowd(b *testing.B) {
 
 func crowd(b *testing.B, path string) {
 	const clients, length = 1000, 20 * time.Second
-	url, used := startCrowdServer(b)
+	url, pid := startCrowdServer(b)
 	var good, busy, broken atomic.Int64
 	var all sync.WaitGroup
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
-	before, start := used(), time.Now()
+	before, start := timeOf(b, pid), time.Now()
 	for range clients {
 		all.Go(func() {
 			c := crowdClient()
@@ -212,9 +226,11 @@ func crowd(b *testing.B, path string) {
 		})
 	}
 	<-ctx.Done()
-	share := float64(used()-before) / float64(time.Since(start))
+	share := float64(timeOf(b, pid)-before) / float64(time.Since(start))
+	memory := memoryOf(b, pid)
 	all.Wait()
 	b.ReportMetric(100*share, "%-of-one-CPU")
+	b.ReportMetric(memory, "MiB")
 	b.ReportMetric(float64(good.Load())/length.Seconds(), "answers/s")
 	b.ReportMetric(float64(busy.Load())/length.Seconds(), "busy/s")
 	b.ReportMetric(float64(broken.Load()), "broken")

@@ -7,7 +7,7 @@
 // The same paths answer below /.well-known/. Only GET is served. The server
 // reveals nothing that the measured config does not open, be it to everybody
 // or to the bearers of tokens whose digests are measured. Its work is bounded:
-// one quote at a time, requests and connections at a bounded rate, limits on
-// everything a client sends, so that strangers cannot take the processor from
-// the workload.
+// one quote at a time, a quarter of one processor for all who ask, limits on
+// everything a client sends, so that strangers cannot take the machine from the
+// workload.
 package attestd

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/secretvm/secretvm/vm"
 	"github.com/secretvm/secretvm/web"
@@ -97,7 +96,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Allow-Methods", "GET, OPTIONS")
 		s.counts.requests.Add(1)
-		if err := s.requests.take(r.Context(), time.Second/requestRate); err != nil {
+		if err := s.work.take(r.Context()); err != nil {
 			s.failBusy(w)
 			return
 		}

@@ -59,11 +59,10 @@ type Server struct {
 	quotes *quoteGate
 	cpu    *cpuQuote
 
-	requests    pacer // of all requests
-	connections pacer // of new connections: handshakes cost more than requests
-	streams     chan struct{}
-	logs        chan struct{}
-	counts      counts
+	work    *governor // of connections and requests
+	streams chan struct{}
+	logs    chan struct{}
+	counts  counts
 
 	stopping context.Context // ends when the service stops; streams end with it
 	stop     context.CancelFunc
@@ -78,16 +77,6 @@ const (
 	writeTimeout   = 40 * time.Second // includes the wait for a quote
 	idleTimeout    = 15 * time.Second
 	stopTimeout    = 5 * time.Second
-)
-
-// Rates, a second, that strangers can make the machine work at. Together they
-// bound the processor time that it spends on them (see BenchmarkCrowd); up to
-// rateBurst may come at once.
-const (
-	requestRate    = 500
-	connectionRate = 150
-	rateBurst      = time.Second
-	ratePatience   = 10 * time.Second
 )
 
 // New makes a server with a fresh key. It refuses options that contradict each
@@ -124,9 +113,7 @@ func New(opt Options) (*Server, error) {
 	}
 	s := &Server{
 		opt: opt, config: config, digest: vm.HashOf(opt.Config), key: key,
-		requests:    pacer{burst: rateBurst, patience: ratePatience},
-		connections: pacer{burst: 2 * rateBurst, patience: time.Hour},
-		streams:     make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
+		work: newGovernor(processTime), streams: make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
 	}
 	s.quotes = newQuoteGate(opt.Quoter, s.counts.quoted)
 	s.cpu = &cpuQuote{gate: s.quotes, reportData: cpuReportData(key.spki), turn: make(chan struct{}, 1)}
@@ -167,7 +154,9 @@ func checkMeasured(opt Options) (vm.Config, error) {
 // admit waits until another connection may come in, and counts it. What it
 // returns is called when the connection has ended.
 func (s *Server) admit() (ended func()) {
-	_ = s.connections.take(s.stopping, time.Second/connectionRate)
+	for s.stopping.Err() == nil && s.work.take(s.stopping) != nil { // it is accepted already: its turn comes
+		time.Sleep(100 * time.Millisecond)
+	}
 	s.counts.connections.Add(1)
 	s.counts.openConnections.Add(1)
 	return func() { s.counts.openConnections.Add(-1) }
