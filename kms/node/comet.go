@@ -37,7 +37,7 @@ type ledger struct {
 }
 
 // openLedger opens the application's state and starts CometBFT over it.
-func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, t Timing, log *slog.Logger) (*ledger, error) {
+func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settings Settings, t Timing, log *slog.Logger) (*ledger, error) {
 	db, err := dbm.NewDB("application", dbm.GoLevelDBBackend, home.data())
 	if err != nil {
 		return nil, fmt.Errorf("open the chain's state (is another kmsd running on %s?): %w", home, err)
@@ -47,6 +47,7 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, t Timi
 		return nil, errors.Join(err, db.Close())
 	}
 	config := home.cometConfig(t)
+	settings.apply(config)
 	nodeKey, err := p2p.LoadNodeKey(config.NodeKeyFile())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the peer key: %w", err), db.Close())
@@ -84,6 +85,38 @@ func (l *ledger) nextBlock(ctx context.Context) (int64, error) {
 	case <-ctx.Done():
 		return 0, fmt.Errorf("wait for a block: %w", ctx.Err())
 	}
+}
+
+// blocks returns a channel that wakes its reader after every block, and at
+// first; blocks that come while it works wake it once. It closes when ctx ends
+// or the chain stops.
+func (l *ledger) blocks(ctx context.Context, name string) <-chan struct{} {
+	wake := make(chan struct{}, 1)
+	wake <- struct{}{}
+	go func() {
+		defer close(wake)
+		sub, err := l.comet.EventBus().Subscribe(ctx, name, cmttypes.EventQueryNewBlock, 256)
+		if err != nil {
+			return
+		}
+		defer func() {
+			_ = l.comet.EventBus().Unsubscribe(context.WithoutCancel(ctx), name, cmttypes.EventQueryNewBlock)
+		}()
+		for {
+			select {
+			case <-sub.Out():
+				select {
+				case wake <- struct{}{}:
+				default:
+				}
+			case <-sub.Canceled():
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return wake
 }
 
 // close stops CometBFT, then closes the state below it.

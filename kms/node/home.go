@@ -24,6 +24,8 @@ func (h Home) shares() string   { return filepath.Join(string(h), "shares") }
 func (h Home) owner() string    { return filepath.Join(string(h), "keys", "owner.json") }
 func (h Home) relay() string    { return filepath.Join(string(h), "keys", "relay.json") }
 func (h Home) sealing() string  { return filepath.Join(string(h), "keys", "sealing.json") }
+func (h Home) settings() string { return filepath.Join(string(h), "config", "node.json") }
+func (h Home) rounds() string   { return filepath.Join(string(h), "rounds") }
 func (h Home) endpoint() string { return filepath.Join(string(h), "endpoint") }
 func (h Home) data() string     { return filepath.Join(string(h), "data") }
 
@@ -77,7 +79,6 @@ func (h Home) cometConfig(t Timing) *cmtconfig.Config {
 	c.SetRoot(string(h))
 	c.Moniker = "kmsd"
 	c.RPC.ListenAddress = ""
-	c.P2P.ListenAddress = "tcp://127.0.0.1:0"
 	c.P2P.PexReactor = false
 	c.P2P.AllowDuplicateIP = true
 	c.TxIndex.Indexer = "null"

@@ -21,7 +21,7 @@ import (
 // that shares are sealed to, the validator's and the peer's.
 func (h Home) makeNode() (committee.Node, error) {
 	var node committee.Node
-	for _, dir := range []string{"config", "data", "keys", "shares"} {
+	for _, dir := range []string{"config", "data", "keys", "shares", "rounds"} {
 		if err := os.MkdirAll(filepath.Join(string(h), dir), 0o700); err != nil {
 			return node, fmt.Errorf("make the home: %w", err)
 		}

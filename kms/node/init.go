@@ -81,7 +81,11 @@ func Init(home Home, o InitOptions) (Made, error) {
 		},
 		KMS: types.GenesisState{Params: params},
 	}
-	if err := home.writeGenesis(o.ChainID, state); err != nil {
+	doc, err := genesisDoc(o.ChainID, state)
+	if err != nil {
+		return Made{}, err
+	}
+	if err := home.writeGenesis(doc); err != nil {
 		return Made{}, err
 	}
 	key, err := keys.ParsePublicKey(group.Commitments[0])
@@ -108,14 +112,14 @@ func (h Home) deal(only committee.Node) (committee.Group, error) {
 	return group, h.writeShare(shares[0], group)
 }
 
-// writeGenesis writes the genesis file, which makes the folder a home.
-func (h Home) writeGenesis(chainID string, state chain.Genesis) error {
+// genesisDoc makes the genesis file of a chain that begins now.
+func genesisDoc(chainID string, state chain.Genesis) (*cmttypes.GenesisDoc, error) {
 	if err := state.Validate(); err != nil {
-		return err
+		return nil, err
 	}
 	appState, err := json.Marshal(state)
 	if err != nil {
-		return fmt.Errorf("encode the genesis state: %w", err)
+		return nil, fmt.Errorf("encode the genesis state: %w", err)
 	}
 	doc := &cmttypes.GenesisDoc{
 		GenesisTime: time.Now().UTC(), ChainID: chainID, InitialHeight: 1, ConsensusParams: cmttypes.DefaultConsensusParams(),
@@ -123,8 +127,13 @@ func (h Home) writeGenesis(chainID string, state chain.Genesis) error {
 	}
 	doc.ConsensusParams.Block.MaxGas = maxGas
 	if err := doc.ValidateAndComplete(); err != nil {
-		return fmt.Errorf("make genesis: %w", err)
+		return nil, fmt.Errorf("make genesis: %w", err)
 	}
+	return doc, nil
+}
+
+// writeGenesis writes the genesis file, which makes the folder a home.
+func (h Home) writeGenesis(doc *cmttypes.GenesisDoc) error {
 	incomplete := h.genesis() + ".new"
 	if err := doc.SaveAs(incomplete); err != nil {
 		return fmt.Errorf("write genesis: %w", err)

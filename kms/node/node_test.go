@@ -36,12 +36,13 @@ var fast = Timing{Commit: 10 * time.Millisecond, Idle: time.Second}
 
 // station is one running node with its development PKI and everything it logs.
 type station struct {
-	home Home
-	made Made
-	pki  *emulator.PKI
-	url  string
-	logs *lockedBuffer
-	stop func() error
+	home  Home
+	made  Made
+	pki   *emulator.PKI
+	url   string
+	logs  *lockedBuffer
+	stop  func() error
+	mates []*station // the other nodes of a chain of many
 }
 
 type lockedBuffer struct {
@@ -170,7 +171,11 @@ func (s *station) boot(t *testing.T, cfg vm.Config) (quoter, client.Request) {
 // disk boots a machine and returns its disk key.
 func (s *station) disk(t *testing.T, cfg vm.Config) (*client.Session, keys.Secret) {
 	t.Helper()
-	c, err := client.New([]string{s.url}, cfg.KMS)
+	endpoints := []string{s.url}
+	for _, mate := range s.mates {
+		endpoints = append(endpoints, mate.url)
+	}
+	c, err := client.New(endpoints, cfg.KMS)
 	must(t, err)
 	q, request := s.boot(t, cfg)
 	session, err := c.Release(t.Context(), q, request)

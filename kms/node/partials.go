@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -24,21 +25,48 @@ func (n *Node) partials(q wire.PartialsRequest) (wire.Partials, error) {
 	if err := mayHave(grant, q.Keys, params, n.now()); err != nil {
 		return wire.Partials{}, err
 	}
+	held, err := n.held(q.Keys)
+	if err != nil {
+		return wire.Partials{}, err
+	}
 	points := make([]byte, 0, len(q.Keys)*keys.PointSize)
 	defer func() { clear(points) }()
 	for _, id := range q.Keys {
-		p, err := n.share.Partial(id)
+		p, err := held.share.Partial(id)
 		if err != nil {
 			return wire.Partials{}, err
 		}
 		points = append(points, p.Bytes()...)
 	}
 	ledger := viewGrant(grant).Ledger()
-	sealed, err := keys.Seal(grant.HpkeKey, ledger.PartialInfo(q.Grant, n.share.Index, q.Keys), points)
+	sealed, err := keys.Seal(grant.HpkeKey, ledger.PartialInfo(q.Grant, held.share.Index, q.Keys), points)
 	if err != nil {
 		return wire.Partials{}, err
 	}
-	return wire.Partials{Grant: q.Grant, Node: n.share.Index, Ledger: ledger, Sealed: sealed}, nil
+	return wire.Partials{Grant: q.Grant, Node: held.share.Index, Ledger: ledger, Commitments: held.commitments, Sealed: sealed}, nil
+}
+
+// held returns the share for keys, which are of one epoch: partials of different
+// secrets do not go together.
+func (n *Node) held(ids []keys.ID) (held, error) {
+	for _, id := range ids {
+		if id.Epoch != ids[0].Epoch {
+			return held{}, vm.Refuse(vm.CodeMalformed, "asks for keys of epochs %d and %d, want one epoch at a time", ids[0].Epoch, id.Epoch)
+		}
+	}
+	ctx, err := n.ledger.Read()
+	if err != nil {
+		return held{}, err
+	}
+	group, err := n.ledger.Committee.Group(ctx, ids[0].Epoch)
+	if err != nil {
+		return held{}, basic(err)
+	}
+	h, err := n.keys.of(group)
+	if err != nil {
+		return h, fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeUnavailable, "this node cannot make keys of epoch %d now", group.Epoch).Try("ask another node"), err)
+	}
+	return h, nil
 }
 
 // mayHave refuses keys that the grant does not name, that are not its machine's,

@@ -8,6 +8,8 @@ import (
 	"cosmossdk.io/collections"
 	errorsmod "cosmossdk.io/errors"
 
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -40,7 +42,7 @@ func (l *ledger) status(now time.Time) (wire.Status, error) {
 	}
 	group, err := l.Committee.Group(ctx, 0)
 	if err != nil {
-		return wire.Status{}, basic(err)
+		return wire.Status{}, l.explain(ctx, basic(err))
 	}
 	commitments, err := group.Parse()
 	if err != nil {
@@ -66,6 +68,16 @@ func (l *ledger) status(now time.Time) (wire.Status, error) {
 		s.Nodes = append(s.Nodes, wire.Node{Index: n.Index, PublicKey: k})
 	}
 	return s, nil
+}
+
+// explain adds to a missing group how far the nodes are with making it.
+func (l *ledger) explain(ctx sdk.Context, err error) error {
+	r, open, readErr := l.Committee.OpenRound(ctx)
+	if readErr != nil || !open || vm.CodeOf(err) != vm.CodeUnavailable {
+		return err
+	}
+	phase := strings.ToLower(strings.TrimPrefix(r.Phase.String(), "PHASE_"))
+	return vm.Refuse(vm.CodeUnavailable, "key generation among %d nodes: phase %s of round %d", len(r.Holders), phase, r.Id).Try("wait; it takes a few seconds when all nodes run")
 }
 
 func (l *ledger) service(id string) (wire.Service, error) {

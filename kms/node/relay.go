@@ -32,21 +32,31 @@ type relay struct {
 // send signs a message, waits for its block and reads its response. Sending is
 // one after the other, so that sequences are used in order; waiting is not.
 func (r *relay) send(ctx context.Context, msg sdk.Msg, into proto.Message) error {
-	wait, err := r.enqueue(ctx, msg)
-	if errors.Is(err, errSequence) { // a transaction before this one was dropped, or the node was restarted
-		wait, err = r.enqueue(ctx, msg)
-	}
-	if err != nil {
-		return err
-	}
-	result, err := wait(ctx)
+	result, err := r.deliver(ctx, relayGas, msg)
 	if err != nil {
 		return err
 	}
 	return chain.Response(result.Data, into)
 }
 
-func (r *relay) enqueue(ctx context.Context, msg sdk.Msg) (func(context.Context) (wire.TxResult, error), error) {
+// post is send for messages whose response says nothing.
+func (r *relay) post(ctx context.Context, gas uint64, msg sdk.Msg) error {
+	_, err := r.deliver(ctx, gas, msg)
+	return err
+}
+
+func (r *relay) deliver(ctx context.Context, gas uint64, msg sdk.Msg) (wire.TxResult, error) {
+	wait, err := r.enqueue(ctx, gas, msg)
+	if errors.Is(err, errSequence) { // a transaction before this one was dropped, or the node was restarted
+		wait, err = r.enqueue(ctx, gas, msg)
+	}
+	if err != nil {
+		return wire.TxResult{}, err
+	}
+	return wait(ctx)
+}
+
+func (r *relay) enqueue(ctx context.Context, gas uint64, msg sdk.Msg) (func(context.Context) (wire.TxResult, error), error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next == nil {
@@ -56,7 +66,7 @@ func (r *relay) enqueue(ctx context.Context, msg sdk.Msg) (func(context.Context)
 		}
 		r.next = &account
 	}
-	tx, err := r.account.Sign(ctx, r.ledger.Encoding, *r.next, relayGas, msg)
+	tx, err := r.account.Sign(ctx, r.ledger.Encoding, *r.next, gas, msg)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 
 	// The node's part among the others.
-	settled := n.accompany(ctx, o.Home, settings)
+	settled := n.accompany(ctx, o.Home, settings, state)
 	defer settled()
 
 	// Tell who waits, once blocks are made.

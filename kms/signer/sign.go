@@ -13,12 +13,12 @@ import (
 	"github.com/secretvm/secretvm/kms/wire"
 )
 
-// Sign makes a transaction of one message; at names the chain, the account's
+// Sign makes a transaction of messages; at names the chain, the account's
 // number and the sequence that the transaction uses up.
-func (a Account) Sign(ctx context.Context, enc chain.Encoding, at wire.Account, gas uint64, msg sdk.Msg) ([]byte, error) {
+func (a Account) Sign(ctx context.Context, enc chain.Encoding, at wire.Account, gas uint64, msgs ...sdk.Msg) ([]byte, error) {
 	builder := enc.Tx.NewTxBuilder()
-	if err := builder.SetMsgs(msg); err != nil {
-		return nil, fmt.Errorf("put %s in a transaction: %w", sdk.MsgTypeURL(msg), err)
+	if err := builder.SetMsgs(msgs...); err != nil {
+		return nil, fmt.Errorf("put messages in a transaction: %w", err)
 	}
 	builder.SetGasLimit(gas)
 	// The signature covers who signs and with what sequence: these come first,

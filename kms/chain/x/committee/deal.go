@@ -18,7 +18,7 @@ import (
 // multiplication on G2 is a third of a millisecond.
 const (
 	roundGas = 200_000
-	pointGas = 500_000
+	PointGas = 500_000
 )
 
 // server answers the module's messages.
@@ -32,7 +32,7 @@ func NewMsgServer(k Keeper) types.MsgServer { return server{k} }
 // part finds the node that acts in a phase of the open round, once. The error
 // is a refusal.
 func (k Keeper) part(ctx context.Context, relay string, round uint64, phase types.Phase, done func(context.Context, collections.Pair[uint64, uint32]) (bool, error)) (types.Round, uint32, error) {
-	n, ok, err := k.bySigner(ctx, relay)
+	n, ok, err := k.Signer(ctx, relay)
 	if err != nil {
 		return types.Round{}, 0, err
 	}
@@ -98,7 +98,7 @@ func (s server) Deal(ctx context.Context, m *types.MsgDeal) (*types.MsgDealRespo
 	if err != nil {
 		return nil, err
 	}
-	block.GasMeter().ConsumeGas(pointGas*(uint64(r.Threshold)+uint64(len(r.Old))), "verify a deal")
+	block.GasMeter().ConsumeGas(PointGas*(uint64(r.Threshold)+uint64(len(r.Old))), "verify a deal")
 	a, err := r.Arithmetic(block.ChainID())
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (s server) Justify(ctx context.Context, m *types.MsgJustify) (*types.MsgJus
 	if err != nil {
 		return nil, err
 	}
-	block.GasMeter().ConsumeGas(pointGas*uint64(r.Threshold)*uint64(len(by)), "verify shares")
+	block.GasMeter().ConsumeGas(PointGas*uint64(r.Threshold)*uint64(len(by)), "verify shares")
 	for _, j := range m.Justification.Reveals(index) {
 		if !by[j.Member] {
 			return nil, kmstypes.Fail(vm.Refuse(vm.CodeInvalid, "node %d shows the share of node %d, which did not complain", index, j.Member))

@@ -147,15 +147,15 @@ func (k Keeper) Node(ctx context.Context, index uint32) (types.Node, error) {
 // Relay returns the node that signs with an account, if it may relay for
 // machines: it holds shares and was not put out.
 func (k Keeper) Relay(ctx context.Context, relay string) (types.Node, bool, error) {
-	n, ok, err := k.bySigner(ctx, relay)
+	n, ok, err := k.Signer(ctx, relay)
 	if err != nil || !ok {
 		return n, false, err
 	}
 	return n, n.Status == types.NodeActive || n.Status == types.NodeLeaving, nil
 }
 
-// bySigner returns the node that signs with an account, whatever its status.
-func (k Keeper) bySigner(ctx context.Context, relay string) (types.Node, bool, error) {
+// Signer returns the node that signs with an account, whatever its status.
+func (k Keeper) Signer(ctx context.Context, relay string) (types.Node, bool, error) {
 	index, err := k.relays.Get(ctx, relay)
 	if errors.Is(err, collections.ErrNotFound) {
 		return types.Node{}, false, nil

@@ -79,7 +79,7 @@ func (k Keeper) step(ctx sdk.Context, params types.Params, r types.Round) error 
 		if !over && len(t.Complaints) < len(r.Holders) {
 			return nil
 		}
-		if left, err := k.leaveOut(ctx, r, t.complained); err != nil || left {
+		if left, err := k.leaveOut(ctx, r, t.HasComplained); err != nil || left {
 			return errors.Join(err, k.abandon(ctx, r, "a node that was to get its first share took no part"))
 		}
 		if len(t.Accused()) != 0 {

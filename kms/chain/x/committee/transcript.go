@@ -41,8 +41,15 @@ func (t Transcript) prepared(index uint32) bool {
 	return ok
 }
 
-func (t Transcript) complained(index uint32) bool {
+// HasComplained reports whether a holder has said its word, an empty one too.
+func (t Transcript) HasComplained(index uint32) bool {
 	_, ok := t.Complaints[index]
+	return ok
+}
+
+// HasAnswered reports whether a dealer has answered complaints.
+func (t Transcript) HasAnswered(index uint32) bool {
+	_, ok := t.Answers[index]
 	return ok
 }
 

@@ -1,0 +1,87 @@
+package node
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	cmtconfig "github.com/cometbft/cometbft/config"
+
+	"github.com/secretvm/secretvm/kms/signer"
+)
+
+// Settings are what an operator may change of a node: config/node.json. Nothing
+// in them is trusted by anybody else.
+type Settings struct {
+	Listen     string   `json:"listen,omitempty"`      // host:port of the interface, unless the command line says another
+	PeerListen string   `json:"peer_listen,omitempty"` // host:port where other nodes connect
+	Peers      []string `json:"peers,omitempty"`       // id@host:port of nodes to begin with; the ledger names more
+	Profile    Profile  `json:"profile,omitempty"`
+	KeepBlocks int64    `json:"keep_blocks,omitempty"` // blocks that CometBFT keeps for nodes that catch up
+}
+
+// Profile is what kind of network lies between the nodes.
+type Profile string
+
+// The profiles.
+const (
+	ProfileLocal Profile = "local" // one machine or one data centre
+	ProfileWide  Profile = "wide"  // the Internet
+)
+
+// Defaults of settings that are left out.
+const (
+	DefaultListen     = "127.0.0.1:29380" // this machine only
+	defaultPeerListen = "127.0.0.1:0"
+	defaultKeepBlocks = 100_000
+)
+
+// readSettings reads config/node.json; a home without one has the defaults.
+func (h Home) readSettings() (Settings, error) {
+	s := Settings{Listen: DefaultListen, PeerListen: defaultPeerListen, Profile: ProfileLocal, KeepBlocks: defaultKeepBlocks}
+	b, err := os.ReadFile(h.settings())
+	if errors.Is(err, os.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read settings: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return s, fmt.Errorf("read settings %s: %w", h.settings(), err)
+	}
+	if s.Profile != ProfileLocal && s.Profile != ProfileWide {
+		return s, fmt.Errorf("read settings %s: profile is %q, want %s or %s", h.settings(), s.Profile, ProfileLocal, ProfileWide)
+	}
+	return s, nil
+}
+
+func (h Home) writeSettings(s Settings) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode settings: %w", err)
+	}
+	return signer.WriteFile(h.settings(), append(b, '\n'))
+}
+
+// apply tunes CometBFT. Near one another, nodes gossip at once and give up a
+// silent proposer quickly; the library's own times are for the Internet.
+func (s Settings) apply(c *cmtconfig.Config) {
+	c.P2P.ListenAddress = "tcp://" + s.PeerListen
+	c.P2P.SendRate, c.P2P.RecvRate = 64<<20, 64<<20 // evidence is large
+	if s.Profile == ProfileLocal {
+		c.P2P.FlushThrottleTimeout = time.Millisecond
+		c.Consensus.PeerGossipSleepDuration = 10 * time.Millisecond
+		c.Consensus.PeerQueryMaj23SleepDuration = 500 * time.Millisecond
+		c.Consensus.TimeoutPropose = 300 * time.Millisecond
+		c.Consensus.TimeoutProposeDelta = 100 * time.Millisecond
+		c.Consensus.TimeoutPrevote = 200 * time.Millisecond
+		c.Consensus.TimeoutPrevoteDelta = 100 * time.Millisecond
+		c.Consensus.TimeoutPrecommit = 200 * time.Millisecond
+		c.Consensus.TimeoutPrecommitDelta = 100 * time.Millisecond
+	}
+}
