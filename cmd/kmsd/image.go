@@ -55,7 +55,10 @@ func parseImage(b []byte) (*types.MsgAddImage, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, vm.Refuse(vm.CodeMalformed, "bytes trail the document")
 	}
-	msg := &types.MsgAddImage{Mrtd: i.MRTD[:], Rtmr0: i.RTMR0[:], Rtmr1: i.RTMR1[:], Rtmr2: i.RTMR2[:], Description: i.Description}
+	msg := &types.MsgAddImage{
+		Platforms: []types.Platform{{Tee: string(vm.TDX), Mrtd: i.MRTD[:], Rtmr0: i.RTMR0[:]}},
+		Rtmr1:     i.RTMR1[:], Rtmr2: i.RTMR2[:], Description: i.Description,
+	}
 	if (i.RootHash == nil) != (len(i.Template) == 0) {
 		return nil, vm.Refuse(vm.CodeInvalid, "root_hash and template come together or not at all")
 	}

@@ -196,9 +196,13 @@ func (w *world) image(cfg vm.Config) *types.MsgAddImage {
 	must(w.t, err)
 	rtmr3 := replay(w.t, root, cfg.Template())
 	return &types.MsgAddImage{
-		Owner: w.owner.Address, Service: cfg.Service, Mrtd: launch.MRTD[:], Rtmr0: launch.RTMR[0][:], Rtmr1: launch.RTMR[1][:],
+		Owner: w.owner.Address, Service: cfg.Service, Platforms: []types.Platform{tdxPlatform(launch.MRTD, launch.RTMR[0])}, Rtmr1: launch.RTMR[1][:],
 		Rtmr2: launch.RTMR[2][:], Rtmr3: rtmr3[:], Description: "test image", RootHash: root[:], Template: template,
 	}
+}
+
+func tdxPlatform(mrtd, rtmr0 vm.Register) types.Platform {
+	return types.Platform{Tee: string(vm.TDX), Mrtd: mrtd[:], Rtmr0: rtmr0[:], Shape: "2 vCPU 2 GiB"}
 }
 
 func replay(t *testing.T, root vm.Hash, cfg vm.Config) vm.Register {

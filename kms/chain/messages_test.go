@@ -10,7 +10,6 @@ import (
 	abci "github.com/cometbft/cometbft/abci/types"
 
 	"github.com/secretvm/secretvm/keys"
-	"github.com/secretvm/secretvm/kms/chain/x/kms"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/signer"
 	"github.com/secretvm/secretvm/vm"
@@ -70,7 +69,7 @@ func TestK5_NamesAreTheirOwners(t *testing.T) {
 	}
 	ctx, err := w.app.Read()
 	must(t, err)
-	images, err := w.app.KMS.Images(ctx, cfg.Service)
+	images, err := w.app.KMS.Images(ctx, cfg.Service, 10)
 	must(t, err)
 	if len(images) != 1 || images[0].Description != "test image" {
 		t.Errorf("images are %+v, want the first alone and unchanged", images)
@@ -90,7 +89,7 @@ func TestK1_WildcardsCannotBeExpressed(t *testing.T) {
 		for kind, value := range map[string][]byte{"missing": nil, "short": make([]byte, 47), "zero": make([]byte, 48), "long": make([]byte, 49)} {
 			msg := w.image(cfg)
 			msg.RootHash, msg.Template = nil, nil
-			*[]*[]byte{&msg.Mrtd, &msg.Rtmr0, &msg.Rtmr1, &msg.Rtmr2, &msg.Rtmr3}[i] = value
+			*[]*[]byte{&msg.Platforms[0].Mrtd, &msg.Platforms[0].Rtmr0, &msg.Rtmr1, &msg.Rtmr2, &msg.Rtmr3}[i] = value
 			if code, text := w.send(w.owner, msg, nil); code != vm.CodeInvalid || !strings.Contains(text, name) {
 				t.Errorf("%s %s: code is %q (%s), want %s", kind, name, code, text, vm.CodeInvalid)
 			}
@@ -187,7 +186,6 @@ func TestReleaseMessage(t *testing.T) {
 		{"no keys", func(m *types.MsgRelease) { m.Keys = nil }, vm.CodeMalformed},
 		{"key twice", func(m *types.MsgRelease) { m.Keys = append(m.Keys, m.Keys[0]) }, vm.CodeMalformed},
 		{"key name", func(m *types.MsgRelease) { m.Keys[0].Name = "root" }, vm.CodeMalformed},
-		{"key epoch", func(m *types.MsgRelease) { m.Keys[0].Epoch = 1 }, vm.CodeInvalid},
 		{"key of another service", func(m *types.MsgRelease) { m.Keys[0].Service += "x" }, vm.CodePermission},
 		{"key of another machine", func(m *types.MsgRelease) { m.Keys[0].Scope = keys.InstanceScope(strings.Repeat("8", 32)) }, vm.CodePermission},
 	})
@@ -237,7 +235,7 @@ func TestA6_RefusalsAreBounded(t *testing.T) {
 	for range 5 {
 		w.refused(w.release(boot(t, root, changed)), vm.CodeConfig)
 	}
-	for i := range kms.MaxRefusals + 5 {
+	for i := range types.MaxRefusals + 5 {
 		changed.InstanceID = fmt.Sprintf("%032x", i+1)
 		w.refused(w.release(boot(t, root, changed)), vm.CodeConfig)
 		if i == 0 {
@@ -247,8 +245,8 @@ func TestA6_RefusalsAreBounded(t *testing.T) {
 			}
 		}
 	}
-	if _, refusals := logOf(t, w, cfg.Service); len(refusals) != kms.MaxRefusals || refusals[0].VmUid != changed.InstanceID {
-		t.Errorf("%d refusals, newest of %s, want %d, newest of %s", len(refusals), refusals[0].VmUid, kms.MaxRefusals, changed.InstanceID)
+	if _, refusals := logOf(t, w, cfg.Service); len(refusals) != types.MaxRefusals || refusals[0].VmUid != changed.InstanceID {
+		t.Errorf("%d refusals, newest of %s, want %d, newest of %s", len(refusals), refusals[0].VmUid, types.MaxRefusals, changed.InstanceID)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/secretvm/secretvm/kms/chain/x/council"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
+	"github.com/secretvm/secretvm/kms/chain/x/kms"
+	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
 
 // registerQueries says what may be read of the chain. Package api serves it by
@@ -16,4 +18,5 @@ func (app *App) registerQueries() {
 	authtypes.RegisterQueryServer(router, authkeeper.NewQueryServer(app.Accounts))
 	consensustypes.RegisterQueryServer(router, app.consensus)
 	counciltypes.RegisterQueryServer(router, council.NewQueryServer(app.Council))
+	types.RegisterQueryServer(router, kms.NewQueryServer(app.KMS))
 }

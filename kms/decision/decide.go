@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/keys"
@@ -20,6 +21,7 @@ type Request struct {
 	BlockHash  vm.Hash
 	Config     []byte      // canonical vm.Config
 	Evidence   vm.Evidence // with events
+	Keys       []keys.ID   // of the service
 }
 
 // about is what the request's quote must say.
@@ -39,19 +41,26 @@ type Anchor struct {
 	Time int64 // Unix seconds
 }
 
+// Group is the group key of an open epoch.
+type Group struct {
+	Epoch uint64
+	Key   string // hex, as configs write it
+}
+
 // Chain is what the chain knows when it decides.
 type Chain struct {
-	ID       string
-	GroupKey string  // hex, as configs write it
-	Anchor   *Anchor // of the request's height; nil when there is none
-	Granted  bool    // whether this very release was granted before
-	Images   []Image // of the request's service
-	Height   int64   // of the block that decides
-	Now      int64   // its time, Unix seconds
+	ID      string
+	Groups  []Group // of all open epochs that have a key, oldest first
+	Anchor  *Anchor // of the request's height; nil when there is none
+	Granted bool    // whether this very release was granted before
+	Images  Images  // of the request's service
+	Height  int64   // of the block that decides
+	Now     int64   // its time, Unix seconds
 
 	MaxBlockAge     uint64 // blocks
 	MaxBlockSeconds uint64
-	Verify          attest.Options // trust roots and the block's time
+	Verify          attest.Options // trust roots, the block's time and the service's policy
+	NoHardware      bool           // whether the service's policy lists hardware, and none
 }
 
 // Outcome is what a grant says beside the request.
@@ -68,30 +77,31 @@ type deciding struct {
 
 // Decide runs the checks in the order in which their answers help the owner
 // most: is the request about this chain and service, is it fresh, is the
-// evidence genuine, is it about this request and config, is it an image of the
-// service. The first that does not hold is the refusal.
-func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal) {
+// evidence genuine and good enough, is it about this request and config, is it
+// an active image of the service. The first that does not hold is the refusal;
+// an error says that the ledger could not be read, and that nothing was decided.
+func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal, err error) {
 	d := deciding{r, c}
 	cfg, refusal := d.checkConfig()
 	if refusal != nil {
-		return out, refusal
+		return out, refusal, nil
 	}
 	if refusal := d.checkFresh(); refusal != nil {
-		return out, refusal
+		return out, refusal, nil
 	}
 	out.Verdict, refusal = d.verify()
 	if refusal != nil {
-		return out, refusal
+		return out, refusal, nil
 	}
 	if refusal := checkBinding(out.Verdict, d.about(c.ID), cfg); refusal != nil {
-		return out, refusal
+		return out, refusal, nil
 	}
-	root, refusal := checkEvents(r.Evidence.Events, out.Verdict, cfg)
+	found, root, refusal := identify(r.Evidence.Events, out.Verdict, cfg)
 	if refusal != nil {
-		return out, refusal
+		return out, refusal, nil
 	}
-	out.Image, refusal = matchImage(c.Images, out.Verdict.Measurement, root, cfg)
-	return out, refusal
+	out.Image, refusal, err = d.match(found, root, cfg)
+	return out, refusal, err
 }
 
 // checkConfig reads the measured config and compares what it says of the key
@@ -104,7 +114,6 @@ func (d deciding) checkConfig() (vm.Config, *vm.Refusal) {
 	for _, c := range []struct{ field, found, wanted string }{
 		{"service", cfg.Service, d.Service},
 		{"kms.chain_id", cfg.KMS.ChainID, d.chain.ID},
-		{"kms.group_key", cfg.KMS.GroupKey, d.chain.GroupKey},
 		{"instance_id", cfg.InstanceID, d.InstanceID},
 	} {
 		if c.found != c.wanted {
@@ -114,7 +123,62 @@ func (d deciding) checkConfig() (vm.Config, *vm.Refusal) {
 	if cfg.InstanceID == vm.NoInstance {
 		return cfg, vm.Refuse(vm.CodeConfig, "the machine's config is a template, not a machine's").On("instance_id", cfg.InstanceID, "the machine's own")
 	}
-	return cfg, nil
+	return cfg, d.checkEpochs(cfg.KMS)
+}
+
+// checkEpochs accepts keys of open epochs whose group keys the machine measured:
+// it could not check others.
+func (d deciding) checkEpochs(kms vm.KMS) *vm.Refusal {
+	current, open := d.chain.key(kms.Epoch)
+	switch {
+	case !open:
+		return vm.Refuse(vm.CodeConfig, "the machine's config names an epoch of the group key that is not open").
+			On("kms.epoch", fmt.Sprint(kms.Epoch), d.chain.epochs())
+	case kms.GroupKey != current:
+		return vm.Refuse(vm.CodeConfig, "the machine's config does not belong to this request").On("kms.group_key", kms.GroupKey, current)
+	}
+	for _, id := range d.Keys {
+		key, open := d.chain.key(id.Epoch)
+		switch named := namedKey(kms, id.Epoch); {
+		case !open:
+			return vm.Refuse(vm.CodeInvalid, "a key of an epoch that is not open").On("epoch", fmt.Sprint(id.Epoch), d.chain.epochs())
+		case named != key:
+			return vm.Refuse(vm.CodeConfig, "the machine's config does not name the group key of epoch %d", id.Epoch).On("kms.previous", named, key)
+		}
+	}
+	return nil
+}
+
+// namedKey is the group key that a config names for an epoch, or "".
+func namedKey(kms vm.KMS, epoch uint64) string {
+	if epoch == kms.Epoch {
+		return kms.GroupKey
+	}
+	for _, p := range kms.Previous {
+		if p.Epoch == epoch {
+			return p.GroupKey
+		}
+	}
+	return ""
+}
+
+// key is the group key of an open epoch.
+func (c Chain) key(epoch uint64) (string, bool) {
+	for _, g := range c.Groups {
+		if g.Epoch == epoch {
+			return g.Key, true
+		}
+	}
+	return "", false
+}
+
+// epochs lists what is open.
+func (c Chain) epochs() string {
+	names := make([]string, len(c.Groups))
+	for i, g := range c.Groups {
+		names[i] = fmt.Sprint(g.Epoch)
+	}
+	return "one of " + strings.Join(names, ", ")
 }
 
 // checkFresh accepts a release that names a recent block of this chain and was
@@ -156,6 +220,10 @@ func (d deciding) verify() (verdict vm.Verdict, refusal *vm.Refusal) {
 		}
 		return verdict, vm.Refuse(vm.CodeInternal, "verifying the evidence failed")
 	}
+	if d.chain.NoHardware {
+		return verdict, vm.Refuse(vm.CodeHardware, "the machine is genuine, and the service's policy accepts none now").
+			On("hardware id", verdict.HardwareID, "an empty list").Try("another list of hardware may be waiting for the service's upgrade delay")
+	}
 	return verdict, nil
 }
 
@@ -170,9 +238,42 @@ func checkBinding(verdict vm.Verdict, request vm.Release, cfg vm.Config) *vm.Ref
 	if err != nil {
 		return vm.Refuse(vm.CodeMalformed, "digest the machine's config: %v", err)
 	}
-	if got := verdict.Measurement.MRConfigID; got != id {
-		return vm.Refuse(vm.CodeConfig, "the machine was launched with another config than it shows").
-			On("mr_config_id", got.String(), id.String())
+	field, got := "mr_config_id", verdict.Measurement.MRConfigID
+	if verdict.SNP != nil {
+		field, got = "host_data", vm.Register{}
+		copy(got[:], verdict.SNP.HostData[:])
+	}
+	if got != id {
+		return vm.Refuse(vm.CodeConfig, "the machine was launched with another config than it shows").On(field, got.String(), id.String())
 	}
 	return nil
+}
+
+// identify says what of the machine is compared with images. On TDX the events
+// must explain RTMR3, and the root hash that they name is returned; on SEV-SNP
+// the launch digest has all that boots in it (docs/decisions/0012).
+func identify(events []vm.Event, verdict vm.Verdict, cfg vm.Config) (found Identity, root vm.Hash, refusal *vm.Refusal) {
+	switch {
+	case verdict.SGX != nil:
+		return found, root, vm.Refuse(vm.CodeInvalid, "enclaves have no images").On("tee", "sgx", "tdx or snp")
+	case verdict.SNP != nil:
+		digest, err := cfg.Template().Digest()
+		if err != nil {
+			return found, root, vm.Refuse(vm.CodeMalformed, "digest the template: %v", err)
+		}
+		return Identity{Platform: Platform{TEE: vm.SNP, Launch: verdict.SNP.Measurement}, Template: digest}, root, nil
+	}
+	root, refusal = checkEvents(events, verdict, cfg)
+	if refusal != nil {
+		return found, root, refusal
+	}
+	template, err := TemplateRegister(root, cfg)
+	if err != nil {
+		return found, root, vm.Refuse(vm.CodeMalformed, "%v", err)
+	}
+	m := verdict.Measurement
+	return Identity{
+		Platform: Platform{TEE: vm.TDX, MRTD: m.MRTD, RTMR0: m.RTMR[0]},
+		RTMR1:    m.RTMR[1], RTMR2: m.RTMR[2], RTMR3: template,
+	}, root, nil
 }

@@ -48,16 +48,19 @@ func genuine(t testing.TB) (Request, Chain) {
 		Service: cfg.Service, InstanceID: uid, HPKEKey: about.HPKEKey, SessionKey: about.SessionKey, Height: 10, BlockHash: about.BlockHash,
 		Config: config, Evidence: evidence,
 	}, Chain{
-		ID: "c", GroupKey: cfg.KMS.GroupKey, Anchor: &Anchor{Hash: about.BlockHash, Time: now.Unix()},
-		Images: []Image{{Index: 3, Identity: Identity{at.MRTD, at.RTMR[0], at.RTMR[1], at.RTMR[2], rtmr3}}},
+		ID: "c", Groups: []Group{{Key: cfg.KMS.GroupKey}}, Anchor: &Anchor{Hash: about.BlockHash, Time: now.Unix()},
+		Images: List{{
+			Image: Image{Index: 3, RTMR1: at.RTMR[1], RTMR2: at.RTMR[2], RTMR3: rtmr3},
+			Rows:  []Platform{{TEE: vm.TDX, MRTD: vm.Register{9}, RTMR0: at.RTMR[0]}, {TEE: vm.TDX, MRTD: at.MRTD, RTMR0: at.RTMR[0]}},
+		}},
 		Height: 11, Now: now.Unix(), MaxBlockAge: 100, MaxBlockSeconds: 900,
 		Verify: attest.Options{Roots: []*x509.Certificate{pki.Root.Cert}, Time: now},
 	}
 }
 
 func TestDecideGrantsWhatIsGenuine(t *testing.T) {
-	out, refusal := Decide(genuine(t))
-	if refusal != nil || out.Image != 3 {
+	out, refusal, err := Decide(genuine(t))
+	if err != nil || refusal != nil || out.Image != 3 {
 		t.Fatalf("outcome %+v, %v, want image 3", out, refusal)
 	}
 }
@@ -77,7 +80,8 @@ func FuzzDecide(f *testing.F) {
 		collateral.TCBInfo = tcbInfo
 		r.Config, r.Evidence.Quote, r.Evidence.Collateral = config, quote, &collateral
 		r.Evidence.Events = append([]vm.Event{vm.RuntimeEvent(name, payload)}, ev.Events[1:]...)
-		_, refusal := Decide(r, chain)
+		_, refusal, err := Decide(r, chain)
+		must(t, err)
 		same := bytes.Equal(config, request.Config) && bytes.Equal(quote, ev.Quote) && name == first.Name && bytes.Equal(payload, first.Payload)
 		if refusal == nil && !same {
 			t.Fatalf("granted for config %q, events %q %x", config, name, payload)

@@ -49,55 +49,123 @@ func checkEvents(events []vm.Event, verdict vm.Verdict, cfg vm.Config) (root vm.
 	return root, nil
 }
 
-// matchImage finds the image whose launch registers are the measured ones and
-// whose RTMR3 is that of the machine's template.
-func matchImage(images []Image, measured vm.Measurement, root vm.Hash, cfg vm.Config) (uint64, *vm.Refusal) {
-	template, err := TemplateRegister(root, cfg)
-	if err != nil {
-		return 0, vm.Refuse(vm.CodeMalformed, "%v", err)
+// part is one compared value of an identity.
+type part struct{ name, value string }
+
+// parts returns what is compared of a machine of i's TEE, the platform's first.
+func (i Identity) parts() (platform, software []part) {
+	if i.TEE == vm.SNP {
+		return []part{{"launch digest", i.Launch.String()}}, []part{{"template", i.Template.String()}}
 	}
-	found := Identity{measured.MRTD, measured.RTMR[0], measured.RTMR[1], measured.RTMR[2], template}
-	for _, image := range images {
-		if image.Identity == found {
-			return image.Index, nil
+	return []part{{"mrtd", i.MRTD.String()}, {"rtmr0", i.RTMR0.String()}},
+		[]part{{"rtmr1", i.RTMR1.String()}, {"rtmr2", i.RTMR2.String()}, {"rtmr3", i.RTMR3.String()}}
+}
+
+// difference is a part that is not equal.
+type difference struct{ name, found, wanted string }
+
+func differing(found, wanted []part) (out []difference) {
+	for i := range found {
+		if found[i].value != wanted[i].value {
+			out = append(out, difference{found[i].name, found[i].value, wanted[i].value})
 		}
 	}
-	return 0, explain(images, found, root, cfg)
+	return out
+}
+
+// closest is the image that a machine resembles most, and in what it differs.
+type closest struct {
+	image     Image
+	platforms int          // rows of the machine's TEE
+	platform  []difference // from the row that comes closest
+	software  []difference
+}
+
+// find returns the image whose software differs least; of equals the newest.
+func find(images Images, found Identity) (c closest, any bool, err error) {
+	newest, err := images.Newest()
+	if err != nil || len(newest) == 0 {
+		return c, false, err
+	}
+	_, software := found.parts()
+	for i, image := range newest {
+		wanted, err := image.Identity(Platform{TEE: found.TEE})
+		if err != nil {
+			continue // no image for this TEE
+		}
+		_, other := wanted.parts()
+		if d := differing(software, other); !any || len(d) < len(c.software) {
+			c, any = closest{image: newest[i], software: d}, true
+		}
+	}
+	if !any {
+		c.image = newest[0]
+	}
+	rows, err := images.Platforms(c.image.Index)
+	if err != nil {
+		return c, true, err
+	}
+	platform, _ := found.parts()
+	for _, row := range rows {
+		if row.TEE != found.TEE {
+			continue
+		}
+		other, _ := Identity{Platform: row}.parts()
+		if d := differing(platform, other); c.platforms == 0 || len(d) < len(c.platform) {
+			c.platform = d
+		}
+		c.platforms++
+	}
+	return c, true, nil
 }
 
 // explain says why no image matches, by way of the image that comes closest.
-func explain(images []Image, found Identity, root vm.Hash, cfg vm.Config) *vm.Refusal {
+func (d deciding) explain(found Identity, root vm.Hash, cfg vm.Config) (*vm.Refusal, error) {
 	const hint = "if this is the machine you want, register it: kmsd tx kms add-image"
-	if len(images) == 0 {
-		return vm.Refuse(vm.CodeImage, "service %s has no images yet", cfg.Service).Try(hint)
+	c, any, err := find(d.chain.Images, found)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("look for the closest image: %w", err)
+	case !any:
+		return vm.Refuse(vm.CodeImage, "service %s has no images yet", cfg.Service).Try(hint), nil
+	case c.platforms == 0:
+		return vm.Refuse(vm.CodeImage, "the machine is no image of service %s: image %d, which comes closest, names no platform of this TEE", cfg.Service, c.image.Index).
+			On("tee", string(found.TEE), "another").Try(hint), nil
 	}
-	closest, best := images[0], -1
-	for _, image := range images {
-		if n := len(allRegisters) - len(differing(image.Identity, found)); n >= best { // of equals, the newest
-			closest, best = image, n
-		}
+	if len(c.platform)+len(c.software) == 0 { // Images forgets revoked ones when there are very many
+		return vm.Refuse(vm.CodeRetired, "the machine is image %d of service %s, which its owner revoked", c.image.Index, cfg.Service), nil
 	}
-	wanted := closest.Identity
-	names := differing(wanted, found)
-	if len(names) != 1 || names[0] != "rtmr3" {
-		first := names[0]
-		return vm.Refuse(vm.CodeImage, "the machine is no image of service %s; image %d comes closest and differs in %s",
-			cfg.Service, closest.Index, strings.Join(names, ", ")).On(first, found.register(first).String(), wanted.register(first).String()).Try(hint)
+	if len(c.platform) > 0 || len(c.software) != 1 || (c.software[0].name != "rtmr3" && c.software[0].name != "template") {
+		return c.differs(cfg.Service).Try(hint), nil
 	}
-	if refusal := explainTemplate(closest, root, cfg); refusal != nil {
-		return refusal.Try(hint)
+	if refusal := explainTemplate(c.image, found.TEE, root, cfg); refusal != nil {
+		return refusal.Try(hint), nil
 	}
 	return vm.Refuse(vm.CodeImage, "the machine boots as image %d of service %s, but with another os-image-hash, compose-hash or config (the image was registered without them)",
-		closest.Index, cfg.Service).On("rtmr3 of the template", found.RTMR3.String(), wanted.RTMR3.String()).Try(hint)
+		c.image.Index, cfg.Service).On("rtmr3 of the template", c.software[0].found, c.software[0].wanted).Try(hint), nil
+}
+
+// differs names the registers, and shows the first.
+func (c closest) differs(service string) *vm.Refusal {
+	all := append(append([]difference{}, c.platform...), c.software...)
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = d.name
+	}
+	reason := fmt.Sprintf("the machine is no image of service %s; image %d comes closest and differs in %s", service, c.image.Index, strings.Join(names, ", "))
+	if len(c.platform) > 0 && c.platforms > 1 {
+		reason += fmt.Sprintf(" from each of its %d platforms", c.platforms)
+	}
+	return vm.Refuse(vm.CodeImage, "%s", reason).On(all[0].name, all[0].found, all[0].wanted)
 }
 
 // explainTemplate compares what RTMR3 was made of, where the image says it.
-func explainTemplate(image Image, root vm.Hash, cfg vm.Config) *vm.Refusal {
+func explainTemplate(image Image, tee vm.TEE, root vm.Hash, cfg vm.Config) *vm.Refusal {
 	if image.Template == nil {
 		return nil
 	}
 	want, wantRoot := *image.Template, image.RootHash
-	if root != wantRoot {
+	if tee == vm.TDX && root != wantRoot { // SEV-SNP has it in the launch digest
 		return vm.Refuse(vm.CodeImage, "root file system sha256:%s is not that of image %d", root, image.Index).
 			On(vm.EventImage, root.String(), wantRoot.String())
 	}

@@ -58,7 +58,10 @@ func (n *Node) handler() http.Handler {
 			return nil, vm.Refuse(vm.CodeMalformed, "grant id: %v", err)
 		}
 		g, err := n.ledger.grant(id)
-		return viewGrant(g), err
+		if err != nil {
+			return wire.Grant{}, err
+		}
+		return n.ledger.complete(g)
 	})
 
 	// What owners send: transactions that they signed.

@@ -136,7 +136,7 @@ func (s *station) service(t *testing.T) vm.Config {
 	registers, err := vm.Replay(events)
 	must(t, err)
 	must(t, s.send(t, &types.MsgAddImage{
-		Owner: s.made.Owner, Service: cfg.Service, Mrtd: launch.MRTD[:], Rtmr0: launch.RTMR[0][:], Rtmr1: launch.RTMR[1][:],
+		Owner: s.made.Owner, Service: cfg.Service, Platforms: []types.Platform{{Tee: "tdx", Mrtd: launch.MRTD[:], Rtmr0: launch.RTMR[0][:]}}, Rtmr1: launch.RTMR[1][:],
 		Rtmr2: launch.RTMR[2][:], Rtmr3: registers[3][:], RootHash: root[:], Template: template,
 	}))
 	return cfg

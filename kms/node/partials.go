@@ -38,7 +38,7 @@ func (n *Node) partials(q wire.PartialsRequest) (wire.Partials, error) {
 		}
 		points = append(points, p.Bytes()...)
 	}
-	ledger := viewGrant(grant).Ledger()
+	ledger := vouched(grant)
 	sealed, err := keys.Seal(grant.HpkeKey, ledger.PartialInfo(q.Grant, held.share.Index, q.Keys), points)
 	if err != nil {
 		return wire.Partials{}, err

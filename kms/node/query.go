@@ -20,6 +20,7 @@ import (
 const (
 	maxListed = 1000 // services
 	maxLog    = 100  // grants of a service
+	maxImages = 256  // of a service, the oldest; the gRPC interface pages through all
 )
 
 // freshness is how old the newest anchor may be by this node's clock before it
@@ -89,8 +90,30 @@ func (l *ledger) service(id string) (wire.Service, error) {
 	if err != nil {
 		return wire.Service{}, basic(err)
 	}
-	images, err := l.KMS.Images(ctx, id)
-	return viewService(s, images), err
+	return l.show(ctx, s)
+}
+
+// show adds to a service what belongs to it.
+func (l *ledger) show(ctx sdk.Context, s types.Service) (wire.Service, error) {
+	counters, err := l.KMS.Counters(ctx, s.Id)
+	if err != nil {
+		return wire.Service{}, err
+	}
+	images, err := l.KMS.Images(ctx, s.Id, maxImages)
+	if err != nil {
+		return wire.Service{}, err
+	}
+	first := make([]*types.Platform, len(images))
+	for n, image := range images {
+		rows, err := l.KMS.Platforms(ctx, s.Id, image.Index, 0, 1)
+		if err != nil {
+			return wire.Service{}, err
+		}
+		if len(rows) > 0 {
+			first[n] = &rows[0]
+		}
+	}
+	return viewService(s, counters, images, first, ctx.BlockTime().Unix()), nil
 }
 
 func (l *ledger) services() ([]wire.Service, error) {
@@ -104,11 +127,11 @@ func (l *ledger) services() ([]wire.Service, error) {
 	}
 	out := []wire.Service{}
 	for _, s := range found {
-		images, err := l.KMS.Images(ctx, s.Id)
+		shown, err := l.show(ctx, s)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, viewService(s, images))
+		out = append(out, shown)
 	}
 	return out, nil
 }
@@ -146,6 +169,21 @@ func (l *ledger) grant(id vm.Hash) (types.Grant, error) {
 		return g, vm.Refuse(vm.CodePermission, "there is no grant %s on the ledger of this node", id)
 	}
 	return g, err
+}
+
+// complete is a grant with what the owner sealed for it.
+func (l *ledger) complete(g types.Grant) (wire.Grant, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return wire.Grant{}, err
+	}
+	env, registry, err := l.KMS.Granted(ctx, g)
+	if err != nil {
+		return wire.Grant{}, basic(err)
+	}
+	out := viewGrant(g)
+	out.Env, out.Registry = viewSealed(env), viewSealed(registry)
+	return out, nil
 }
 
 func (l *ledger) params() (types.Params, wire.Params, error) {

@@ -104,7 +104,7 @@ func (r *relay) release(ctx context.Context, q wire.Release) (wire.Grant, error)
 	case answer.Grant == nil:
 		return wire.Grant{}, errors.New("the chain decided neither way")
 	}
-	return viewGrant(*answer.Grant), nil
+	return r.ledger.complete(*answer.Grant)
 }
 
 // advance relays a machine's word about its disk.

@@ -103,22 +103,51 @@ type Service struct {
 	Height int64     `json:"created_height"`
 	Time   time.Time `json:"created_at"`
 	Grants uint64    `json:"grants"` // how many were ever made
+	Frozen bool      `json:"frozen"` // there will never be another image
+	Policy Policy    `json:"policy"` // in force
 	Images []Image   `json:"images"`
+
+	PendingPolicy *PendingPolicy `json:"pending_policy,omitempty"`
 }
 
-// Image is a set of registers that may have a service's keys.
+// Policy is what a service demands. Durations are in seconds.
+type Policy struct {
+	UpgradeDelay    uint64    `json:"upgrade_delay"`
+	TCBStatuses     []string  `json:"tcb_statuses,omitempty"` // accepted beside UpToDate
+	Grace           uint64    `json:"grace,omitempty"`
+	Advisories      []string  `json:"advisories,omitempty"` // accepted
+	Hardware        *[]string `json:"hardware,omitempty"`   // accepted processors; absent: any
+	MinEvaluation   uint64    `json:"min_evaluation,omitempty"`
+	MaxEvidenceAge  uint64    `json:"max_evidence_age,omitempty"`
+	StaleCollateral uint64    `json:"stale_collateral,omitempty"`
+}
+
+// PendingPolicy is a policy that was announced.
+type PendingPolicy struct {
+	Policy
+	ActiveAt time.Time `json:"active_at"`
+}
+
+// Image is a set of registers that may have a service's keys. It is shown with
+// the first of its platforms.
 type Image struct {
 	Index       uint64          `json:"index"`
-	MRTD        vm.Register     `json:"mrtd"`
-	RTMR0       vm.Register     `json:"rtmr0"`
-	RTMR1       vm.Register     `json:"rtmr1"`
-	RTMR2       vm.Register     `json:"rtmr2"`
-	RTMR3       vm.Register     `json:"rtmr3"` // of the template
+	State       string          `json:"state"`            // active, pending or revoked
+	Platforms   uint64          `json:"platforms"`        // how many
+	MRTD        *vm.Register    `json:"mrtd,omitempty"`   // of the first, on TDX
+	RTMR0       *vm.Register    `json:"rtmr0,omitempty"`  // of the first, on TDX
+	Launch      *vm.Register    `json:"launch,omitempty"` // of the first, on SEV-SNP
+	RTMR1       *vm.Register    `json:"rtmr1,omitempty"`  // on TDX, as the next
+	RTMR2       *vm.Register    `json:"rtmr2,omitempty"`
+	RTMR3       *vm.Register    `json:"rtmr3,omitempty"` // of the template
 	Description string          `json:"description"`
 	RootHash    *vm.Hash        `json:"root_hash,omitempty"`
 	Template    json.RawMessage `json:"template,omitempty"` // canonical vm.Config.Template
 	Height      int64           `json:"height"`
 	Time        time.Time       `json:"added_at"`
+	ActiveAt    time.Time       `json:"active_at"`
+	RevokedAt   *time.Time      `json:"revoked_at,omitempty"`
+	Revocation  string          `json:"revocation,omitempty"` // the owner's words
 }
 
 // Log is what became of a service's requests, newest first.

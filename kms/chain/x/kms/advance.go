@@ -25,8 +25,12 @@ func (s server) Advance(ctx context.Context, m *types.MsgAdvance) (*types.MsgAdv
 		return nil, err
 	}
 	if m.Generation == instance.Generation+1 {
-		instance.Generation = m.Generation
-		if err := s.instances.Set(block, collections.Join(grant.Service, grant.VmUid), instance); err != nil {
+		instance.Generation, instance.AdvancedAt = m.Generation, block.BlockTime().Unix()
+		err := errors.Join(
+			s.instances.Set(block, collections.Join(grant.Service, grant.VmUid), instance),
+			block.EventManager().EmitTypedEvent(&types.EventAdvanced{Service: grant.Service, VmUid: grant.VmUid, Generation: m.Generation}),
+		)
+		if err != nil {
 			return nil, err
 		}
 	}

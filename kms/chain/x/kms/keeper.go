@@ -15,47 +15,60 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// maxImages bounds how many images one service may have, because a release is
-// compared with each of them.
-const maxImages = 256
-
 // Keeper reads and writes the module's state.
 type Keeper struct {
-	committee Committee
-	params    collections.Item[types.Params]
-	newest    collections.Item[types.Anchor]                                   // the newest anchor
-	anchors   collections.Map[int64, types.Anchor]                             // by height
-	services  collections.Map[string, types.Service]                           // by id
-	images    collections.Map[collections.Pair[string, uint64], types.Image]   // by service, index
-	grants    collections.Map[[]byte, types.Grant]                             // by id
-	log       collections.Map[collections.Pair[string, uint64], []byte]        // grant ids by service, number
-	refusals  collections.Map[collections.Pair[string, uint64], types.Refusal] // by service, number
-	instances collections.Map[collections.Pair[string, string], types.Instance]
+	committee  Committee
+	params     collections.Item[types.Params]
+	newest     collections.Item[types.Anchor]                                                  // the newest anchor
+	anchors    collections.Map[int64, types.Anchor]                                            // by height
+	services   collections.Map[string, types.Service]                                          // by id
+	owned      collections.KeySet[collections.Pair[string, string]]                            // owner, service
+	counters   collections.Map[string, types.Counters]                                         // by service
+	images     collections.Map[collections.Pair[string, uint64], types.Image]                  // by service, index
+	platforms  collections.Map[collections.Triple[string, uint64, uint64], types.PlatformRows] // by service, image, number
+	identities collections.Map[[]byte, types.ImageSet]                                         // by decision.Identity.Digest
+	sealed     collections.Map[collections.Pair[string, string], types.SealedSlot]             // by service, name
+	changes    collections.Map[collections.Pair[string, uint64], types.Change]                 // by service, number
+	grants     collections.Map[[]byte, types.Grant]                                            // by id
+	log        collections.Map[collections.Pair[string, uint64], []byte]                       // grant ids by service, number
+	refusals   collections.Map[collections.Pair[string, uint64], types.Refusal]                // by service, number
+	instances  collections.Map[collections.Pair[string, string], types.Instance]               // by service, vm_uid
 }
 
-// Committee is what the module asks of x/committee: how an epoch's secret is
-// shared, and who may relay for machines. Errors of Group are refusals.
+// Committee is what the module asks of x/committee: how epochs' secrets are
+// shared, who may relay for machines, and who governs. Errors of Group are
+// refusals.
 type Committee interface {
 	Group(ctx context.Context, epoch uint64) (committee.Group, error)
+	Groups(ctx context.Context) ([]committee.Group, error)
 	Relay(ctx context.Context, account string) (committee.Node, bool, error)
+	Params(ctx context.Context) (committee.Params, error)
 }
 
-// NewKeeper opens the module's store. The prefixes are part of the state's
-// format.
+// NewKeeper opens the module's store.
 func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService, nodes Committee) (Keeper, error) {
 	sb := collections.NewSchemaBuilder(service)
-	serviceAndNumber := collections.PairKeyCodec(collections.StringKey, collections.Uint64Key)
+	prefix := func(p types.Prefix) collections.Prefix { return collections.NewPrefix(int(p)) }
+	number := collections.PairKeyCodec(collections.StringKey, collections.Uint64Key)
+	text := collections.PairKeyCodec(collections.StringKey, collections.StringKey)
+	rows := collections.TripleKeyCodec(collections.StringKey, collections.Uint64Key, collections.Uint64Key)
 	k := Keeper{
-		committee: nodes,
-		params:    collections.NewItem(sb, collections.NewPrefix(0), "params", codec.CollValue[types.Params](cdc)),
-		newest:    collections.NewItem(sb, collections.NewPrefix(2), "newest_anchor", codec.CollValue[types.Anchor](cdc)),
-		anchors:   collections.NewMap(sb, collections.NewPrefix(3), "anchors", collections.Int64Key, codec.CollValue[types.Anchor](cdc)),
-		services:  collections.NewMap(sb, collections.NewPrefix(4), "services", collections.StringKey, codec.CollValue[types.Service](cdc)),
-		images:    collections.NewMap(sb, collections.NewPrefix(5), "images", serviceAndNumber, codec.CollValue[types.Image](cdc)),
-		grants:    collections.NewMap(sb, collections.NewPrefix(6), "grants", collections.BytesKey, codec.CollValue[types.Grant](cdc)),
-		log:       collections.NewMap(sb, collections.NewPrefix(7), "log", serviceAndNumber, collections.BytesValue),
-		refusals:  collections.NewMap(sb, collections.NewPrefix(8), "refusals", serviceAndNumber, codec.CollValue[types.Refusal](cdc)),
-		instances: collections.NewMap(sb, collections.NewPrefix(9), "instances", collections.PairKeyCodec(collections.StringKey, collections.StringKey), codec.CollValue[types.Instance](cdc)),
+		committee:  nodes,
+		params:     collections.NewItem(sb, prefix(types.PrefixParams), "params", codec.CollValue[types.Params](cdc)),
+		newest:     collections.NewItem(sb, prefix(types.PrefixNewest), "newest_anchor", codec.CollValue[types.Anchor](cdc)),
+		anchors:    collections.NewMap(sb, prefix(types.PrefixAnchors), "anchors", collections.Int64Key, codec.CollValue[types.Anchor](cdc)),
+		services:   collections.NewMap(sb, prefix(types.PrefixServices), "services", collections.StringKey, codec.CollValue[types.Service](cdc)),
+		owned:      collections.NewKeySet(sb, prefix(types.PrefixOwned), "owned", text),
+		counters:   collections.NewMap(sb, prefix(types.PrefixCounters), "counters", collections.StringKey, codec.CollValue[types.Counters](cdc)),
+		images:     collections.NewMap(sb, prefix(types.PrefixImages), "images", number, codec.CollValue[types.Image](cdc)),
+		platforms:  collections.NewMap(sb, prefix(types.PrefixPlatforms), "platforms", rows, codec.CollValue[types.PlatformRows](cdc)),
+		identities: collections.NewMap(sb, prefix(types.PrefixIdentities), "identities", collections.BytesKey, codec.CollValue[types.ImageSet](cdc)),
+		sealed:     collections.NewMap(sb, prefix(types.PrefixSealed), "sealed", text, codec.CollValue[types.SealedSlot](cdc)),
+		changes:    collections.NewMap(sb, prefix(types.PrefixChanges), "changes", number, codec.CollValue[types.Change](cdc)),
+		grants:     collections.NewMap(sb, prefix(types.PrefixGrants), "grants", collections.BytesKey, codec.CollValue[types.Grant](cdc)),
+		log:        collections.NewMap(sb, prefix(types.PrefixLog), "log", number, collections.BytesValue),
+		refusals:   collections.NewMap(sb, prefix(types.PrefixRefusals), "refusals", number, codec.CollValue[types.Refusal](cdc)),
+		instances:  collections.NewMap(sb, prefix(types.PrefixInstances), "instances", text, codec.CollValue[types.Instance](cdc)),
 	}
 	if _, err := sb.Build(); err != nil {
 		return k, fmt.Errorf("open the store of x/kms: %w", err)
@@ -63,7 +76,7 @@ func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService, nodes Commit
 	return k, nil
 }
 
-// Params returns the genesis parameters.
+// Params returns the chain's parameters.
 func (k Keeper) Params(ctx context.Context) (types.Params, error) { return k.params.Get(ctx) }
 
 // Service returns a service; the error is a vm.Refusal with CodeNoService when
@@ -80,23 +93,18 @@ func noService(id string) *vm.Refusal {
 	return vm.Refuse(vm.CodeNoService, "no service %.200q on this chain", id)
 }
 
+// Counters returns a service's numbers; they are zero before anything was
+// counted.
+func (k Keeper) Counters(ctx context.Context, service string) (types.Counters, error) {
+	return orZero(k.counters.Get(ctx, service))
+}
+
 // Services returns up to limit services, in the order of their ids.
 func (k Keeper) Services(ctx context.Context, limit int) ([]types.Service, error) {
 	var out []types.Service
 	err := k.services.Walk(ctx, nil, func(_ string, s types.Service) (bool, error) {
 		out = append(out, s)
 		return len(out) >= limit, nil
-	})
-	return out, err
-}
-
-// Images returns a service's images, oldest first.
-func (k Keeper) Images(ctx context.Context, service string) ([]types.Image, error) {
-	var out []types.Image
-	of := collections.NewPrefixedPairRange[string, uint64](service)
-	err := k.images.Walk(ctx, of, func(_ collections.Pair[string, uint64], i types.Image) (bool, error) {
-		out = append(out, i)
-		return false, nil
 	})
 	return out, err
 }
@@ -118,18 +126,30 @@ func (k Keeper) Log(ctx context.Context, service string, limit int) (grants []ty
 	if err != nil {
 		return nil, nil, err
 	}
+	refusals, err = k.recentRefusals(ctx, service)
+	return grants, refusals, err
+}
+
+// recentRefusals returns what the ledger keeps, newest first.
+func (k Keeper) recentRefusals(ctx context.Context, service string) (out []types.Refusal, err error) {
+	of := collections.NewPrefixedPairRange[string, uint64](service).Descending()
 	err = k.refusals.Walk(ctx, of, func(_ collections.Pair[string, uint64], r types.Refusal) (bool, error) {
-		refusals = append(refusals, r)
+		out = append(out, r)
 		return false, nil
 	})
-	return grants, refusals, err
+	return out, err
 }
 
 // Instance returns what is known of a machine; the zero value when nothing is.
 func (k Keeper) Instance(ctx context.Context, service, uid string) (types.Instance, error) {
-	i, err := k.instances.Get(ctx, collections.Join(service, uid))
+	return orZero(k.instances.Get(ctx, collections.Join(service, uid)))
+}
+
+// orZero turns what is not there into nothing.
+func orZero[V any](v V, err error) (V, error) {
 	if errors.Is(err, collections.ErrNotFound) {
-		return types.Instance{}, nil
+		var zero V
+		return zero, nil
 	}
-	return i, err
+	return v, err
 }

@@ -3,12 +3,12 @@ package kms
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"cosmossdk.io/collections"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/decision"
 	"github.com/secretvm/secretvm/vm"
@@ -17,9 +17,6 @@ import (
 // ReleaseGas is charged before a release is looked at, whatever becomes of it,
 // so that a block's gas limit bounds how many quotes a block verifies.
 const ReleaseGas = 2_000_000
-
-// MaxRefusals is how many refusals the ledger keeps for one service.
-const MaxRefusals = 64
 
 // Release decides, and writes the decision to the ledger. A refusal is a
 // transaction that succeeds: the owner shall see it. Requests that nobody owns
@@ -32,11 +29,14 @@ func (s server) Release(ctx context.Context, m *types.MsgRelease) (*types.MsgRel
 		return nil, err
 	}
 	request := m.Request()
-	known, err := s.gather(block, m, request)
+	chain, err := s.gather(block, service, m, request)
 	if err != nil {
 		return nil, err
 	}
-	out, refusal := decision.Decide(request, known)
+	out, refusal, err := decision.Decide(request, chain)
+	if err != nil {
+		return nil, err
+	}
 	if refusal != nil {
 		recorded, err := s.refuse(block, service, m.VmUid, refusal)
 		return &types.MsgReleaseResponse{Refusal: recorded}, err
@@ -71,23 +71,29 @@ func (k Keeper) Precheck(ctx context.Context, msg sdk.Msg) error {
 }
 
 // gather reads what the decision needs.
-func (k Keeper) gather(block sdk.Context, m *types.MsgRelease, request decision.Request) (decision.Chain, error) {
-	c := decision.Chain{ID: block.ChainID(), Height: block.BlockHeight(), Now: block.BlockTime().Unix()}
+func (k Keeper) gather(block sdk.Context, service types.Service, m *types.MsgRelease, request decision.Request) (decision.Chain, error) {
+	c := decision.Chain{ID: block.ChainID(), Height: block.BlockHeight(), Now: block.BlockTime().Unix(), Images: known{k, block, service.Id}}
 	params, err := k.params.Get(block)
 	if err != nil {
 		return c, err
 	}
+	policy := service.PolicyAt(c.Now)
 	c.MaxBlockAge, c.MaxBlockSeconds = params.MaxBlockAge, params.MaxBlockAgeSeconds
-	roots, err := params.Roots()
+	if policy.MaxEvidenceAge != 0 {
+		c.MaxBlockSeconds = min(c.MaxBlockSeconds, policy.MaxEvidenceAge)
+	}
+	c.Verify.Time = block.BlockTime()
+	if c.Verify.Roots, err = params.Roots(); err != nil {
+		return c, err
+	}
+	c.Verify.Policy, c.NoHardware = policy.Verify()
+	groups, err := k.committee.Groups(block)
 	if err != nil {
 		return c, err
 	}
-	c.Verify = attest.Options{Roots: roots, Time: block.BlockTime()}
-	group, err := k.committee.Group(block, 0)
-	if err != nil {
-		return c, err
+	for _, g := range groups {
+		c.Groups = append(c.Groups, decision.Group{Epoch: g.Epoch, Key: g.Key()})
 	}
-	c.GroupKey = group.Key()
 	anchor, err := k.anchors.Get(block, m.Height)
 	if err == nil {
 		c.Anchor = &decision.Anchor{Time: anchor.Time}
@@ -96,71 +102,90 @@ func (k Keeper) gather(block sdk.Context, m *types.MsgRelease, request decision.
 		return c, err
 	}
 	id := request.GrantID(c.ID)
-	if c.Granted, err = k.grants.Has(block, id[:]); err != nil {
-		return c, err
-	}
-	images, err := k.Images(block, m.Service)
-	if err != nil {
-		return c, err
-	}
-	for _, i := range images {
-		image, err := i.Decision()
-		if err != nil {
-			return c, err
-		}
-		c.Images = append(c.Images, image)
-	}
-	return c, nil
+	c.Granted, err = k.grants.Has(block, id[:])
+	return c, err
 }
 
 // grant writes who may have what to the ledger.
 func (k Keeper) grant(block sdk.Context, service types.Service, m *types.MsgRelease, out decision.Outcome) (*types.Grant, error) {
+	now := block.BlockTime().Unix()
 	instance, err := k.Instance(block, service.Id, m.VmUid)
+	if err != nil {
+		return nil, err
+	}
+	counters, err := k.Counters(block, service.Id)
 	if err != nil {
 		return nil, err
 	}
 	id := m.Request().GrantID(block.ChainID())
 	grant := types.Grant{
 		Id: id[:], Service: service.Id, VmUid: m.VmUid, Image: out.Image, Keys: m.Keys, HpkeKey: m.HpkeKey, SessionKey: m.SessionKey,
-		Generation: instance.Generation, Height: block.BlockHeight(), Time: block.BlockTime().Unix(), TcbStatus: out.Verdict.TCBStatus,
+		Generation: instance.Generation, Height: block.BlockHeight(), Time: now, TcbStatus: out.Verdict.TCBStatus,
 		Anchor: types.TrustAnchor{Subject: out.Verdict.Anchor.Subject, Sha256: out.Verdict.Anchor.SHA256[:], Intel: out.Verdict.Anchor.Intel},
+		Tee:    string(out.Verdict.TEE), HardwareId: out.Verdict.HardwareID,
 	}
-	instance.Grant = grant.Id
-	number := service.Grants
-	service.Grants++
+	if err := k.attach(block, &grant); err != nil {
+		return nil, err
+	}
+	instance.VmUid, instance.Grant, instance.GrantedAt = m.VmUid, grant.Id, now
+	number := counters.Grants
+	counters.Grants++
 	return &grant, errors.Join(
 		k.grants.Set(block, grant.Id, grant),
 		k.log.Set(block, collections.Join(service.Id, number), grant.Id),
 		k.instances.Set(block, collections.Join(service.Id, m.VmUid), instance),
-		k.services.Set(block, service.Id, service),
+		k.counters.Set(block, service.Id, counters),
+		block.EventManager().EmitTypedEvent(&types.EventGranted{
+			Service: service.Id, VmUid: m.VmUid, Grant: grant.Id, Image: grant.Image, Tee: grant.Tee,
+		}),
 	)
+}
+
+// attach names what the owner sealed for the service's machines. It is read in
+// this order on every node: reading costs gas, which is part of consensus.
+func (k Keeper) attach(ctx context.Context, grant *types.Grant) error {
+	env, _, err := k.Sealed(ctx, grant.Service, types.SealedEnv, grant.Time)
+	if err != nil {
+		return err
+	}
+	registry, _, err := k.Sealed(ctx, grant.Service, types.SealedRegistry, grant.Time)
+	grant.Env, grant.Registry = env.GetDigest(), registry.GetDigest()
+	return err
 }
 
 // refuse writes a refusal to the service's ring, which holds the newest few. A
 // refusal that is there already is counted, so that repetition drives nothing
 // out.
 func (k Keeper) refuse(block sdk.Context, service types.Service, uid string, refusal *vm.Refusal) (*types.Refusal, error) {
-	r := types.Refusal{
-		Seq: service.Refusals, Height: block.BlockHeight(), Time: block.BlockTime().Unix(), Count: 1, VmUid: uid,
-		Code: string(refusal.Code), Field: bounded(refusal.Field), Found: bounded(refusal.Found), Wanted: bounded(refusal.Wanted),
-		Reason: bounded(refusal.Reason), Hint: bounded(refusal.Hint),
-	}
-	_, known, err := k.Log(block, service.Id, 1)
+	counters, err := k.Counters(block, service.Id)
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range known {
-		if old.VmUid == r.VmUid && old.Code == r.Code && old.Field == r.Field && old.Found == r.Found && old.Reason == r.Reason {
-			r.Seq, r.Count = old.Seq, old.Count+1
-			return &r, k.refusals.Set(block, collections.Join(service.Id, r.Seq), r)
+	r := types.Refusal{
+		Seq: counters.Refusals, Height: block.BlockHeight(), Time: block.BlockTime().Unix(), Count: 1, VmUid: uid,
+		Code: string(refusal.Code), Field: bounded(refusal.Field), Found: bounded(refusal.Found), Wanted: bounded(refusal.Wanted),
+		Reason: bounded(refusal.Reason), Hint: bounded(refusal.Hint),
+	}
+	known, err := k.recentRefusals(block, service.Id)
+	if err != nil {
+		return nil, err
+	}
+	at := slices.IndexFunc(known, func(old types.Refusal) bool {
+		return old.VmUid == r.VmUid && old.Code == r.Code && old.Field == r.Field && old.Found == r.Found && old.Reason == r.Reason
+	})
+	if at >= 0 {
+		r.Seq, r.Count = known[at].Seq, known[at].Count+1
+	} else {
+		counters.Refusals++
+		err = k.counters.Set(block, service.Id, counters)
+		if r.Seq >= types.MaxRefusals {
+			err = errors.Join(err, k.refusals.Remove(block, collections.Join(service.Id, r.Seq-types.MaxRefusals)))
 		}
 	}
-	service.Refusals++
-	err = errors.Join(k.refusals.Set(block, collections.Join(service.Id, r.Seq), r), k.services.Set(block, service.Id, service))
-	if r.Seq >= MaxRefusals {
-		err = errors.Join(err, k.refusals.Remove(block, collections.Join(service.Id, r.Seq-MaxRefusals)))
-	}
-	return &r, err
+	return &r, errors.Join(err,
+		k.refusals.Set(block, collections.Join(service.Id, r.Seq), r),
+		block.EventManager().EmitTypedEvent(&types.EventRefused{Service: service.Id, VmUid: uid, Code: r.Code, Field: r.Field, Seq: r.Seq}),
+	)
 }
 
 // bounded cuts what came from a stranger to what the ledger keeps, and drops

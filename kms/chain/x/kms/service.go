@@ -2,13 +2,13 @@ package kms
 
 import (
 	"context"
+	"errors"
 
 	"cosmossdk.io/collections"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
-	"github.com/secretvm/secretvm/kms/decision"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -17,8 +17,12 @@ type server struct{ Keeper }
 
 var _ types.MsgServer = server{}
 
+// NewMsgServer returns the module's message server.
+func NewMsgServer(k Keeper) types.MsgServer { return server{k} }
+
 // CreateService registers <owner>/<name>. Nobody can take a name under another
-// address, and a second registration is refused, not merged.
+// address, and a second registration is refused, not merged. The id stays when
+// the service gets another owner.
 func (s server) CreateService(ctx context.Context, m *types.MsgCreateService) (*types.MsgCreateServiceResponse, error) {
 	id := m.Owner + "/" + m.Name
 	exists, err := s.services.Has(ctx, id)
@@ -30,80 +34,91 @@ func (s server) CreateService(ctx context.Context, m *types.MsgCreateService) (*
 	}
 	block := sdk.UnwrapSDKContext(ctx)
 	service := types.Service{Id: id, Owner: m.Owner, Name: m.Name, Height: block.BlockHeight(), Time: block.BlockTime().Unix()}
-	if err := s.services.Set(ctx, id, service); err != nil {
-		return nil, err
+	if m.Policy != nil {
+		service.Policy = m.Policy.Normal()
 	}
-	return &types.MsgCreateServiceResponse{Service: id}, nil
+	err = errors.Join(
+		s.services.Set(ctx, id, service),
+		s.owned.Set(ctx, collections.Join(service.Owner, id)),
+		s.record(block, id, types.Change{By: m.Owner, Kind: types.ChangeCreate}),
+		block.EventManager().EmitTypedEvent(&types.EventServiceCreated{Service: id, Owner: m.Owner}),
+	)
+	return &types.MsgCreateServiceResponse{Service: id}, err
 }
 
-// AddImage lets machines with these registers have the service's keys. What is
-// there is never replaced: another set of registers is another image.
-func (s server) AddImage(ctx context.Context, m *types.MsgAddImage) (*types.MsgAddImageResponse, error) {
-	service, err := s.Service(ctx, m.Service)
+// ownService returns the service of an owner's message, with what was announced
+// for now or before in place.
+func (k Keeper) ownService(block sdk.Context, owner, id string) (types.Service, error) {
+	service, err := k.Service(block, id)
 	if err != nil {
-		return nil, err
+		return service, err
 	}
-	if service.Owner != m.Owner {
-		return nil, types.Fail(vm.Refuse(vm.CodePermission, "only the owner of a service adds images to it").On("owner", m.Owner, service.Owner))
+	if service.Owner != owner {
+		return service, types.Fail(vm.Refuse(vm.CodePermission, "only the owner of a service changes it").On("owner", owner, service.Owner))
 	}
+	service.Settle(block.BlockTime().Unix())
+	return service, nil
+}
+
+// record writes what an owner did to the service's history, which is never cut:
+// who steals an owner's key cannot hide what he does with it.
+func (k Keeper) record(block sdk.Context, service string, c types.Change) error {
+	counters, err := k.Counters(block, service)
+	if err != nil {
+		return err
+	}
+	c.Seq, c.Height, c.Time = counters.Changes, block.BlockHeight(), block.BlockTime().Unix()
+	counters.Changes++
+	return errors.Join(
+		k.changes.Set(block, collections.Join(service, c.Seq), c),
+		k.counters.Set(block, service, counters),
+	)
+}
+
+// Freeze closes the list of images for ever, and with it what else could give
+// machines something new. What was announced before stays announced.
+func (s server) Freeze(ctx context.Context, m *types.MsgFreeze) (*types.MsgFreezeResponse, error) {
 	block := sdk.UnwrapSDKContext(ctx)
-	image := types.Image{
-		Index: service.Images, Mrtd: m.Mrtd, Rtmr0: m.Rtmr0, Rtmr1: m.Rtmr1, Rtmr2: m.Rtmr2, Rtmr3: m.Rtmr3,
-		Description: m.Description, RootHash: m.RootHash, Template: m.Template,
-		Height: block.BlockHeight(), Time: block.BlockTime().Unix(),
-	}
-	registers, err := image.Decision()
-	if err != nil {
-		return nil, types.Fail(vm.Refuse(vm.CodeInvalid, "add image: %v", err))
-	}
-	if err := checkTemplate(registers, m.Service, block.ChainID()); err != nil {
-		return nil, err
-	}
-	images, err := s.Images(ctx, m.Service)
+	service, err := s.ownService(block, m.Owner, m.Service)
 	if err != nil {
 		return nil, err
 	}
-	for _, old := range images {
-		if known, err := old.Decision(); err != nil {
-			return nil, err
-		} else if known.Identity == registers.Identity {
-			return nil, types.Fail(vm.Refuse(vm.CodeExists, "image %d of %s has the same registers", old.Index, m.Service))
-		}
+	if service.FrozenAt != 0 {
+		return nil, types.Fail(vm.Refuse(vm.CodeExists, "service %s is frozen already", service.Id))
 	}
-	if len(images) >= maxImages {
-		return nil, types.Fail(vm.Refuse(vm.CodeTooLarge, "service %s has %d images, which is the most there can be", m.Service, len(images)))
-	}
-	if err := s.images.Set(ctx, collections.Join(service.Id, image.Index), image); err != nil {
-		return nil, err
-	}
-	service.Images++
-	if err := s.services.Set(ctx, service.Id, service); err != nil {
-		return nil, err
-	}
-	return &types.MsgAddImageResponse{Image: image.Index}, nil
+	service.FrozenAt = block.BlockTime().Unix()
+	return &types.MsgFreezeResponse{}, errors.Join(
+		s.services.Set(ctx, service.Id, service),
+		s.record(block, service.Id, types.Change{By: m.Owner, Kind: types.ChangeFreeze}),
+		block.EventManager().EmitTypedEvent(&types.EventFrozen{Service: service.Id}),
+	)
 }
 
-// checkTemplate holds what explains RTMR3, where the owner gave it, to RTMR3
-// itself: an explanation that does not explain would mislead later.
-func checkTemplate(image decision.Image, service, chainID string) error {
-	if image.Template == nil {
+// frozen refuses what would give the machines of a frozen service something new.
+func frozen(service types.Service, what string) error {
+	if service.FrozenAt == 0 {
 		return nil
 	}
-	cfg := *image.Template
-	switch {
-	case cfg.InstanceID != vm.NoInstance:
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: a template has no instance").On("instance_id", cfg.InstanceID, vm.NoInstance))
-	case cfg.Service != service:
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: the template is another service's").On("service", cfg.Service, service))
-	case cfg.KMS.ChainID != chainID:
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: the template names another chain").On("kms.chain_id", cfg.KMS.ChainID, chainID))
-	}
-	want, err := decision.TemplateRegister(image.RootHash, cfg)
+	return types.Fail(vm.Refuse(vm.CodeFrozen, "service %s is frozen: %s", service.Id, what))
+}
+
+// Transfer gives the service to another account, or to a council. The new owner
+// is bound by the same policy and delay.
+func (s server) Transfer(ctx context.Context, m *types.MsgTransfer) (*types.MsgTransferResponse, error) {
+	block := sdk.UnwrapSDKContext(ctx)
+	service, err := s.ownService(block, m.Owner, m.Service)
 	if err != nil {
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: %v", err))
+		return nil, err
 	}
-	if image.RTMR3 != want {
-		return types.Fail(vm.Refuse(vm.CodeInvalid, "add image: rtmr3 does not follow from root_hash and template").On("rtmr3", image.RTMR3.String(), want.String()))
+	if m.To == service.Owner {
+		return nil, types.Fail(vm.Refuse(vm.CodeExists, "service %s is theirs already", service.Id).On("to", m.To, "another owner"))
 	}
-	return nil
+	service.Owner = m.To
+	return &types.MsgTransferResponse{}, errors.Join(
+		s.services.Set(ctx, service.Id, service),
+		s.owned.Remove(ctx, collections.Join(m.Owner, service.Id)),
+		s.owned.Set(ctx, collections.Join(m.To, service.Id)),
+		s.record(block, service.Id, types.Change{By: m.Owner, Kind: types.ChangeTransfer, Detail: m.To}),
+		block.EventManager().EmitTypedEvent(&types.EventTransferred{Service: service.Id, From: m.Owner, To: m.To}),
+	)
 }

@@ -1,6 +1,8 @@
 package types
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/secretvm/secretvm/keys"
@@ -23,9 +25,11 @@ func FromIDs(ids []keys.ID) []KeyID {
 }
 
 // IDs returns the keys that the grant is for.
-func (g *Grant) IDs() []keys.ID {
-	out := make([]keys.ID, len(g.Keys))
-	for i, k := range g.Keys {
+func (g *Grant) IDs() []keys.ID { return toIDs(g.Keys) }
+
+func toIDs(named []KeyID) []keys.ID {
+	out := make([]keys.ID, len(named))
+	for i, k := range named {
 		out[i] = k.ID()
 	}
 	return out
@@ -35,6 +39,12 @@ func (g *Grant) IDs() []keys.ID {
 // recomputed: a message cannot carry others.
 func (m *MsgRelease) Evidence() vm.Evidence {
 	ev := vm.Evidence{TEE: vm.TDX, Quote: m.Quote, Events: m.RuntimeEvents()}
+	if m.Tee != "" {
+		ev.TEE = vm.TEE(m.Tee)
+	}
+	if c := m.Amd; c != nil {
+		ev.AMD = &vm.AMDCollateral{EndorsementKey: c.EndorsementKey, Chain: c.Chain, CRL: c.Crl}
+	}
 	if c := m.Collateral; c != nil {
 		ev.Collateral = &vm.Collateral{
 			PCKCRL: c.PckCrl, PCKCRLChain: c.PckCrlChain, RootCACRL: c.RootCaCrl, TCBInfo: c.TcbInfo,
@@ -56,7 +66,10 @@ func (m *MsgRelease) RuntimeEvents() []vm.Event {
 // SetEvidence fills the message from evidence. Launch events, which are not
 // runtime events, cannot be carried and are an error.
 func (m *MsgRelease) SetEvidence(ev vm.Evidence) error {
-	m.Quote = ev.Quote
+	m.Quote, m.Tee, m.Amd = ev.Quote, string(ev.TEE), nil
+	if c := ev.AMD; c != nil {
+		m.Amd = &AMDCollateral{EndorsementKey: c.EndorsementKey, Chain: c.Chain, Crl: c.CRL}
+	}
 	m.Events = make([]Event, len(ev.Events))
 	for i, e := range ev.Events {
 		if err := e.CheckRuntime(); err != nil {
@@ -81,9 +94,7 @@ func (r *Refusal) Refusal() *vm.Refusal {
 
 // Decision returns the image as package decision compares it.
 func (i *Image) Decision() (decision.Image, error) {
-	out := decision.Image{Index: i.Index}
-	copy(out.MRTD[:], i.Mrtd)
-	copy(out.RTMR0[:], i.Rtmr0)
+	out := decision.Image{Index: i.Index, ActiveAt: i.ActiveAt, RevokedAt: i.RevokedAt}
 	copy(out.RTMR1[:], i.Rtmr1)
 	copy(out.RTMR2[:], i.Rtmr2)
 	copy(out.RTMR3[:], i.Rtmr3)
@@ -99,11 +110,26 @@ func (i *Image) Decision() (decision.Image, error) {
 	return out, nil
 }
 
+// Decision returns the platform as package decision compares it.
+func (p *Platform) Decision() decision.Platform {
+	out := decision.Platform{TEE: vm.TEE(p.Tee)}
+	copy(out.MRTD[:], p.Mrtd)
+	copy(out.RTMR0[:], p.Rtmr0)
+	copy(out.Launch[:], p.Launch)
+	return out
+}
+
+// SealedDigest names sealed content: SHA-256 over epoch (u64 BE) and ciphertext.
+func SealedDigest(epoch uint64, ciphertext []byte) []byte {
+	digest := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, epoch), ciphertext...))
+	return digest[:]
+}
+
 // Request returns the release as package decision reads it.
 func (m *MsgRelease) Request() decision.Request {
 	r := decision.Request{
 		Service: m.Service, InstanceID: m.VmUid, HPKEKey: m.HpkeKey, SessionKey: m.SessionKey,
-		Height: m.Height, Config: m.Config, Evidence: m.Evidence(),
+		Height: m.Height, Config: m.Config, Evidence: m.Evidence(), Keys: toIDs(m.Keys),
 	}
 	copy(r.BlockHash[:], m.BlockHash)
 	return r

@@ -11,6 +11,7 @@ import (
 var refusalCodes = []vm.Code{
 	vm.CodeInternal, vm.CodeMalformed, vm.CodeTooLarge, vm.CodeInvalid, vm.CodePermission,
 	vm.CodeNoService, vm.CodeExists, vm.CodeStale, vm.CodeReplayed, vm.CodeSignature, vm.CodeUnavailable, vm.CodeExpired,
+	vm.CodeFrozen,
 }
 
 // firstNumber is the ABCI number of the first code; 1 is the SDK's own.
@@ -49,4 +50,10 @@ func CodeOf(codespace string, number uint32) (vm.Code, bool) {
 		return vm.CodeInternal, false
 	}
 	return refusalCodes[number-firstNumber], true
+}
+
+// CodeOfError returns the refusal code of an error of this module.
+func CodeOfError(err error) (vm.Code, bool) {
+	codespace, number, _ := errorsmod.ABCIInfo(err, false)
+	return CodeOf(codespace, number)
 }

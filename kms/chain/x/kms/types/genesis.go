@@ -6,16 +6,21 @@ import (
 	"fmt"
 
 	"github.com/secretvm/secretvm/attest"
+	"github.com/secretvm/secretvm/attest/snp"
+	"github.com/secretvm/secretvm/keys"
 )
 
-// TrustIntel is the entry of Params.TrustRoots that stands for Intel's
-// production SGX root CA.
-const TrustIntel = "intel"
+// The entries of Params.TrustRoots that stand for vendors' production roots:
+// Intel's SGX root CA, and AMD's root keys of the lines that have SEV-SNP.
+const (
+	TrustIntel = "intel"
+	TrustAMD   = "amd"
+)
 
-// DefaultParams accept Intel's root only.
+// DefaultParams accept the vendors' production roots only.
 func DefaultParams() Params {
 	return Params{
-		TrustRoots: []string{TrustIntel}, MaxBlockAge: 100, MaxBlockAgeSeconds: 900,
+		TrustRoots: []string{TrustIntel, TrustAMD}, MaxBlockAge: 100, MaxBlockAgeSeconds: 900,
 		AnchorIntervalSeconds: 5, GrantLifetimeSeconds: 600,
 	}
 }
@@ -24,13 +29,17 @@ func DefaultParams() Params {
 func (p Params) Roots() ([]*x509.Certificate, error) {
 	var roots []*x509.Certificate
 	for i, entry := range p.TrustRoots {
-		if entry == TrustIntel {
+		switch entry {
+		case TrustIntel:
 			roots = append(roots, attest.IntelRoot())
+			continue
+		case TrustAMD:
+			roots = append(roots, snp.Roots()...)
 			continue
 		}
 		block, rest := pem.Decode([]byte(entry))
 		if block == nil || block.Type != "CERTIFICATE" || len(rest) != 0 {
-			return nil, fmt.Errorf("trust root %d: neither %q nor the PEM of one certificate", i, TrustIntel)
+			return nil, fmt.Errorf("trust root %d: neither %q, %q nor the PEM of one certificate", i, TrustIntel, TrustAMD)
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
@@ -47,15 +56,106 @@ func (p Params) Roots() ([]*x509.Certificate, error) {
 	return roots, nil
 }
 
-// Validate checks that the state can start a chain: trust roots that parse and
-// bounds above zero.
+// Bounds of parameters.
+const (
+	maxRoots        = 32
+	maxAge          = 100_000   // blocks
+	maxAgeSeconds   = 24 * 3600 // of a release's block
+	maxGrantSeconds = 24 * 3600
+)
+
+// Validate checks that a chain can go on under p: trust roots that parse, and
+// bounds that are above zero and not absurd.
+func (p Params) Validate() error {
+	if len(p.TrustRoots) > maxRoots {
+		return fmt.Errorf("%d trust roots, want at most %d", len(p.TrustRoots), maxRoots)
+	}
+	if _, err := p.Roots(); err != nil {
+		return err
+	}
+	for _, b := range []struct {
+		name               string
+		value, least, most uint64
+	}{
+		{"max_block_age", p.MaxBlockAge, 1, maxAge},
+		{"max_block_age_seconds", p.MaxBlockAgeSeconds, 1, maxAgeSeconds},
+		{"anchor_interval_seconds", p.AnchorIntervalSeconds, 0, maxAgeSeconds},
+		{"grant_lifetime_seconds", p.GrantLifetimeSeconds, 1, maxGrantSeconds},
+	} {
+		if b.value < b.least || b.value > b.most {
+			return fmt.Errorf("%s is %d, want %d to %d", b.name, b.value, b.least, b.most)
+		}
+	}
+	return nil
+}
+
+// Validate checks that the state can start a chain: parameters that make sense,
+// and of each service numbers that fit what is there.
 func (g GenesisState) Validate() error {
-	if _, err := g.Params.Roots(); err != nil {
+	if err := g.Params.Validate(); err != nil {
 		return fmt.Errorf("genesis of x/kms: %w", err)
 	}
-	p := g.Params
-	if p.MaxBlockAge == 0 || p.MaxBlockAgeSeconds == 0 || p.GrantLifetimeSeconds == 0 || p.MaxBlockAge > 100_000 {
-		return fmt.Errorf("genesis of x/kms: block age and grant lifetime must be above zero, and at most 100000 blocks")
+	for i := 1; i < len(g.Anchors); i++ {
+		if g.Anchors[i].Height <= g.Anchors[i-1].Height {
+			return fmt.Errorf("genesis of x/kms: anchors are not ascending at height %d", g.Anchors[i].Height)
+		}
+	}
+	last := ""
+	for i := range g.Services {
+		s := &g.Services[i]
+		if s.Service.Id <= last {
+			return fmt.Errorf("genesis of x/kms: service %q is not after %q", s.Service.Id, last)
+		}
+		last = s.Service.Id
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("genesis of x/kms: service %s: %w", s.Service.Id, err)
+		}
+	}
+	return nil
+}
+
+func (s *ServiceState) validate() error {
+	if err := (keys.ID{Service: s.Service.Id, Scope: keys.ScopeService, Name: SealedEnv}).Validate(); err != nil {
+		return err
+	}
+	if err := CheckAddress("owner", s.Service.Owner); err != nil {
+		return err
+	}
+	if err := s.Service.Policy.Validate(); err != nil {
+		return err
+	}
+	c := s.Counters
+	switch {
+	case uint64(len(s.Images)) != c.Images || uint64(len(s.Grants)) != c.Grants || uint64(len(s.Changes)) != c.Changes:
+		return fmt.Errorf("%d images, %d grants and %d changes, want %d, %d and %d", len(s.Images), len(s.Grants), len(s.Changes), c.Images, c.Grants, c.Changes)
+	case len(s.Refusals) > MaxRefusals:
+		return fmt.Errorf("%d refusals, want at most %d", len(s.Refusals), MaxRefusals)
+	}
+	for i := range s.Images {
+		image := &s.Images[i]
+		if image.Image.Index != uint64(i) || image.Image.Platforms != uint64(len(image.Platforms)) {
+			return fmt.Errorf("image %d has index %d and %d platforms, want %d", i, image.Image.Index, len(image.Platforms), image.Image.Platforms)
+		}
+	}
+	for i := range s.Changes {
+		if s.Changes[i].Seq != uint64(i) {
+			return fmt.Errorf("change %d has number %d", i, s.Changes[i].Seq)
+		}
+	}
+	for i := range s.Grants {
+		if len(s.Grants[i].Id) != hashSize || s.Grants[i].Service != s.Service.Id {
+			return fmt.Errorf("grant %d is of service %q", i, s.Grants[i].Service)
+		}
+	}
+	for i := range s.Refusals {
+		if s.Refusals[i].Seq >= c.Refusals {
+			return fmt.Errorf("refusal %d has number %d, want below %d", i, s.Refusals[i].Seq, c.Refusals)
+		}
+	}
+	for i := range s.Instances {
+		if !uidPattern.MatchString(s.Instances[i].VmUid) {
+			return fmt.Errorf("instance %d is %.40q", i, s.Instances[i].VmUid)
+		}
 	}
 	return nil
 }

@@ -5,17 +5,20 @@ package types
 
 import (
 	fmt "fmt"
-	_ "github.com/cosmos/gogoproto/gogoproto"
-	proto "github.com/cosmos/gogoproto/proto"
 	io "io"
 	math "math"
 	math_bits "math/bits"
+
+	_ "github.com/cosmos/gogoproto/gogoproto"
+	proto "github.com/cosmos/gogoproto/proto"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var _ = proto.Marshal
-var _ = fmt.Errorf
-var _ = math.Inf
+var (
+	_ = proto.Marshal
+	_ = fmt.Errorf
+	_ = math.Inf
+)
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -23,10 +26,11 @@ var _ = math.Inf
 // proto package needs to be updated.
 const _ = proto.GoGoProtoPackageIsVersion3 // please upgrade the proto package
 
-// Params are set at genesis.
+// Params are set at genesis, and by the chain's authority.
 type Params struct {
 	// The certificates that evidence may be rooted in: the word "intel" for
-	// Intel's production SGX root CA, or the PEM of one certificate.
+	// Intel's production SGX root CA, "amd" for AMD's production roots, or the PEM
+	// of one certificate.
 	TrustRoots []string `protobuf:"bytes,1,rep,name=trust_roots,json=trustRoots,proto3" json:"trust_roots,omitempty"`
 	// A release names a block of the last max_block_age blocks …
 	MaxBlockAge uint64 `protobuf:"varint,2,opt,name=max_block_age,json=maxBlockAge,proto3" json:"max_block_age,omitempty"`
@@ -45,9 +49,11 @@ func (*Params) ProtoMessage()    {}
 func (*Params) Descriptor() ([]byte, []int) {
 	return fileDescriptor_905c66db6333bed7, []int{0}
 }
+
 func (m *Params) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Params) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Params.Marshal(b, m, deterministic)
@@ -60,12 +66,15 @@ func (m *Params) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Params) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Params.Merge(m, src)
 }
+
 func (m *Params) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Params) XXX_DiscardUnknown() {
 	xxx_messageInfo_Params.DiscardUnknown(m)
 }
@@ -120,9 +129,11 @@ func (*Anchor) ProtoMessage()    {}
 func (*Anchor) Descriptor() ([]byte, []int) {
 	return fileDescriptor_905c66db6333bed7, []int{1}
 }
+
 func (m *Anchor) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Anchor) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Anchor.Marshal(b, m, deterministic)
@@ -135,12 +146,15 @@ func (m *Anchor) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Anchor) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Anchor.Merge(m, src)
 }
+
 func (m *Anchor) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Anchor) XXX_DiscardUnknown() {
 	xxx_messageInfo_Anchor.DiscardUnknown(m)
 }
@@ -170,14 +184,14 @@ func (m *Anchor) GetTime() int64 {
 
 // Service is what an owner registers images for.
 type Service struct {
-	Id       string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Owner    string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
-	Name     string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
-	Height   int64  `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
-	Time     int64  `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"`
-	Images   uint64 `protobuf:"varint,6,opt,name=images,proto3" json:"images,omitempty"`
-	Grants   uint64 `protobuf:"varint,7,opt,name=grants,proto3" json:"grants,omitempty"`
-	Refusals uint64 `protobuf:"varint,8,opt,name=refusals,proto3" json:"refusals,omitempty"`
+	Id            string         `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Owner         string         `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
+	Name          string         `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Height        int64          `protobuf:"varint,4,opt,name=height,proto3" json:"height,omitempty"`
+	Time          int64          `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"`
+	Policy        Policy         `protobuf:"bytes,6,opt,name=policy,proto3" json:"policy"`
+	PendingPolicy *PendingPolicy `protobuf:"bytes,7,opt,name=pending_policy,json=pendingPolicy,proto3" json:"pending_policy,omitempty"`
+	FrozenAt      int64          `protobuf:"varint,8,opt,name=frozen_at,json=frozenAt,proto3" json:"frozen_at,omitempty"`
 }
 
 func (m *Service) Reset()         { *m = Service{} }
@@ -186,9 +200,11 @@ func (*Service) ProtoMessage()    {}
 func (*Service) Descriptor() ([]byte, []int) {
 	return fileDescriptor_905c66db6333bed7, []int{2}
 }
+
 func (m *Service) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Service) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Service.Marshal(b, m, deterministic)
@@ -201,12 +217,15 @@ func (m *Service) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Service) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Service.Merge(m, src)
 }
+
 func (m *Service) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Service) XXX_DiscardUnknown() {
 	xxx_messageInfo_Service.DiscardUnknown(m)
 }
@@ -248,53 +267,134 @@ func (m *Service) GetTime() int64 {
 	return 0
 }
 
-func (m *Service) GetImages() uint64 {
+func (m *Service) GetPolicy() Policy {
+	if m != nil {
+		return m.Policy
+	}
+	return Policy{}
+}
+
+func (m *Service) GetPendingPolicy() *PendingPolicy {
+	if m != nil {
+		return m.PendingPolicy
+	}
+	return nil
+}
+
+func (m *Service) GetFrozenAt() int64 {
+	if m != nil {
+		return m.FrozenAt
+	}
+	return 0
+}
+
+// Counters are a service's numbers, kept apart because releases change them.
+type Counters struct {
+	Images   uint64 `protobuf:"varint,1,opt,name=images,proto3" json:"images,omitempty"`
+	Grants   uint64 `protobuf:"varint,2,opt,name=grants,proto3" json:"grants,omitempty"`
+	Refusals uint64 `protobuf:"varint,3,opt,name=refusals,proto3" json:"refusals,omitempty"`
+	Changes  uint64 `protobuf:"varint,4,opt,name=changes,proto3" json:"changes,omitempty"`
+}
+
+func (m *Counters) Reset()         { *m = Counters{} }
+func (m *Counters) String() string { return proto.CompactTextString(m) }
+func (*Counters) ProtoMessage()    {}
+func (*Counters) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{3}
+}
+
+func (m *Counters) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *Counters) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Counters.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *Counters) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Counters.Merge(m, src)
+}
+
+func (m *Counters) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *Counters) XXX_DiscardUnknown() {
+	xxx_messageInfo_Counters.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Counters proto.InternalMessageInfo
+
+func (m *Counters) GetImages() uint64 {
 	if m != nil {
 		return m.Images
 	}
 	return 0
 }
 
-func (m *Service) GetGrants() uint64 {
+func (m *Counters) GetGrants() uint64 {
 	if m != nil {
 		return m.Grants
 	}
 	return 0
 }
 
-func (m *Service) GetRefusals() uint64 {
+func (m *Counters) GetRefusals() uint64 {
 	if m != nil {
 		return m.Refusals
 	}
 	return 0
 }
 
-// Image is one set of registers that may have the service's keys.
+func (m *Counters) GetChanges() uint64 {
+	if m != nil {
+		return m.Changes
+	}
+	return 0
+}
+
+// Image is one set of registers that may have the service's keys: any of its
+// platforms, with these registers of the software.
 type Image struct {
 	Index       uint64 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
-	Mrtd        []byte `protobuf:"bytes,2,opt,name=mrtd,proto3" json:"mrtd,omitempty"`
-	Rtmr0       []byte `protobuf:"bytes,3,opt,name=rtmr0,proto3" json:"rtmr0,omitempty"`
-	Rtmr1       []byte `protobuf:"bytes,4,opt,name=rtmr1,proto3" json:"rtmr1,omitempty"`
-	Rtmr2       []byte `protobuf:"bytes,5,opt,name=rtmr2,proto3" json:"rtmr2,omitempty"`
-	Rtmr3       []byte `protobuf:"bytes,6,opt,name=rtmr3,proto3" json:"rtmr3,omitempty"`
-	Description string `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	Rtmr1       []byte `protobuf:"bytes,2,opt,name=rtmr1,proto3" json:"rtmr1,omitempty"`
+	Rtmr2       []byte `protobuf:"bytes,3,opt,name=rtmr2,proto3" json:"rtmr2,omitempty"`
+	Rtmr3       []byte `protobuf:"bytes,4,opt,name=rtmr3,proto3" json:"rtmr3,omitempty"`
+	Description string `protobuf:"bytes,5,opt,name=description,proto3" json:"description,omitempty"`
 	// What rtmr3 was made of, checked when the image was added: the dm-verity
-	// root hash (32 bytes) and the canonical template config. Both or neither.
-	RootHash []byte `protobuf:"bytes,8,opt,name=root_hash,json=rootHash,proto3" json:"root_hash,omitempty"`
-	Template []byte `protobuf:"bytes,9,opt,name=template,proto3" json:"template,omitempty"`
-	Height   int64  `protobuf:"varint,10,opt,name=height,proto3" json:"height,omitempty"`
-	Time     int64  `protobuf:"varint,11,opt,name=time,proto3" json:"time,omitempty"`
+	// root hash (32 bytes) and the canonical template config. Both or neither;
+	// SEV-SNP platforms need them, because no register of theirs says it.
+	RootHash   []byte `protobuf:"bytes,6,opt,name=root_hash,json=rootHash,proto3" json:"root_hash,omitempty"`
+	Template   []byte `protobuf:"bytes,7,opt,name=template,proto3" json:"template,omitempty"`
+	Platforms  uint64 `protobuf:"varint,8,opt,name=platforms,proto3" json:"platforms,omitempty"`
+	Height     int64  `protobuf:"varint,9,opt,name=height,proto3" json:"height,omitempty"`
+	AddedAt    int64  `protobuf:"varint,10,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
+	ActiveAt   int64  `protobuf:"varint,11,opt,name=active_at,json=activeAt,proto3" json:"active_at,omitempty"`
+	RevokedAt  int64  `protobuf:"varint,12,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	AddedBy    string `protobuf:"bytes,13,opt,name=added_by,json=addedBy,proto3" json:"added_by,omitempty"`
+	Revocation string `protobuf:"bytes,14,opt,name=revocation,proto3" json:"revocation,omitempty"`
 }
 
 func (m *Image) Reset()         { *m = Image{} }
 func (m *Image) String() string { return proto.CompactTextString(m) }
 func (*Image) ProtoMessage()    {}
 func (*Image) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{3}
+	return fileDescriptor_905c66db6333bed7, []int{4}
 }
+
 func (m *Image) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Image) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Image.Marshal(b, m, deterministic)
@@ -307,12 +407,15 @@ func (m *Image) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Image) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Image.Merge(m, src)
 }
+
 func (m *Image) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Image) XXX_DiscardUnknown() {
 	xxx_messageInfo_Image.DiscardUnknown(m)
 }
@@ -324,20 +427,6 @@ func (m *Image) GetIndex() uint64 {
 		return m.Index
 	}
 	return 0
-}
-
-func (m *Image) GetMrtd() []byte {
-	if m != nil {
-		return m.Mrtd
-	}
-	return nil
-}
-
-func (m *Image) GetRtmr0() []byte {
-	if m != nil {
-		return m.Rtmr0
-	}
-	return nil
 }
 
 func (m *Image) GetRtmr1() []byte {
@@ -382,6 +471,13 @@ func (m *Image) GetTemplate() []byte {
 	return nil
 }
 
+func (m *Image) GetPlatforms() uint64 {
+	if m != nil {
+		return m.Platforms
+	}
+	return 0
+}
+
 func (m *Image) GetHeight() int64 {
 	if m != nil {
 		return m.Height
@@ -389,9 +485,482 @@ func (m *Image) GetHeight() int64 {
 	return 0
 }
 
-func (m *Image) GetTime() int64 {
+func (m *Image) GetAddedAt() int64 {
+	if m != nil {
+		return m.AddedAt
+	}
+	return 0
+}
+
+func (m *Image) GetActiveAt() int64 {
+	if m != nil {
+		return m.ActiveAt
+	}
+	return 0
+}
+
+func (m *Image) GetRevokedAt() int64 {
+	if m != nil {
+		return m.RevokedAt
+	}
+	return 0
+}
+
+func (m *Image) GetAddedBy() string {
+	if m != nil {
+		return m.AddedBy
+	}
+	return ""
+}
+
+func (m *Image) GetRevocation() string {
+	if m != nil {
+		return m.Revocation
+	}
+	return ""
+}
+
+// Platform is what firmware and shape of a machine measure.
+type Platform struct {
+	Tee    string `protobuf:"bytes,1,opt,name=tee,proto3" json:"tee,omitempty"`
+	Mrtd   []byte `protobuf:"bytes,2,opt,name=mrtd,proto3" json:"mrtd,omitempty"`
+	Rtmr0  []byte `protobuf:"bytes,3,opt,name=rtmr0,proto3" json:"rtmr0,omitempty"`
+	Launch []byte `protobuf:"bytes,4,opt,name=launch,proto3" json:"launch,omitempty"`
+	Shape  string `protobuf:"bytes,5,opt,name=shape,proto3" json:"shape,omitempty"`
+}
+
+func (m *Platform) Reset()         { *m = Platform{} }
+func (m *Platform) String() string { return proto.CompactTextString(m) }
+func (*Platform) ProtoMessage()    {}
+func (*Platform) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{5}
+}
+
+func (m *Platform) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *Platform) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Platform.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *Platform) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Platform.Merge(m, src)
+}
+
+func (m *Platform) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *Platform) XXX_DiscardUnknown() {
+	xxx_messageInfo_Platform.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Platform proto.InternalMessageInfo
+
+func (m *Platform) GetTee() string {
+	if m != nil {
+		return m.Tee
+	}
+	return ""
+}
+
+func (m *Platform) GetMrtd() []byte {
+	if m != nil {
+		return m.Mrtd
+	}
+	return nil
+}
+
+func (m *Platform) GetRtmr0() []byte {
+	if m != nil {
+		return m.Rtmr0
+	}
+	return nil
+}
+
+func (m *Platform) GetLaunch() []byte {
+	if m != nil {
+		return m.Launch
+	}
+	return nil
+}
+
+func (m *Platform) GetShape() string {
+	if m != nil {
+		return m.Shape
+	}
+	return ""
+}
+
+// PlatformRows are consecutive rows of an image.
+type PlatformRows struct {
+	Rows []Platform `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows"`
+}
+
+func (m *PlatformRows) Reset()         { *m = PlatformRows{} }
+func (m *PlatformRows) String() string { return proto.CompactTextString(m) }
+func (*PlatformRows) ProtoMessage()    {}
+func (*PlatformRows) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{6}
+}
+
+func (m *PlatformRows) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *PlatformRows) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_PlatformRows.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *PlatformRows) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_PlatformRows.Merge(m, src)
+}
+
+func (m *PlatformRows) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *PlatformRows) XXX_DiscardUnknown() {
+	xxx_messageInfo_PlatformRows.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_PlatformRows proto.InternalMessageInfo
+
+func (m *PlatformRows) GetRows() []Platform {
+	if m != nil {
+		return m.Rows
+	}
+	return nil
+}
+
+// ImageSet lists the images that contain one identity, ascending.
+type ImageSet struct {
+	Images []uint64 `protobuf:"varint,1,rep,packed,name=images,proto3" json:"images,omitempty"`
+}
+
+func (m *ImageSet) Reset()         { *m = ImageSet{} }
+func (m *ImageSet) String() string { return proto.CompactTextString(m) }
+func (*ImageSet) ProtoMessage()    {}
+func (*ImageSet) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{7}
+}
+
+func (m *ImageSet) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *ImageSet) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_ImageSet.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *ImageSet) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_ImageSet.Merge(m, src)
+}
+
+func (m *ImageSet) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *ImageSet) XXX_DiscardUnknown() {
+	xxx_messageInfo_ImageSet.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_ImageSet proto.InternalMessageInfo
+
+func (m *ImageSet) GetImages() []uint64 {
+	if m != nil {
+		return m.Images
+	}
+	return nil
+}
+
+// Sealed is something that only the service's machines can read: encrypted by
+// the owner to the service's key of that name and epoch (keys.Encrypt).
+type Sealed struct {
+	Name       string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Epoch      uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Ciphertext []byte `protobuf:"bytes,3,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	Digest     []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	Height     int64  `protobuf:"varint,5,opt,name=height,proto3" json:"height,omitempty"`
+	Time       int64  `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	ActiveAt   int64  `protobuf:"varint,7,opt,name=active_at,json=activeAt,proto3" json:"active_at,omitempty"`
+}
+
+func (m *Sealed) Reset()         { *m = Sealed{} }
+func (m *Sealed) String() string { return proto.CompactTextString(m) }
+func (*Sealed) ProtoMessage()    {}
+func (*Sealed) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{8}
+}
+
+func (m *Sealed) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *Sealed) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Sealed.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *Sealed) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Sealed.Merge(m, src)
+}
+
+func (m *Sealed) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *Sealed) XXX_DiscardUnknown() {
+	xxx_messageInfo_Sealed.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Sealed proto.InternalMessageInfo
+
+func (m *Sealed) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+func (m *Sealed) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+func (m *Sealed) GetCiphertext() []byte {
+	if m != nil {
+		return m.Ciphertext
+	}
+	return nil
+}
+
+func (m *Sealed) GetDigest() []byte {
+	if m != nil {
+		return m.Digest
+	}
+	return nil
+}
+
+func (m *Sealed) GetHeight() int64 {
+	if m != nil {
+		return m.Height
+	}
+	return 0
+}
+
+func (m *Sealed) GetTime() int64 {
 	if m != nil {
 		return m.Time
+	}
+	return 0
+}
+
+func (m *Sealed) GetActiveAt() int64 {
+	if m != nil {
+		return m.ActiveAt
+	}
+	return 0
+}
+
+// SealedSlot is a name's sealed content, now and announced.
+type SealedSlot struct {
+	Current *Sealed `protobuf:"bytes,1,opt,name=current,proto3" json:"current,omitempty"`
+	Pending *Sealed `protobuf:"bytes,2,opt,name=pending,proto3" json:"pending,omitempty"`
+}
+
+func (m *SealedSlot) Reset()         { *m = SealedSlot{} }
+func (m *SealedSlot) String() string { return proto.CompactTextString(m) }
+func (*SealedSlot) ProtoMessage()    {}
+func (*SealedSlot) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{9}
+}
+
+func (m *SealedSlot) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *SealedSlot) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_SealedSlot.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *SealedSlot) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_SealedSlot.Merge(m, src)
+}
+
+func (m *SealedSlot) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *SealedSlot) XXX_DiscardUnknown() {
+	xxx_messageInfo_SealedSlot.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_SealedSlot proto.InternalMessageInfo
+
+func (m *SealedSlot) GetCurrent() *Sealed {
+	if m != nil {
+		return m.Current
+	}
+	return nil
+}
+
+func (m *SealedSlot) GetPending() *Sealed {
+	if m != nil {
+		return m.Pending
+	}
+	return nil
+}
+
+// Change is what an owner did to a service.
+type Change struct {
+	Seq      uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Height   int64  `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`
+	Time     int64  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
+	By       string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	Kind     string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	Image    uint64 `protobuf:"varint,6,opt,name=image,proto3" json:"image,omitempty"`
+	Detail   string `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`
+	ActiveAt int64  `protobuf:"varint,8,opt,name=active_at,json=activeAt,proto3" json:"active_at,omitempty"`
+}
+
+func (m *Change) Reset()         { *m = Change{} }
+func (m *Change) String() string { return proto.CompactTextString(m) }
+func (*Change) ProtoMessage()    {}
+func (*Change) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{10}
+}
+
+func (m *Change) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *Change) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Change.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *Change) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Change.Merge(m, src)
+}
+
+func (m *Change) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *Change) XXX_DiscardUnknown() {
+	xxx_messageInfo_Change.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Change proto.InternalMessageInfo
+
+func (m *Change) GetSeq() uint64 {
+	if m != nil {
+		return m.Seq
+	}
+	return 0
+}
+
+func (m *Change) GetHeight() int64 {
+	if m != nil {
+		return m.Height
+	}
+	return 0
+}
+
+func (m *Change) GetTime() int64 {
+	if m != nil {
+		return m.Time
+	}
+	return 0
+}
+
+func (m *Change) GetBy() string {
+	if m != nil {
+		return m.By
+	}
+	return ""
+}
+
+func (m *Change) GetKind() string {
+	if m != nil {
+		return m.Kind
+	}
+	return ""
+}
+
+func (m *Change) GetImage() uint64 {
+	if m != nil {
+		return m.Image
+	}
+	return 0
+}
+
+func (m *Change) GetDetail() string {
+	if m != nil {
+		return m.Detail
+	}
+	return ""
+}
+
+func (m *Change) GetActiveAt() int64 {
+	if m != nil {
+		return m.ActiveAt
 	}
 	return 0
 }
@@ -408,11 +977,13 @@ func (m *KeyID) Reset()         { *m = KeyID{} }
 func (m *KeyID) String() string { return proto.CompactTextString(m) }
 func (*KeyID) ProtoMessage()    {}
 func (*KeyID) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{4}
+	return fileDescriptor_905c66db6333bed7, []int{11}
 }
+
 func (m *KeyID) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *KeyID) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_KeyID.Marshal(b, m, deterministic)
@@ -425,12 +996,15 @@ func (m *KeyID) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *KeyID) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_KeyID.Merge(m, src)
 }
+
 func (m *KeyID) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *KeyID) XXX_DiscardUnknown() {
 	xxx_messageInfo_KeyID.DiscardUnknown(m)
 }
@@ -476,11 +1050,13 @@ func (m *TrustAnchor) Reset()         { *m = TrustAnchor{} }
 func (m *TrustAnchor) String() string { return proto.CompactTextString(m) }
 func (*TrustAnchor) ProtoMessage()    {}
 func (*TrustAnchor) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{5}
+	return fileDescriptor_905c66db6333bed7, []int{12}
 }
+
 func (m *TrustAnchor) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *TrustAnchor) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_TrustAnchor.Marshal(b, m, deterministic)
@@ -493,12 +1069,15 @@ func (m *TrustAnchor) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
+
 func (m *TrustAnchor) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_TrustAnchor.Merge(m, src)
 }
+
 func (m *TrustAnchor) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *TrustAnchor) XXX_DiscardUnknown() {
 	xxx_messageInfo_TrustAnchor.DiscardUnknown(m)
 }
@@ -540,17 +1119,25 @@ type Grant struct {
 	Time       int64       `protobuf:"varint,10,opt,name=time,proto3" json:"time,omitempty"`
 	TcbStatus  string      `protobuf:"bytes,11,opt,name=tcb_status,json=tcbStatus,proto3" json:"tcb_status,omitempty"`
 	Anchor     TrustAnchor `protobuf:"bytes,12,opt,name=anchor,proto3" json:"anchor"`
+	Tee        string      `protobuf:"bytes,13,opt,name=tee,proto3" json:"tee,omitempty"`
+	HardwareId string      `protobuf:"bytes,14,opt,name=hardware_id,json=hardwareId,proto3" json:"hardware_id,omitempty"`
+	// Digests of what the owner sealed that belongs to this grant (Sealed.digest);
+	// empty when there is nothing.
+	Env      []byte `protobuf:"bytes,15,opt,name=env,proto3" json:"env,omitempty"`
+	Registry []byte `protobuf:"bytes,16,opt,name=registry,proto3" json:"registry,omitempty"`
 }
 
 func (m *Grant) Reset()         { *m = Grant{} }
 func (m *Grant) String() string { return proto.CompactTextString(m) }
 func (*Grant) ProtoMessage()    {}
 func (*Grant) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{6}
+	return fileDescriptor_905c66db6333bed7, []int{13}
 }
+
 func (m *Grant) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Grant) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Grant.Marshal(b, m, deterministic)
@@ -563,12 +1150,15 @@ func (m *Grant) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Grant) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Grant.Merge(m, src)
 }
+
 func (m *Grant) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Grant) XXX_DiscardUnknown() {
 	xxx_messageInfo_Grant.DiscardUnknown(m)
 }
@@ -659,6 +1249,34 @@ func (m *Grant) GetAnchor() TrustAnchor {
 	return TrustAnchor{}
 }
 
+func (m *Grant) GetTee() string {
+	if m != nil {
+		return m.Tee
+	}
+	return ""
+}
+
+func (m *Grant) GetHardwareId() string {
+	if m != nil {
+		return m.HardwareId
+	}
+	return ""
+}
+
+func (m *Grant) GetEnv() []byte {
+	if m != nil {
+		return m.Env
+	}
+	return nil
+}
+
+func (m *Grant) GetRegistry() []byte {
+	if m != nil {
+		return m.Registry
+	}
+	return nil
+}
+
 // Refusal is the chain's decision that a machine may not have keys, kept for
 // the owner to read. The same refusal again raises count.
 type Refusal struct {
@@ -679,11 +1297,13 @@ func (m *Refusal) Reset()         { *m = Refusal{} }
 func (m *Refusal) String() string { return proto.CompactTextString(m) }
 func (*Refusal) ProtoMessage()    {}
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{7}
+	return fileDescriptor_905c66db6333bed7, []int{14}
 }
+
 func (m *Refusal) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Refusal) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Refusal.Marshal(b, m, deterministic)
@@ -696,12 +1316,15 @@ func (m *Refusal) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Refusal) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Refusal.Merge(m, src)
 }
+
 func (m *Refusal) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Refusal) XXX_DiscardUnknown() {
 	xxx_messageInfo_Refusal.DiscardUnknown(m)
 }
@@ -787,19 +1410,26 @@ func (m *Refusal) GetHint() string {
 
 // Instance is what the chain remembers of one machine.
 type Instance struct {
-	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	Grant      []byte `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	VmUid      string `protobuf:"bytes,1,opt,name=vm_uid,json=vmUid,proto3" json:"vm_uid,omitempty"`
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Grant      []byte `protobuf:"bytes,3,opt,name=grant,proto3" json:"grant,omitempty"`
+	GrantedAt  int64  `protobuf:"varint,4,opt,name=granted_at,json=grantedAt,proto3" json:"granted_at,omitempty"`
+	AdvancedAt int64  `protobuf:"varint,5,opt,name=advanced_at,json=advancedAt,proto3" json:"advanced_at,omitempty"`
+	// The newest rollback that the owner accepted.
+	Rollback *Rollback `protobuf:"bytes,6,opt,name=rollback,proto3" json:"rollback,omitempty"`
 }
 
 func (m *Instance) Reset()         { *m = Instance{} }
 func (m *Instance) String() string { return proto.CompactTextString(m) }
 func (*Instance) ProtoMessage()    {}
 func (*Instance) Descriptor() ([]byte, []int) {
-	return fileDescriptor_905c66db6333bed7, []int{8}
+	return fileDescriptor_905c66db6333bed7, []int{15}
 }
+
 func (m *Instance) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Instance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Instance.Marshal(b, m, deterministic)
@@ -812,17 +1442,27 @@ func (m *Instance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Instance) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Instance.Merge(m, src)
 }
+
 func (m *Instance) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Instance) XXX_DiscardUnknown() {
 	xxx_messageInfo_Instance.DiscardUnknown(m)
 }
 
 var xxx_messageInfo_Instance proto.InternalMessageInfo
+
+func (m *Instance) GetVmUid() string {
+	if m != nil {
+		return m.VmUid
+	}
+	return ""
+}
 
 func (m *Instance) GetGeneration() uint64 {
 	if m != nil {
@@ -838,78 +1478,213 @@ func (m *Instance) GetGrant() []byte {
 	return nil
 }
 
+func (m *Instance) GetGrantedAt() int64 {
+	if m != nil {
+		return m.GrantedAt
+	}
+	return 0
+}
+
+func (m *Instance) GetAdvancedAt() int64 {
+	if m != nil {
+		return m.AdvancedAt
+	}
+	return 0
+}
+
+func (m *Instance) GetRollback() *Rollback {
+	if m != nil {
+		return m.Rollback
+	}
+	return nil
+}
+
+// Rollback says that an owner accepted the loss of a disk's newer contents.
+type Rollback struct {
+	From   uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To     uint64 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	Height int64  `protobuf:"varint,3,opt,name=height,proto3" json:"height,omitempty"`
+	Time   int64  `protobuf:"varint,4,opt,name=time,proto3" json:"time,omitempty"`
+}
+
+func (m *Rollback) Reset()         { *m = Rollback{} }
+func (m *Rollback) String() string { return proto.CompactTextString(m) }
+func (*Rollback) ProtoMessage()    {}
+func (*Rollback) Descriptor() ([]byte, []int) {
+	return fileDescriptor_905c66db6333bed7, []int{16}
+}
+
+func (m *Rollback) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *Rollback) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Rollback.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *Rollback) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Rollback.Merge(m, src)
+}
+
+func (m *Rollback) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *Rollback) XXX_DiscardUnknown() {
+	xxx_messageInfo_Rollback.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Rollback proto.InternalMessageInfo
+
+func (m *Rollback) GetFrom() uint64 {
+	if m != nil {
+		return m.From
+	}
+	return 0
+}
+
+func (m *Rollback) GetTo() uint64 {
+	if m != nil {
+		return m.To
+	}
+	return 0
+}
+
+func (m *Rollback) GetHeight() int64 {
+	if m != nil {
+		return m.Height
+	}
+	return 0
+}
+
+func (m *Rollback) GetTime() int64 {
+	if m != nil {
+		return m.Time
+	}
+	return 0
+}
+
 func init() {
 	proto.RegisterType((*Params)(nil), "secretvm.kms.v1.Params")
 	proto.RegisterType((*Anchor)(nil), "secretvm.kms.v1.Anchor")
 	proto.RegisterType((*Service)(nil), "secretvm.kms.v1.Service")
+	proto.RegisterType((*Counters)(nil), "secretvm.kms.v1.Counters")
 	proto.RegisterType((*Image)(nil), "secretvm.kms.v1.Image")
+	proto.RegisterType((*Platform)(nil), "secretvm.kms.v1.Platform")
+	proto.RegisterType((*PlatformRows)(nil), "secretvm.kms.v1.PlatformRows")
+	proto.RegisterType((*ImageSet)(nil), "secretvm.kms.v1.ImageSet")
+	proto.RegisterType((*Sealed)(nil), "secretvm.kms.v1.Sealed")
+	proto.RegisterType((*SealedSlot)(nil), "secretvm.kms.v1.SealedSlot")
+	proto.RegisterType((*Change)(nil), "secretvm.kms.v1.Change")
 	proto.RegisterType((*KeyID)(nil), "secretvm.kms.v1.KeyID")
 	proto.RegisterType((*TrustAnchor)(nil), "secretvm.kms.v1.TrustAnchor")
 	proto.RegisterType((*Grant)(nil), "secretvm.kms.v1.Grant")
 	proto.RegisterType((*Refusal)(nil), "secretvm.kms.v1.Refusal")
 	proto.RegisterType((*Instance)(nil), "secretvm.kms.v1.Instance")
+	proto.RegisterType((*Rollback)(nil), "secretvm.kms.v1.Rollback")
 }
 
 func init() { proto.RegisterFile("secretvm/kms/v1/state.proto", fileDescriptor_905c66db6333bed7) }
 
 var fileDescriptor_905c66db6333bed7 = []byte{
-	// 892 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x6c, 0x55, 0xbd, 0x72, 0x1b, 0x37,
-	0x10, 0xd6, 0x91, 0x3c, 0x92, 0xb7, 0x54, 0x7e, 0x06, 0x43, 0x29, 0x17, 0x39, 0xa1, 0x39, 0xac,
-	0x58, 0x91, 0x26, 0x95, 0xb8, 0x48, 0x15, 0x6b, 0x32, 0x13, 0x6b, 0xec, 0x22, 0x03, 0xc5, 0x4d,
-	0x9a, 0x1b, 0xf0, 0x6e, 0xc5, 0xbb, 0x90, 0x77, 0x60, 0x0e, 0x20, 0x2d, 0xbe, 0x85, 0xdf, 0x27,
-	0x2f, 0xe0, 0xd2, 0x65, 0xaa, 0x4c, 0x46, 0xea, 0xd3, 0xa4, 0x49, 0xe9, 0xc1, 0x02, 0x27, 0x9f,
-	0x7e, 0xba, 0xfd, 0xbe, 0xc5, 0x02, 0xbb, 0xfb, 0x2d, 0x00, 0x78, 0xa2, 0x30, 0x2e, 0x51, 0xef,
-	0xf2, 0xe9, 0x2a, 0x57, 0xd3, 0xdd, 0x6c, 0xaa, 0xb4, 0xd0, 0x38, 0xd9, 0x94, 0x52, 0x4b, 0xf6,
-	0x45, 0xe5, 0x9c, 0xac, 0x72, 0x35, 0xd9, 0xcd, 0x4e, 0xfa, 0x4b, 0xb9, 0x94, 0xe4, 0x9b, 0x1a,
-	0xcb, 0x2e, 0x1b, 0xfd, 0xeb, 0x41, 0xfb, 0x17, 0x51, 0x8a, 0x5c, 0xb1, 0xa7, 0xd0, 0xd3, 0xe5,
-	0x56, 0xe9, 0xa8, 0x94, 0x52, 0xab, 0xd0, 0x1b, 0x36, 0xc7, 0x01, 0x07, 0xa2, 0xb8, 0x61, 0xd8,
-	0x08, 0x3e, 0xcb, 0xc5, 0x55, 0xb4, 0x58, 0xcb, 0x78, 0x15, 0x89, 0x25, 0x86, 0x8d, 0xa1, 0x37,
-	0x6e, 0xf1, 0x5e, 0x2e, 0xae, 0xce, 0x0c, 0xf7, 0x62, 0x89, 0x6c, 0x06, 0x47, 0x77, 0xd6, 0x44,
-	0x0a, 0x63, 0x59, 0x24, 0x2a, 0x6c, 0xd2, 0x5a, 0x56, 0x5b, 0x7b, 0x61, 0x3d, 0xec, 0x39, 0x7c,
-	0x25, 0x8a, 0x38, 0x95, 0x65, 0x94, 0x15, 0x1a, 0xcb, 0x9d, 0x58, 0xdf, 0x06, 0xb5, 0x28, 0xe8,
-	0xc8, 0xba, 0xcf, 0x9d, 0xb7, 0x8a, 0xfb, 0x0e, 0x8e, 0x97, 0xa5, 0x28, 0x74, 0xb4, 0xce, 0x2e,
-	0x51, 0x67, 0xf9, 0xa7, 0xb3, 0x7c, 0x0a, 0xeb, 0x93, 0xf7, 0xb5, 0x73, 0xba, 0xa8, 0xd1, 0x4b,
-	0x68, 0xbf, 0xa0, 0xed, 0xd8, 0x31, 0xb4, 0x53, 0xcc, 0x96, 0xa9, 0x0e, 0xbd, 0xa1, 0x37, 0x6e,
-	0x72, 0x87, 0x18, 0x83, 0x56, 0x2a, 0x54, 0x4a, 0xd5, 0x1d, 0x72, 0xb2, 0x0d, 0x67, 0x36, 0xa1,
-	0x2a, 0x9a, 0x9c, 0xec, 0xd1, 0x9f, 0x1e, 0x74, 0x2e, 0xb0, 0xdc, 0x65, 0x31, 0xb2, 0xcf, 0xa1,
-	0x91, 0x25, 0xb4, 0x4f, 0xc0, 0x1b, 0x59, 0xc2, 0xfa, 0xe0, 0xcb, 0xb7, 0x05, 0x96, 0xb4, 0x49,
-	0xc0, 0x2d, 0x30, 0xbb, 0x14, 0xc2, 0xed, 0x12, 0x70, 0xb2, 0x6b, 0x59, 0xb4, 0xee, 0x67, 0x41,
-	0x27, 0xfa, 0x9f, 0x4e, 0x34, 0x6b, 0xb3, 0x5c, 0x2c, 0x51, 0x85, 0x6d, 0xaa, 0xd0, 0x21, 0xc3,
-	0x53, 0xad, 0x2a, 0xec, 0x58, 0xde, 0x22, 0x76, 0x02, 0xdd, 0x12, 0x2f, 0xb7, 0x4a, 0xac, 0x55,
-	0xd8, 0x25, 0xcf, 0x2d, 0x1e, 0xbd, 0x6b, 0x80, 0x7f, 0x6e, 0xc2, 0x4d, 0xae, 0x59, 0x91, 0xe0,
-	0x15, 0xa5, 0xdf, 0xe2, 0x16, 0x98, 0xf3, 0xf3, 0x52, 0x27, 0x55, 0x17, 0x8c, 0x6d, 0x56, 0x96,
-	0x3a, 0x2f, 0x9f, 0x51, 0x01, 0x87, 0xdc, 0x82, 0x8a, 0x9d, 0x51, 0x01, 0x8e, 0x9d, 0x55, 0xec,
-	0x9c, 0x0a, 0x70, 0xec, 0xbc, 0x62, 0x4f, 0xa9, 0x00, 0xc7, 0x9e, 0xb2, 0x21, 0xf4, 0x12, 0x54,
-	0x71, 0x99, 0x6d, 0x74, 0x26, 0x0b, 0x2a, 0x22, 0xe0, 0x75, 0x8a, 0x3d, 0x81, 0xc0, 0x4c, 0x65,
-	0x44, 0xc2, 0x74, 0x29, 0xb6, 0x6b, 0x88, 0x97, 0x46, 0x9c, 0x13, 0xe8, 0x6a, 0xcc, 0x37, 0x6b,
-	0xa1, 0x31, 0x0c, 0xac, 0xaf, 0xc2, 0xb5, 0xf6, 0xc2, 0xa3, 0xed, 0xed, 0xd5, 0x04, 0x15, 0xe0,
-	0xbf, 0xc2, 0xfd, 0xf9, 0x4f, 0x2c, 0x84, 0x8e, 0xb2, 0xc2, 0x3a, 0x49, 0x2b, 0x68, 0xf2, 0x57,
-	0xb1, 0xdc, 0x60, 0xa5, 0x2b, 0x81, 0x47, 0x75, 0xed, 0x83, 0x8f, 0x1b, 0x19, 0xa7, 0x6e, 0x86,
-	0x2d, 0x18, 0xbd, 0x81, 0xde, 0xaf, 0xe6, 0x42, 0xb9, 0x11, 0x34, 0x07, 0x6d, 0x17, 0xbf, 0x63,
-	0xac, 0x6f, 0x0f, 0xb2, 0xd0, 0xe4, 0xad, 0x52, 0x31, 0xff, 0xfe, 0xb9, 0x13, 0xc0, 0x21, 0x2b,
-	0x96, 0xc6, 0x35, 0x9d, 0xd5, 0xe5, 0x16, 0x8c, 0xfe, 0x6b, 0x80, 0xff, 0xb3, 0xd1, 0xbc, 0x36,
-	0x88, 0x87, 0x34, 0x88, 0xb5, 0x52, 0x1a, 0x77, 0x4b, 0x39, 0x82, 0xf6, 0x2e, 0x8f, 0xb6, 0x59,
-	0xe2, 0xd2, 0xf6, 0x77, 0xf9, 0x1b, 0x3b, 0xb9, 0x34, 0x55, 0x55, 0xde, 0x04, 0xd8, 0x33, 0x68,
-	0xad, 0x70, 0x6f, 0x6e, 0x56, 0x73, 0xdc, 0x9b, 0x1f, 0x4f, 0xee, 0x3d, 0x2e, 0x13, 0xea, 0xdb,
-	0x59, 0xeb, 0xfd, 0xdf, 0x4f, 0x0f, 0x38, 0xad, 0x64, 0x5f, 0x43, 0x37, 0xdd, 0xac, 0x30, 0x5a,
-	0xe1, 0xde, 0x89, 0xdd, 0x31, 0xf8, 0x15, 0xee, 0xcd, 0x43, 0xa3, 0x50, 0xa9, 0x4c, 0x16, 0xe4,
-	0xed, 0x90, 0x17, 0x1c, 0x65, 0x16, 0x0c, 0x00, 0x96, 0x58, 0x60, 0x29, 0x68, 0x1c, 0xec, 0xe4,
-	0xd6, 0x98, 0x9a, 0xa8, 0xc1, 0xa3, 0xa2, 0x42, 0xed, 0xce, 0x7c, 0x0b, 0xa0, 0xe3, 0x45, 0x64,
-	0x9e, 0xc6, 0xad, 0x22, 0xb9, 0x03, 0x1e, 0xe8, 0x78, 0x71, 0x41, 0x04, 0xfb, 0x01, 0xda, 0xf6,
-	0x75, 0x09, 0x0f, 0x87, 0xde, 0xb8, 0x37, 0xff, 0xe6, 0x41, 0x69, 0x35, 0xbd, 0x5c, 0x81, 0x2e,
-	0x62, 0xf4, 0xbf, 0x07, 0x1d, 0x6e, 0xef, 0x13, 0xfb, 0x12, 0x9a, 0x0a, 0xff, 0x70, 0x57, 0xc8,
-	0x98, 0xb5, 0x24, 0x1b, 0x8f, 0x26, 0x59, 0x7b, 0x4a, 0x4c, 0xd3, 0x63, 0xb9, 0x2d, 0x74, 0xd5,
-	0x74, 0x02, 0x35, 0x85, 0xfc, 0xba, 0x42, 0x0c, 0x5a, 0xb1, 0x4c, 0x90, 0xba, 0x1a, 0x70, 0xb2,
-	0xcd, 0x06, 0x97, 0x19, 0xae, 0x13, 0x77, 0x77, 0x2c, 0x20, 0x56, 0x6e, 0x8b, 0x84, 0x5a, 0x68,
-	0x58, 0x03, 0x4c, 0x62, 0x6f, 0x45, 0xa1, 0x31, 0xa1, 0xee, 0x05, 0xdc, 0x21, 0xc3, 0x97, 0x28,
-	0x94, 0x2c, 0xa8, 0x7f, 0x01, 0x77, 0x88, 0xde, 0xc3, 0xac, 0xd0, 0xae, 0x77, 0x64, 0x8f, 0x7e,
-	0x84, 0xee, 0x79, 0xa1, 0xb4, 0x28, 0x62, 0xbc, 0xa7, 0x96, 0xf7, 0x40, 0xad, 0x3e, 0xf8, 0xf4,
-	0x1e, 0xb9, 0x49, 0xb6, 0xe0, 0xec, 0xf5, 0xfb, 0xeb, 0x81, 0xf7, 0xe1, 0x7a, 0xe0, 0xfd, 0x73,
-	0x3d, 0xf0, 0xde, 0xdd, 0x0c, 0x0e, 0x3e, 0xdc, 0x0c, 0x0e, 0xfe, 0xba, 0x19, 0x1c, 0xfc, 0x36,
-	0x5f, 0x66, 0x3a, 0xdd, 0x2e, 0x26, 0xb1, 0xcc, 0xa7, 0xb7, 0x3f, 0xdc, 0x9d, 0xaf, 0x2e, 0x4e,
-	0x45, 0x56, 0x4c, 0xaf, 0xc8, 0xd6, 0xfb, 0x0d, 0xaa, 0x45, 0x9b, 0x7e, 0xb3, 0xd3, 0x8f, 0x01,
-	0x00, 0x00, 0xff, 0xff, 0xe8, 0xe6, 0xad, 0x88, 0x13, 0x07, 0x00, 0x00,
+	// 1399 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xa4, 0x57, 0x3f, 0x73, 0xdb, 0xc6,
+	0x12, 0x17, 0xf8, 0x17, 0x58, 0x4a, 0xb6, 0x07, 0x23, 0xdb, 0xb4, 0x6c, 0xd3, 0x1a, 0x54, 0xaa,
+	0x24, 0x4b, 0x7a, 0x76, 0xf1, 0x3a, 0xca, 0xef, 0xcd, 0xb3, 0xc6, 0x2e, 0x3c, 0xd0, 0x73, 0xe3,
+	0x86, 0x73, 0x04, 0x4e, 0xc4, 0x85, 0x00, 0x8e, 0xb9, 0x3b, 0x52, 0x62, 0xca, 0x94, 0xa9, 0xf2,
+	0x5d, 0x32, 0xf9, 0x0e, 0xae, 0x32, 0x2e, 0x52, 0xa4, 0xca, 0x64, 0xec, 0x3e, 0x75, 0xca, 0xcc,
+	0xee, 0x1d, 0x28, 0x50, 0x52, 0xd2, 0xa4, 0xbb, 0xdf, 0xfe, 0xb9, 0xbb, 0xdd, 0xfd, 0xed, 0x1e,
+	0x00, 0x8f, 0x35, 0x4f, 0x14, 0x37, 0x8b, 0xe2, 0x60, 0x5a, 0xe8, 0x83, 0xc5, 0xe1, 0x81, 0x36,
+	0xcc, 0xf0, 0xfd, 0x99, 0x92, 0x46, 0x86, 0x77, 0x2b, 0xe5, 0xfe, 0xb4, 0xd0, 0xfb, 0x8b, 0xc3,
+	0x9d, 0xed, 0x89, 0x9c, 0x48, 0xd2, 0x1d, 0xe0, 0xca, 0x9a, 0xed, 0x3c, 0xb9, 0xbe, 0xc7, 0x4c,
+	0xe6, 0x22, 0x59, 0x5a, 0x6d, 0xf4, 0xbb, 0x07, 0x9d, 0x77, 0x4c, 0xb1, 0x42, 0x87, 0xcf, 0xa0,
+	0x67, 0xd4, 0x5c, 0x9b, 0x91, 0x92, 0xd2, 0xe8, 0xbe, 0xb7, 0xdb, 0xdc, 0x0b, 0x62, 0x20, 0x51,
+	0x8c, 0x92, 0x30, 0x82, 0xad, 0x82, 0x5d, 0x8e, 0xc6, 0xb9, 0x4c, 0xa6, 0x23, 0x36, 0xe1, 0xfd,
+	0xc6, 0xae, 0xb7, 0xd7, 0x8a, 0x7b, 0x05, 0xbb, 0x3c, 0x41, 0xd9, 0x70, 0xc2, 0xc3, 0x43, 0xb8,
+	0xbf, 0x66, 0x33, 0xd2, 0x3c, 0x91, 0x65, 0xaa, 0xfb, 0x4d, 0xb2, 0x0d, 0x6b, 0xb6, 0x67, 0x56,
+	0x13, 0xbe, 0x84, 0x87, 0xac, 0x4c, 0x32, 0xa9, 0x46, 0xa2, 0x34, 0x5c, 0x2d, 0x58, 0xbe, 0x72,
+	0x6a, 0x91, 0xd3, 0x7d, 0xab, 0x3e, 0x75, 0xda, 0xca, 0xef, 0x5f, 0xf0, 0x60, 0xa2, 0x58, 0x69,
+	0x46, 0xb9, 0x38, 0xe7, 0x46, 0x14, 0x57, 0x67, 0xb5, 0xc9, 0x6d, 0x9b, 0xb4, 0x6f, 0x9d, 0xd2,
+	0x79, 0x45, 0xaf, 0xa1, 0x33, 0xa4, 0xed, 0xc2, 0x07, 0xd0, 0xc9, 0xb8, 0x98, 0x64, 0xa6, 0xef,
+	0xed, 0x7a, 0x7b, 0xcd, 0xd8, 0xa1, 0x30, 0x84, 0x56, 0xc6, 0x74, 0x46, 0xd1, 0x6d, 0xc6, 0xb4,
+	0x46, 0x19, 0x6e, 0x42, 0x51, 0x34, 0x63, 0x5a, 0x47, 0xdf, 0x35, 0xa0, 0x7b, 0xc6, 0xd5, 0x42,
+	0x24, 0x3c, 0xbc, 0x03, 0x0d, 0x91, 0xd2, 0x3e, 0x41, 0xdc, 0x10, 0x69, 0xb8, 0x0d, 0x6d, 0x79,
+	0x51, 0x72, 0x45, 0x9b, 0x04, 0xb1, 0x05, 0xb8, 0x4b, 0xc9, 0xdc, 0x2e, 0x41, 0x4c, 0xeb, 0xda,
+	0x2d, 0x5a, 0xd7, 0x6f, 0x41, 0x27, 0xb6, 0xaf, 0x4e, 0x0c, 0x5f, 0x40, 0xc7, 0x16, 0xaf, 0xdf,
+	0xd9, 0xf5, 0xf6, 0x7a, 0x47, 0x0f, 0xf7, 0xaf, 0x51, 0x60, 0xff, 0x1d, 0xa9, 0x4f, 0x5a, 0x1f,
+	0x7f, 0x7d, 0xb6, 0x11, 0x3b, 0xe3, 0xf0, 0xbf, 0x70, 0x67, 0xc6, 0xcb, 0x54, 0x94, 0x93, 0x91,
+	0x73, 0xef, 0x92, 0xfb, 0xe0, 0xa6, 0xbb, 0x35, 0xb3, 0xbb, 0xc4, 0x5b, 0xb3, 0x3a, 0x0c, 0x1f,
+	0x43, 0x70, 0xae, 0xe4, 0x37, 0xbc, 0x1c, 0x31, 0xd3, 0xf7, 0xe9, 0x5a, 0xbe, 0x15, 0x0c, 0x4d,
+	0x34, 0x03, 0xff, 0x95, 0x9c, 0x63, 0x85, 0x34, 0x86, 0x24, 0x0a, 0x36, 0xe1, 0x9a, 0x12, 0xd2,
+	0x8a, 0x1d, 0x42, 0x39, 0x95, 0x44, 0x3b, 0xe2, 0x38, 0x14, 0xee, 0x80, 0xaf, 0xf8, 0xf9, 0x5c,
+	0xb3, 0xbc, 0xa2, 0xc9, 0x0a, 0x87, 0x7d, 0xe8, 0x26, 0x19, 0x2b, 0x71, 0x33, 0x4b, 0x86, 0x0a,
+	0x46, 0xdf, 0x36, 0xa1, 0x7d, 0x8a, 0x1b, 0x63, 0xb2, 0x45, 0x99, 0xf2, 0x4b, 0x77, 0x9c, 0x05,
+	0x28, 0x55, 0xa6, 0x50, 0x87, 0xae, 0x8e, 0x16, 0x54, 0xd2, 0x23, 0x3a, 0xc8, 0x49, 0x8f, 0x2a,
+	0xe9, 0x31, 0x9d, 0xe1, 0xa4, 0xc7, 0xe1, 0x2e, 0xf4, 0x52, 0xae, 0x13, 0x25, 0x66, 0x46, 0xc8,
+	0x92, 0x2a, 0x11, 0xc4, 0x75, 0x11, 0xa6, 0x04, 0x9b, 0x65, 0x44, 0x7c, 0xe9, 0x90, 0xaf, 0x8f,
+	0x82, 0xd7, 0xc8, 0x99, 0x1d, 0xf0, 0x0d, 0x2f, 0x66, 0x39, 0x33, 0x9c, 0x12, 0xbe, 0x19, 0xaf,
+	0x70, 0xf8, 0x04, 0x02, 0x5c, 0x9c, 0x4b, 0x55, 0x68, 0xca, 0x65, 0x2b, 0xbe, 0x12, 0xd4, 0x38,
+	0x11, 0xac, 0x71, 0xe2, 0x11, 0xf8, 0x2c, 0x4d, 0x79, 0x8a, 0x05, 0x00, 0xd2, 0x74, 0x09, 0x0f,
+	0x0d, 0xde, 0x84, 0x25, 0x46, 0x2c, 0x38, 0xea, 0x7a, 0xb6, 0x38, 0x56, 0x30, 0x34, 0xe1, 0x53,
+	0x00, 0xc5, 0x17, 0x72, 0x6a, 0x3d, 0x37, 0x49, 0x1b, 0x38, 0xc9, 0xb0, 0xb6, 0xed, 0x78, 0xd9,
+	0xdf, 0xa2, 0x20, 0xed, 0xb6, 0x27, 0xcb, 0x70, 0x60, 0x3d, 0x13, 0x46, 0x19, 0xb8, 0x43, 0xca,
+	0x9a, 0x24, 0x32, 0xe0, 0xbf, 0x73, 0xd7, 0x0e, 0xef, 0x41, 0xd3, 0x70, 0xee, 0x9a, 0x00, 0x97,
+	0xc8, 0xe1, 0x42, 0x99, 0xb4, 0xea, 0x24, 0x5c, 0x57, 0xa9, 0x7e, 0x5e, 0x2f, 0xc0, 0x73, 0x8c,
+	0x38, 0x67, 0xf3, 0x32, 0xc9, 0x5c, 0x05, 0x1c, 0x42, 0x6b, 0x9d, 0xb1, 0x19, 0x77, 0xc9, 0xb7,
+	0x20, 0x7a, 0x05, 0x9b, 0xd5, 0xa9, 0xb1, 0xbc, 0xd0, 0xe1, 0x31, 0xb4, 0x94, 0xbc, 0xb0, 0x23,
+	0xab, 0x77, 0xf4, 0xe8, 0x26, 0xad, 0x9d, 0xb1, 0xeb, 0x0b, 0x32, 0x8e, 0x22, 0xf0, 0x89, 0x3e,
+	0x67, 0xdc, 0xac, 0x31, 0xb6, 0x79, 0xc5, 0xd8, 0xe8, 0x07, 0x0f, 0x3a, 0x67, 0x9c, 0xe5, 0x3c,
+	0x5d, 0xf5, 0xae, 0x57, 0xeb, 0xdd, 0x6d, 0x68, 0xf3, 0x99, 0x4c, 0x32, 0xc7, 0x67, 0x0b, 0x30,
+	0x67, 0x89, 0x98, 0x65, 0x5c, 0x19, 0x7e, 0x69, 0x5c, 0x98, 0x35, 0x09, 0x1e, 0x96, 0x8a, 0x09,
+	0xd7, 0xa6, 0x8a, 0xd5, 0xa2, 0x5a, 0xd5, 0xdb, 0xb7, 0x4e, 0x82, 0x4e, 0x6d, 0x12, 0xac, 0x95,
+	0xbb, 0xbb, 0x5e, 0xee, 0x48, 0x01, 0xd8, 0x4b, 0x9f, 0xe5, 0xd2, 0x84, 0x87, 0xd0, 0x4d, 0xe6,
+	0x4a, 0xf1, 0xd2, 0xce, 0xb9, 0xdb, 0xa6, 0x86, 0xb5, 0x8e, 0x2b, 0x3b, 0x74, 0x71, 0xad, 0x4f,
+	0x91, 0xfd, 0x9d, 0x8b, 0xb3, 0x8b, 0x7e, 0xf4, 0xa0, 0xf3, 0x8a, 0x3a, 0x13, 0x79, 0xa0, 0xf9,
+	0xd7, 0xae, 0x19, 0x71, 0x59, 0x8b, 0xac, 0x71, 0x6b, 0x64, 0xb5, 0xa9, 0x8a, 0x93, 0x74, 0xbc,
+	0xa4, 0xcc, 0x04, 0x71, 0x63, 0xbc, 0x44, 0x9b, 0xa9, 0x28, 0x53, 0x47, 0x00, 0x5a, 0x53, 0xc3,
+	0x63, 0x81, 0x28, 0x25, 0xd8, 0xf0, 0x34, 0x06, 0x30, 0xaf, 0xdc, 0x30, 0x91, 0x53, 0x42, 0x82,
+	0xd8, 0xa1, 0xf5, 0x5c, 0xf9, 0xd7, 0x72, 0xc5, 0xa0, 0xfd, 0x86, 0x2f, 0x4f, 0xff, 0x83, 0x83,
+	0x46, 0xdb, 0x61, 0xee, 0x4a, 0x5c, 0x41, 0xe2, 0x60, 0x22, 0x67, 0xbc, 0x9a, 0xe5, 0x04, 0x6e,
+	0x9d, 0xe5, 0x2b, 0x3e, 0xb4, 0x6a, 0x7c, 0x88, 0xde, 0x43, 0xef, 0xff, 0xf8, 0x88, 0xba, 0x67,
+	0x07, 0x0f, 0x9a, 0x8f, 0xbf, 0xe2, 0x89, 0x59, 0x1d, 0x64, 0x21, 0x06, 0xa0, 0x33, 0x76, 0xf4,
+	0xe2, 0xa5, 0x6b, 0x18, 0x87, 0xec, 0x7c, 0x33, 0x3c, 0xa7, 0xb3, 0xfc, 0xd8, 0x82, 0xe8, 0xe7,
+	0x26, 0xb4, 0xff, 0x87, 0x03, 0xb4, 0xf6, 0xf8, 0x6c, 0xd2, 0xe3, 0x53, 0x0b, 0xa5, 0xb1, 0x1e,
+	0xca, 0x7d, 0xe8, 0x2c, 0x8a, 0xd1, 0x5c, 0xa4, 0xee, 0xda, 0xed, 0x45, 0xf1, 0x5e, 0xd4, 0xf2,
+	0xd9, 0xaa, 0xe7, 0xf3, 0x39, 0xb4, 0xa6, 0x7c, 0x89, 0xaf, 0x29, 0x76, 0xd5, 0x83, 0x1b, 0x14,
+	0xa0, 0xbc, 0x55, 0x2d, 0x85, 0x96, 0x38, 0x48, 0xb2, 0xd9, 0x94, 0x8f, 0xa6, 0x7c, 0xe9, 0xa6,
+	0x61, 0x17, 0xf1, 0x1b, 0xbe, 0xc4, 0x8f, 0x0b, 0xcd, 0xb5, 0x16, 0xb2, 0x24, 0xad, 0x9d, 0x87,
+	0xe0, 0x44, 0x68, 0x30, 0x00, 0x98, 0xf0, 0x92, 0x2b, 0x3b, 0x69, 0xec, 0x48, 0xac, 0x49, 0xfe,
+	0x72, 0x26, 0x56, 0x1c, 0x82, 0x1a, 0x87, 0x9e, 0x02, 0x98, 0x64, 0x3c, 0xc2, 0x8f, 0xa5, 0xb9,
+	0xa6, 0x69, 0x18, 0xc4, 0x81, 0x49, 0xc6, 0x67, 0x24, 0x08, 0xff, 0x0d, 0x1d, 0xfb, 0x45, 0x41,
+	0xa3, 0xb0, 0x77, 0xf4, 0xe4, 0x46, 0x68, 0xb5, 0x7a, 0x55, 0x6f, 0xa9, 0xf5, 0xa8, 0x86, 0xdc,
+	0xd6, 0xd5, 0x90, 0x7b, 0x06, 0xbd, 0x8c, 0xa9, 0xf4, 0x82, 0x29, 0x3e, 0x12, 0x69, 0x35, 0x23,
+	0x2b, 0xd1, 0x69, 0x8a, 0x2e, 0xbc, 0x5c, 0xf4, 0xef, 0x52, 0xc8, 0xb8, 0xb4, 0x0f, 0xde, 0x44,
+	0x68, 0xa3, 0x96, 0xfd, 0x7b, 0xee, 0xd5, 0x70, 0x38, 0xfa, 0xc3, 0x83, 0x6e, 0x6c, 0x5f, 0xbf,
+	0x7f, 0xd8, 0x49, 0xdb, 0xd0, 0x4e, 0xf0, 0x49, 0xae, 0xaa, 0x4a, 0xa0, 0x46, 0x81, 0x76, 0x9d,
+	0x02, 0x21, 0xb4, 0x12, 0x99, 0xda, 0x8e, 0x0a, 0x62, 0x5a, 0xe3, 0x06, 0xe7, 0x82, 0xe7, 0xa9,
+	0xeb, 0x27, 0x0b, 0x48, 0x2a, 0xe7, 0x65, 0x4a, 0x35, 0x42, 0x29, 0x02, 0xbc, 0xd8, 0x05, 0x2b,
+	0x0d, 0x4f, 0xa9, 0x3c, 0x41, 0xec, 0x10, 0xca, 0x15, 0x67, 0x5a, 0x96, 0x54, 0xa0, 0x20, 0x76,
+	0x88, 0x3e, 0xb2, 0x44, 0x69, 0x5c, 0x71, 0x68, 0x1d, 0xfd, 0xe4, 0x81, 0x7f, 0x5a, 0x6a, 0xc3,
+	0xca, 0x35, 0xaa, 0x7a, 0xf5, 0x7b, 0xae, 0xd3, 0xa4, 0x71, 0x83, 0x26, 0xdb, 0xd0, 0xa6, 0xaf,
+	0x8a, 0xea, 0x79, 0x21, 0x80, 0x84, 0xa0, 0x85, 0x7d, 0x00, 0xed, 0x87, 0x56, 0xe0, 0x24, 0x43,
+	0x83, 0x25, 0x64, 0xe9, 0x02, 0x8f, 0x25, 0xbd, 0x1d, 0xbf, 0x50, 0x89, 0x86, 0x26, 0x7c, 0x01,
+	0xbe, 0x92, 0x79, 0x3e, 0x66, 0xc9, 0xd4, 0x7d, 0x7a, 0xdd, 0x7c, 0x64, 0x62, 0x67, 0x10, 0xaf,
+	0x4c, 0xa3, 0x0f, 0xe0, 0x57, 0x52, 0x0c, 0xf8, 0x5c, 0xc9, 0xc2, 0x15, 0x93, 0xd6, 0xd8, 0xb8,
+	0x46, 0xba, 0x20, 0x1a, 0x46, 0xd6, 0xaa, 0xdb, 0xbc, 0xb5, 0xba, 0xad, 0xab, 0xea, 0x9e, 0xbc,
+	0xfd, 0xf8, 0x79, 0xe0, 0x7d, 0xfa, 0x3c, 0xf0, 0x7e, 0xfb, 0x3c, 0xf0, 0xbe, 0xff, 0x32, 0xd8,
+	0xf8, 0xf4, 0x65, 0xb0, 0xf1, 0xcb, 0x97, 0xc1, 0xc6, 0x87, 0xa3, 0x89, 0x30, 0xd9, 0x7c, 0xbc,
+	0x9f, 0xc8, 0xe2, 0x60, 0xf5, 0xed, 0xbf, 0xf6, 0x13, 0x90, 0x64, 0x4c, 0x94, 0x07, 0x97, 0xb4,
+	0x36, 0xcb, 0x19, 0xd7, 0xe3, 0x0e, 0xfd, 0x0d, 0x1c, 0xff, 0x19, 0x00, 0x00, 0xff, 0xff, 0xa0,
+	0x5e, 0x1a, 0x65, 0x71, 0x0c, 0x00, 0x00,
 }
 
 func (m *Params) Marshal() (dAtA []byte, err error) {
@@ -1024,21 +1799,33 @@ func (m *Service) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
-	if m.Refusals != 0 {
-		i = encodeVarintState(dAtA, i, uint64(m.Refusals))
+	if m.FrozenAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.FrozenAt))
 		i--
 		dAtA[i] = 0x40
 	}
-	if m.Grants != 0 {
-		i = encodeVarintState(dAtA, i, uint64(m.Grants))
+	if m.PendingPolicy != nil {
+		{
+			size, err := m.PendingPolicy.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintState(dAtA, i, uint64(size))
+		}
 		i--
-		dAtA[i] = 0x38
+		dAtA[i] = 0x3a
 	}
-	if m.Images != 0 {
-		i = encodeVarintState(dAtA, i, uint64(m.Images))
-		i--
-		dAtA[i] = 0x30
+	{
+		size, err := m.Policy.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintState(dAtA, i, uint64(size))
 	}
+	i--
+	dAtA[i] = 0x32
 	if m.Time != 0 {
 		i = encodeVarintState(dAtA, i, uint64(m.Time))
 		i--
@@ -1073,6 +1860,49 @@ func (m *Service) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *Counters) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Counters) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Counters) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Changes != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Changes))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Refusals != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Refusals))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Grants != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Grants))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Images != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Images))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *Image) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -1093,55 +1923,126 @@ func (m *Image) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
-	if m.Time != 0 {
-		i = encodeVarintState(dAtA, i, uint64(m.Time))
+	if len(m.Revocation) > 0 {
+		i -= len(m.Revocation)
+		copy(dAtA[i:], m.Revocation)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Revocation)))
+		i--
+		dAtA[i] = 0x72
+	}
+	if len(m.AddedBy) > 0 {
+		i -= len(m.AddedBy)
+		copy(dAtA[i:], m.AddedBy)
+		i = encodeVarintState(dAtA, i, uint64(len(m.AddedBy)))
+		i--
+		dAtA[i] = 0x6a
+	}
+	if m.RevokedAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.RevokedAt))
+		i--
+		dAtA[i] = 0x60
+	}
+	if m.ActiveAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.ActiveAt))
 		i--
 		dAtA[i] = 0x58
+	}
+	if m.AddedAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.AddedAt))
+		i--
+		dAtA[i] = 0x50
 	}
 	if m.Height != 0 {
 		i = encodeVarintState(dAtA, i, uint64(m.Height))
 		i--
-		dAtA[i] = 0x50
+		dAtA[i] = 0x48
+	}
+	if m.Platforms != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Platforms))
+		i--
+		dAtA[i] = 0x40
 	}
 	if len(m.Template) > 0 {
 		i -= len(m.Template)
 		copy(dAtA[i:], m.Template)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Template)))
 		i--
-		dAtA[i] = 0x4a
+		dAtA[i] = 0x3a
 	}
 	if len(m.RootHash) > 0 {
 		i -= len(m.RootHash)
 		copy(dAtA[i:], m.RootHash)
 		i = encodeVarintState(dAtA, i, uint64(len(m.RootHash)))
 		i--
-		dAtA[i] = 0x42
+		dAtA[i] = 0x32
 	}
 	if len(m.Description) > 0 {
 		i -= len(m.Description)
 		copy(dAtA[i:], m.Description)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Description)))
 		i--
-		dAtA[i] = 0x3a
+		dAtA[i] = 0x2a
 	}
 	if len(m.Rtmr3) > 0 {
 		i -= len(m.Rtmr3)
 		copy(dAtA[i:], m.Rtmr3)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Rtmr3)))
 		i--
-		dAtA[i] = 0x32
+		dAtA[i] = 0x22
 	}
 	if len(m.Rtmr2) > 0 {
 		i -= len(m.Rtmr2)
 		copy(dAtA[i:], m.Rtmr2)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Rtmr2)))
 		i--
-		dAtA[i] = 0x2a
+		dAtA[i] = 0x1a
 	}
 	if len(m.Rtmr1) > 0 {
 		i -= len(m.Rtmr1)
 		copy(dAtA[i:], m.Rtmr1)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Rtmr1)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if m.Index != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Platform) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Platform) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Platform) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Shape) > 0 {
+		i -= len(m.Shape)
+		copy(dAtA[i:], m.Shape)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Shape)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.Launch) > 0 {
+		i -= len(m.Launch)
+		copy(dAtA[i:], m.Launch)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Launch)))
 		i--
 		dAtA[i] = 0x22
 	}
@@ -1159,8 +2060,268 @@ func (m *Image) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		i--
 		dAtA[i] = 0x12
 	}
-	if m.Index != 0 {
-		i = encodeVarintState(dAtA, i, uint64(m.Index))
+	if len(m.Tee) > 0 {
+		i -= len(m.Tee)
+		copy(dAtA[i:], m.Tee)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Tee)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *PlatformRows) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *PlatformRows) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *PlatformRows) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Rows) > 0 {
+		for iNdEx := len(m.Rows) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Rows[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintState(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *ImageSet) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *ImageSet) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *ImageSet) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Images) > 0 {
+		dAtA4 := make([]byte, len(m.Images)*10)
+		var j3 int
+		for _, num := range m.Images {
+			for num >= 1<<7 {
+				dAtA4[j3] = uint8(uint64(num)&0x7f | 0x80)
+				num >>= 7
+				j3++
+			}
+			dAtA4[j3] = uint8(num)
+			j3++
+		}
+		i -= j3
+		copy(dAtA[i:], dAtA4[:j3])
+		i = encodeVarintState(dAtA, i, uint64(j3))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Sealed) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Sealed) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Sealed) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.ActiveAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.ActiveAt))
+		i--
+		dAtA[i] = 0x38
+	}
+	if m.Time != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Time))
+		i--
+		dAtA[i] = 0x30
+	}
+	if m.Height != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Height))
+		i--
+		dAtA[i] = 0x28
+	}
+	if len(m.Digest) > 0 {
+		i -= len(m.Digest)
+		copy(dAtA[i:], m.Digest)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Digest)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Ciphertext) > 0 {
+		i -= len(m.Ciphertext)
+		copy(dAtA[i:], m.Ciphertext)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Ciphertext)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Epoch != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *SealedSlot) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *SealedSlot) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *SealedSlot) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pending != nil {
+		{
+			size, err := m.Pending.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintState(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	if m.Current != nil {
+		{
+			size, err := m.Current.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintState(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Change) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Change) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Change) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.ActiveAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.ActiveAt))
+		i--
+		dAtA[i] = 0x40
+	}
+	if len(m.Detail) > 0 {
+		i -= len(m.Detail)
+		copy(dAtA[i:], m.Detail)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Detail)))
+		i--
+		dAtA[i] = 0x3a
+	}
+	if m.Image != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Image))
+		i--
+		dAtA[i] = 0x30
+	}
+	if len(m.Kind) > 0 {
+		i -= len(m.Kind)
+		copy(dAtA[i:], m.Kind)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Kind)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.By) > 0 {
+		i -= len(m.By)
+		copy(dAtA[i:], m.By)
+		i = encodeVarintState(dAtA, i, uint64(len(m.By)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if m.Time != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Time))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.Height != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Height))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.Seq != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Seq))
 		i--
 		dAtA[i] = 0x8
 	}
@@ -1283,6 +2444,36 @@ func (m *Grant) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if len(m.Registry) > 0 {
+		i -= len(m.Registry)
+		copy(dAtA[i:], m.Registry)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Registry)))
+		i--
+		dAtA[i] = 0x1
+		i--
+		dAtA[i] = 0x82
+	}
+	if len(m.Env) > 0 {
+		i -= len(m.Env)
+		copy(dAtA[i:], m.Env)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Env)))
+		i--
+		dAtA[i] = 0x7a
+	}
+	if len(m.HardwareId) > 0 {
+		i -= len(m.HardwareId)
+		copy(dAtA[i:], m.HardwareId)
+		i = encodeVarintState(dAtA, i, uint64(len(m.HardwareId)))
+		i--
+		dAtA[i] = 0x72
+	}
+	if len(m.Tee) > 0 {
+		i -= len(m.Tee)
+		copy(dAtA[i:], m.Tee)
+		i = encodeVarintState(dAtA, i, uint64(len(m.Tee)))
+		i--
+		dAtA[i] = 0x6a
+	}
 	{
 		size, err := m.Anchor.MarshalToSizedBuffer(dAtA[:i])
 		if err != nil {
@@ -1484,15 +2675,87 @@ func (m *Instance) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Rollback != nil {
+		{
+			size, err := m.Rollback.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintState(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x32
+	}
+	if m.AdvancedAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.AdvancedAt))
+		i--
+		dAtA[i] = 0x28
+	}
+	if m.GrantedAt != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.GrantedAt))
+		i--
+		dAtA[i] = 0x20
+	}
 	if len(m.Grant) > 0 {
 		i -= len(m.Grant)
 		copy(dAtA[i:], m.Grant)
 		i = encodeVarintState(dAtA, i, uint64(len(m.Grant)))
 		i--
-		dAtA[i] = 0x12
+		dAtA[i] = 0x1a
 	}
 	if m.Generation != 0 {
 		i = encodeVarintState(dAtA, i, uint64(m.Generation))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.VmUid) > 0 {
+		i -= len(m.VmUid)
+		copy(dAtA[i:], m.VmUid)
+		i = encodeVarintState(dAtA, i, uint64(len(m.VmUid)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *Rollback) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Rollback) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Rollback) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Time != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Time))
+		i--
+		dAtA[i] = 0x20
+	}
+	if m.Height != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.Height))
+		i--
+		dAtA[i] = 0x18
+	}
+	if m.To != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.To))
+		i--
+		dAtA[i] = 0x10
+	}
+	if m.From != 0 {
+		i = encodeVarintState(dAtA, i, uint64(m.From))
 		i--
 		dAtA[i] = 0x8
 	}
@@ -1510,6 +2773,7 @@ func encodeVarintState(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
+
 func (m *Params) Size() (n int) {
 	if m == nil {
 		return 0
@@ -1580,6 +2844,24 @@ func (m *Service) Size() (n int) {
 	if m.Time != 0 {
 		n += 1 + sovState(uint64(m.Time))
 	}
+	l = m.Policy.Size()
+	n += 1 + l + sovState(uint64(l))
+	if m.PendingPolicy != nil {
+		l = m.PendingPolicy.Size()
+		n += 1 + l + sovState(uint64(l))
+	}
+	if m.FrozenAt != 0 {
+		n += 1 + sovState(uint64(m.FrozenAt))
+	}
+	return n
+}
+
+func (m *Counters) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
 	if m.Images != 0 {
 		n += 1 + sovState(uint64(m.Images))
 	}
@@ -1588,6 +2870,9 @@ func (m *Service) Size() (n int) {
 	}
 	if m.Refusals != 0 {
 		n += 1 + sovState(uint64(m.Refusals))
+	}
+	if m.Changes != 0 {
+		n += 1 + sovState(uint64(m.Changes))
 	}
 	return n
 }
@@ -1600,14 +2885,6 @@ func (m *Image) Size() (n int) {
 	_ = l
 	if m.Index != 0 {
 		n += 1 + sovState(uint64(m.Index))
-	}
-	l = len(m.Mrtd)
-	if l > 0 {
-		n += 1 + l + sovState(uint64(l))
-	}
-	l = len(m.Rtmr0)
-	if l > 0 {
-		n += 1 + l + sovState(uint64(l))
 	}
 	l = len(m.Rtmr1)
 	if l > 0 {
@@ -1633,11 +2910,174 @@ func (m *Image) Size() (n int) {
 	if l > 0 {
 		n += 1 + l + sovState(uint64(l))
 	}
+	if m.Platforms != 0 {
+		n += 1 + sovState(uint64(m.Platforms))
+	}
+	if m.Height != 0 {
+		n += 1 + sovState(uint64(m.Height))
+	}
+	if m.AddedAt != 0 {
+		n += 1 + sovState(uint64(m.AddedAt))
+	}
+	if m.ActiveAt != 0 {
+		n += 1 + sovState(uint64(m.ActiveAt))
+	}
+	if m.RevokedAt != 0 {
+		n += 1 + sovState(uint64(m.RevokedAt))
+	}
+	l = len(m.AddedBy)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Revocation)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	return n
+}
+
+func (m *Platform) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Tee)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Mrtd)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Rtmr0)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Launch)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Shape)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	return n
+}
+
+func (m *PlatformRows) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Rows) > 0 {
+		for _, e := range m.Rows {
+			l = e.Size()
+			n += 1 + l + sovState(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *ImageSet) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Images) > 0 {
+		l = 0
+		for _, e := range m.Images {
+			l += sovState(uint64(e))
+		}
+		n += 1 + sovState(uint64(l)) + l
+	}
+	return n
+}
+
+func (m *Sealed) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	if m.Epoch != 0 {
+		n += 1 + sovState(uint64(m.Epoch))
+	}
+	l = len(m.Ciphertext)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Digest)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
 	if m.Height != 0 {
 		n += 1 + sovState(uint64(m.Height))
 	}
 	if m.Time != 0 {
 		n += 1 + sovState(uint64(m.Time))
+	}
+	if m.ActiveAt != 0 {
+		n += 1 + sovState(uint64(m.ActiveAt))
+	}
+	return n
+}
+
+func (m *SealedSlot) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Current != nil {
+		l = m.Current.Size()
+		n += 1 + l + sovState(uint64(l))
+	}
+	if m.Pending != nil {
+		l = m.Pending.Size()
+		n += 1 + l + sovState(uint64(l))
+	}
+	return n
+}
+
+func (m *Change) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Seq != 0 {
+		n += 1 + sovState(uint64(m.Seq))
+	}
+	if m.Height != 0 {
+		n += 1 + sovState(uint64(m.Height))
+	}
+	if m.Time != 0 {
+		n += 1 + sovState(uint64(m.Time))
+	}
+	l = len(m.By)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Kind)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	if m.Image != 0 {
+		n += 1 + sovState(uint64(m.Image))
+	}
+	l = len(m.Detail)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	if m.ActiveAt != 0 {
+		n += 1 + sovState(uint64(m.ActiveAt))
 	}
 	return n
 }
@@ -1736,6 +3176,22 @@ func (m *Grant) Size() (n int) {
 	}
 	l = m.Anchor.Size()
 	n += 1 + l + sovState(uint64(l))
+	l = len(m.Tee)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.HardwareId)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Env)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
+	l = len(m.Registry)
+	if l > 0 {
+		n += 2 + l + sovState(uint64(l))
+	}
 	return n
 }
 
@@ -1794,6 +3250,10 @@ func (m *Instance) Size() (n int) {
 	}
 	var l int
 	_ = l
+	l = len(m.VmUid)
+	if l > 0 {
+		n += 1 + l + sovState(uint64(l))
+	}
 	if m.Generation != 0 {
 		n += 1 + sovState(uint64(m.Generation))
 	}
@@ -1801,15 +3261,48 @@ func (m *Instance) Size() (n int) {
 	if l > 0 {
 		n += 1 + l + sovState(uint64(l))
 	}
+	if m.GrantedAt != 0 {
+		n += 1 + sovState(uint64(m.GrantedAt))
+	}
+	if m.AdvancedAt != 0 {
+		n += 1 + sovState(uint64(m.AdvancedAt))
+	}
+	if m.Rollback != nil {
+		l = m.Rollback.Size()
+		n += 1 + l + sovState(uint64(l))
+	}
+	return n
+}
+
+func (m *Rollback) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.From != 0 {
+		n += 1 + sovState(uint64(m.From))
+	}
+	if m.To != 0 {
+		n += 1 + sovState(uint64(m.To))
+	}
+	if m.Height != 0 {
+		n += 1 + sovState(uint64(m.Height))
+	}
+	if m.Time != 0 {
+		n += 1 + sovState(uint64(m.Time))
+	}
 	return n
 }
 
 func sovState(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
+
 func sozState(x uint64) (n int) {
 	return sovState(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
+
 func (m *Params) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1968,6 +3461,7 @@ func (m *Params) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Anchor) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2090,6 +3584,7 @@ func (m *Anchor) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Service) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2254,10 +3749,10 @@ func (m *Service) Unmarshal(dAtA []byte) error {
 				}
 			}
 		case 6:
-			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Images", wireType)
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Policy", wireType)
 			}
-			m.Images = 0
+			var msglen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return ErrIntOverflowState
@@ -2267,16 +3762,30 @@ func (m *Service) Unmarshal(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.Images |= uint64(b&0x7F) << shift
+				msglen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Policy.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		case 7:
-			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Grants", wireType)
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field PendingPolicy", wireType)
 			}
-			m.Grants = 0
+			var msglen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return ErrIntOverflowState
@@ -2286,16 +3795,33 @@ func (m *Service) Unmarshal(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.Grants |= uint64(b&0x7F) << shift
+				msglen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.PendingPolicy == nil {
+				m.PendingPolicy = &PendingPolicy{}
+			}
+			if err := m.PendingPolicy.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		case 8:
 			if wireType != 0 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Refusals", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field FrozenAt", wireType)
 			}
-			m.Refusals = 0
+			m.FrozenAt = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return ErrIntOverflowState
@@ -2305,7 +3831,7 @@ func (m *Service) Unmarshal(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.Refusals |= uint64(b&0x7F) << shift
+				m.FrozenAt |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
@@ -2331,6 +3857,134 @@ func (m *Service) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *Counters) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Counters: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Counters: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Images", wireType)
+			}
+			m.Images = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Images |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Grants", wireType)
+			}
+			m.Grants = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Grants |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Refusals", wireType)
+			}
+			m.Refusals = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Refusals |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Changes", wireType)
+			}
+			m.Changes = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Changes |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func (m *Image) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2379,6 +4033,450 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr1", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Rtmr1 = append(m.Rtmr1[:0], dAtA[iNdEx:postIndex]...)
+			if m.Rtmr1 == nil {
+				m.Rtmr1 = []byte{}
+			}
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr2", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Rtmr2 = append(m.Rtmr2[:0], dAtA[iNdEx:postIndex]...)
+			if m.Rtmr2 == nil {
+				m.Rtmr2 = []byte{}
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr3", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Rtmr3 = append(m.Rtmr3[:0], dAtA[iNdEx:postIndex]...)
+			if m.Rtmr3 == nil {
+				m.Rtmr3 = []byte{}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Description", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Description = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RootHash", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.RootHash = append(m.RootHash[:0], dAtA[iNdEx:postIndex]...)
+			if m.RootHash == nil {
+				m.RootHash = []byte{}
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Template", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Template = append(m.Template[:0], dAtA[iNdEx:postIndex]...)
+			if m.Template == nil {
+				m.Template = []byte{}
+			}
+			iNdEx = postIndex
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Platforms", wireType)
+			}
+			m.Platforms = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Platforms |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Height", wireType)
+			}
+			m.Height = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Height |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AddedAt", wireType)
+			}
+			m.AddedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.AddedAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ActiveAt", wireType)
+			}
+			m.ActiveAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ActiveAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 12:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field RevokedAt", wireType)
+			}
+			m.RevokedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.RevokedAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 13:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AddedBy", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.AddedBy = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 14:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Revocation", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Revocation = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *Platform) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Platform: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Platform: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tee", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Tee = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
 		case 2:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Mrtd", wireType)
@@ -2449,7 +4547,7 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 			iNdEx = postIndex
 		case 4:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr1", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field Launch", wireType)
 			}
 			var byteLen int
 			for shift := uint(0); ; shift += 7 {
@@ -2476,82 +4574,14 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Rtmr1 = append(m.Rtmr1[:0], dAtA[iNdEx:postIndex]...)
-			if m.Rtmr1 == nil {
-				m.Rtmr1 = []byte{}
+			m.Launch = append(m.Launch[:0], dAtA[iNdEx:postIndex]...)
+			if m.Launch == nil {
+				m.Launch = []byte{}
 			}
 			iNdEx = postIndex
 		case 5:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr2", wireType)
-			}
-			var byteLen int
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return ErrIntOverflowState
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				byteLen |= int(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			if byteLen < 0 {
-				return ErrInvalidLengthState
-			}
-			postIndex := iNdEx + byteLen
-			if postIndex < 0 {
-				return ErrInvalidLengthState
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.Rtmr2 = append(m.Rtmr2[:0], dAtA[iNdEx:postIndex]...)
-			if m.Rtmr2 == nil {
-				m.Rtmr2 = []byte{}
-			}
-			iNdEx = postIndex
-		case 6:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr3", wireType)
-			}
-			var byteLen int
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return ErrIntOverflowState
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				byteLen |= int(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			if byteLen < 0 {
-				return ErrInvalidLengthState
-			}
-			postIndex := iNdEx + byteLen
-			if postIndex < 0 {
-				return ErrInvalidLengthState
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.Rtmr3 = append(m.Rtmr3[:0], dAtA[iNdEx:postIndex]...)
-			if m.Rtmr3 == nil {
-				m.Rtmr3 = []byte{}
-			}
-			iNdEx = postIndex
-		case 7:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Description", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field Shape", wireType)
 			}
 			var stringLen uint64
 			for shift := uint(0); ; shift += 7 {
@@ -2579,11 +4609,325 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Description = string(dAtA[iNdEx:postIndex])
+			m.Shape = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
-		case 8:
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *PlatformRows) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: PlatformRows: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: PlatformRows: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field RootHash", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field Rows", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Rows = append(m.Rows, Platform{})
+			if err := m.Rows[len(m.Rows)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *ImageSet) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: ImageSet: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: ImageSet: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType == 0 {
+				var v uint64
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowState
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= uint64(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.Images = append(m.Images, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return ErrIntOverflowState
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return ErrInvalidLengthState
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return ErrInvalidLengthState
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.Images) == 0 {
+					m.Images = make([]uint64, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v uint64
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return ErrIntOverflowState
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= uint64(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.Images = append(m.Images, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field Images", wireType)
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *Sealed) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Sealed: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Sealed: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Ciphertext", wireType)
 			}
 			var byteLen int
 			for shift := uint(0); ; shift += 7 {
@@ -2610,14 +4954,14 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.RootHash = append(m.RootHash[:0], dAtA[iNdEx:postIndex]...)
-			if m.RootHash == nil {
-				m.RootHash = []byte{}
+			m.Ciphertext = append(m.Ciphertext[:0], dAtA[iNdEx:postIndex]...)
+			if m.Ciphertext == nil {
+				m.Ciphertext = []byte{}
 			}
 			iNdEx = postIndex
-		case 9:
+		case 4:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Template", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field Digest", wireType)
 			}
 			var byteLen int
 			for shift := uint(0); ; shift += 7 {
@@ -2644,12 +4988,12 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Template = append(m.Template[:0], dAtA[iNdEx:postIndex]...)
-			if m.Template == nil {
-				m.Template = []byte{}
+			m.Digest = append(m.Digest[:0], dAtA[iNdEx:postIndex]...)
+			if m.Digest == nil {
+				m.Digest = []byte{}
 			}
 			iNdEx = postIndex
-		case 10:
+		case 5:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Height", wireType)
 			}
@@ -2668,7 +5012,7 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
-		case 11:
+		case 6:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Time", wireType)
 			}
@@ -2683,6 +5027,25 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 				b := dAtA[iNdEx]
 				iNdEx++
 				m.Time |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 7:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ActiveAt", wireType)
+			}
+			m.ActiveAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ActiveAt |= int64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
@@ -2708,6 +5071,372 @@ func (m *Image) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *SealedSlot) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: SealedSlot: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: SealedSlot: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Current", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Current == nil {
+				m.Current = &Sealed{}
+			}
+			if err := m.Current.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pending", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pending == nil {
+				m.Pending = &Sealed{}
+			}
+			if err := m.Pending.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *Change) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Change: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Change: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Seq", wireType)
+			}
+			m.Seq = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Seq |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Height", wireType)
+			}
+			m.Height = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Height |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Time", wireType)
+			}
+			m.Time = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Time |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field By", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.By = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Kind", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Kind = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Image", wireType)
+			}
+			m.Image = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Image |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Detail", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Detail = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ActiveAt", wireType)
+			}
+			m.ActiveAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ActiveAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func (m *KeyID) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2873,6 +5602,7 @@ func (m *KeyID) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *TrustAnchor) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3009,6 +5739,7 @@ func (m *TrustAnchor) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Grant) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3379,6 +6110,138 @@ func (m *Grant) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 13:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tee", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Tee = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 14:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field HardwareId", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.HardwareId = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 15:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Env", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Env = append(m.Env[:0], dAtA[iNdEx:postIndex]...)
+			if m.Env == nil {
+				m.Env = []byte{}
+			}
+			iNdEx = postIndex
+		case 16:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Registry", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Registry = append(m.Registry[:0], dAtA[iNdEx:postIndex]...)
+			if m.Registry == nil {
+				m.Registry = []byte{}
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipState(dAtA[iNdEx:])
@@ -3400,6 +6263,7 @@ func (m *Grant) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Refusal) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3750,6 +6614,7 @@ func (m *Refusal) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Instance) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3780,6 +6645,38 @@ func (m *Instance) Unmarshal(dAtA []byte) error {
 		}
 		switch fieldNum {
 		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field VmUid", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.VmUid = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Generation", wireType)
 			}
@@ -3798,7 +6695,7 @@ func (m *Instance) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
-		case 2:
+		case 3:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Grant", wireType)
 			}
@@ -3832,6 +6729,80 @@ func (m *Instance) Unmarshal(dAtA []byte) error {
 				m.Grant = []byte{}
 			}
 			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field GrantedAt", wireType)
+			}
+			m.GrantedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.GrantedAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field AdvancedAt", wireType)
+			}
+			m.AdvancedAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.AdvancedAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rollback", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthState
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthState
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Rollback == nil {
+				m.Rollback = &Rollback{}
+			}
+			if err := m.Rollback.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipState(dAtA[iNdEx:])
@@ -3853,6 +6824,134 @@ func (m *Instance) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *Rollback) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowState
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Rollback: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Rollback: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field From", wireType)
+			}
+			m.From = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.From |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field To", wireType)
+			}
+			m.To = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.To |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Height", wireType)
+			}
+			m.Height = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Height |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Time", wireType)
+			}
+			m.Time = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowState
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Time |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipState(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthState
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func skipState(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

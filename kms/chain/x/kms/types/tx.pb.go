@@ -6,6 +6,10 @@ package types
 import (
 	context "context"
 	fmt "fmt"
+	io "io"
+	math "math"
+	math_bits "math/bits"
+
 	_ "github.com/cosmos/cosmos-sdk/types/msgservice"
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
@@ -13,15 +17,14 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
-	io "io"
-	math "math"
-	math_bits "math/bits"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var _ = proto.Marshal
-var _ = fmt.Errorf
-var _ = math.Inf
+var (
+	_ = proto.Marshal
+	_ = fmt.Errorf
+	_ = math.Inf
+)
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -30,8 +33,9 @@ var _ = math.Inf
 const _ = proto.GoGoProtoPackageIsVersion3 // please upgrade the proto package
 
 type MsgCreateService struct {
-	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	Name  string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Owner  string  `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Name   string  `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Policy *Policy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
 }
 
 func (m *MsgCreateService) Reset()         { *m = MsgCreateService{} }
@@ -40,9 +44,11 @@ func (*MsgCreateService) ProtoMessage()    {}
 func (*MsgCreateService) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{0}
 }
+
 func (m *MsgCreateService) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgCreateService) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgCreateService.Marshal(b, m, deterministic)
@@ -55,12 +61,15 @@ func (m *MsgCreateService) XXX_Marshal(b []byte, deterministic bool) ([]byte, er
 		return b[:n], nil
 	}
 }
+
 func (m *MsgCreateService) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgCreateService.Merge(m, src)
 }
+
 func (m *MsgCreateService) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgCreateService) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgCreateService.DiscardUnknown(m)
 }
@@ -81,6 +90,13 @@ func (m *MsgCreateService) GetName() string {
 	return ""
 }
 
+func (m *MsgCreateService) GetPolicy() *Policy {
+	if m != nil {
+		return m.Policy
+	}
+	return nil
+}
+
 type MsgCreateServiceResponse struct {
 	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 }
@@ -91,9 +107,11 @@ func (*MsgCreateServiceResponse) ProtoMessage()    {}
 func (*MsgCreateServiceResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{1}
 }
+
 func (m *MsgCreateServiceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgCreateServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgCreateServiceResponse.Marshal(b, m, deterministic)
@@ -106,12 +124,15 @@ func (m *MsgCreateServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]
 		return b[:n], nil
 	}
 }
+
 func (m *MsgCreateServiceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgCreateServiceResponse.Merge(m, src)
 }
+
 func (m *MsgCreateServiceResponse) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgCreateServiceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgCreateServiceResponse.DiscardUnknown(m)
 }
@@ -126,16 +147,15 @@ func (m *MsgCreateServiceResponse) GetService() string {
 }
 
 type MsgAddImage struct {
-	Owner       string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	Service     string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	Mrtd        []byte `protobuf:"bytes,3,opt,name=mrtd,proto3" json:"mrtd,omitempty"`
-	Rtmr0       []byte `protobuf:"bytes,4,opt,name=rtmr0,proto3" json:"rtmr0,omitempty"`
-	Rtmr1       []byte `protobuf:"bytes,5,opt,name=rtmr1,proto3" json:"rtmr1,omitempty"`
-	Rtmr2       []byte `protobuf:"bytes,6,opt,name=rtmr2,proto3" json:"rtmr2,omitempty"`
-	Rtmr3       []byte `protobuf:"bytes,7,opt,name=rtmr3,proto3" json:"rtmr3,omitempty"`
-	Description string `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
-	RootHash    []byte `protobuf:"bytes,9,opt,name=root_hash,json=rootHash,proto3" json:"root_hash,omitempty"`
-	Template    []byte `protobuf:"bytes,10,opt,name=template,proto3" json:"template,omitempty"`
+	Owner       string     `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service     string     `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Platforms   []Platform `protobuf:"bytes,3,rep,name=platforms,proto3" json:"platforms"`
+	Rtmr1       []byte     `protobuf:"bytes,4,opt,name=rtmr1,proto3" json:"rtmr1,omitempty"`
+	Rtmr2       []byte     `protobuf:"bytes,5,opt,name=rtmr2,proto3" json:"rtmr2,omitempty"`
+	Rtmr3       []byte     `protobuf:"bytes,6,opt,name=rtmr3,proto3" json:"rtmr3,omitempty"`
+	Description string     `protobuf:"bytes,7,opt,name=description,proto3" json:"description,omitempty"`
+	RootHash    []byte     `protobuf:"bytes,8,opt,name=root_hash,json=rootHash,proto3" json:"root_hash,omitempty"`
+	Template    []byte     `protobuf:"bytes,9,opt,name=template,proto3" json:"template,omitempty"`
 }
 
 func (m *MsgAddImage) Reset()         { *m = MsgAddImage{} }
@@ -144,9 +164,11 @@ func (*MsgAddImage) ProtoMessage()    {}
 func (*MsgAddImage) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{2}
 }
+
 func (m *MsgAddImage) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgAddImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAddImage.Marshal(b, m, deterministic)
@@ -159,12 +181,15 @@ func (m *MsgAddImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
+
 func (m *MsgAddImage) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAddImage.Merge(m, src)
 }
+
 func (m *MsgAddImage) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgAddImage) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAddImage.DiscardUnknown(m)
 }
@@ -185,16 +210,9 @@ func (m *MsgAddImage) GetService() string {
 	return ""
 }
 
-func (m *MsgAddImage) GetMrtd() []byte {
+func (m *MsgAddImage) GetPlatforms() []Platform {
 	if m != nil {
-		return m.Mrtd
-	}
-	return nil
-}
-
-func (m *MsgAddImage) GetRtmr0() []byte {
-	if m != nil {
-		return m.Rtmr0
+		return m.Platforms
 	}
 	return nil
 }
@@ -242,7 +260,8 @@ func (m *MsgAddImage) GetTemplate() []byte {
 }
 
 type MsgAddImageResponse struct {
-	Image uint64 `protobuf:"varint,1,opt,name=image,proto3" json:"image,omitempty"`
+	Image    uint64 `protobuf:"varint,1,opt,name=image,proto3" json:"image,omitempty"`
+	ActiveAt int64  `protobuf:"varint,2,opt,name=active_at,json=activeAt,proto3" json:"active_at,omitempty"`
 }
 
 func (m *MsgAddImageResponse) Reset()         { *m = MsgAddImageResponse{} }
@@ -251,9 +270,11 @@ func (*MsgAddImageResponse) ProtoMessage()    {}
 func (*MsgAddImageResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{3}
 }
+
 func (m *MsgAddImageResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgAddImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAddImageResponse.Marshal(b, m, deterministic)
@@ -266,12 +287,15 @@ func (m *MsgAddImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
+
 func (m *MsgAddImageResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAddImageResponse.Merge(m, src)
 }
+
 func (m *MsgAddImageResponse) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgAddImageResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAddImageResponse.DiscardUnknown(m)
 }
@@ -281,6 +305,703 @@ var xxx_messageInfo_MsgAddImageResponse proto.InternalMessageInfo
 func (m *MsgAddImageResponse) GetImage() uint64 {
 	if m != nil {
 		return m.Image
+	}
+	return 0
+}
+
+func (m *MsgAddImageResponse) GetActiveAt() int64 {
+	if m != nil {
+		return m.ActiveAt
+	}
+	return 0
+}
+
+type MsgRevokeImage struct {
+	Owner   string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Image   uint64 `protobuf:"varint,3,opt,name=image,proto3" json:"image,omitempty"`
+	Reason  string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+}
+
+func (m *MsgRevokeImage) Reset()         { *m = MsgRevokeImage{} }
+func (m *MsgRevokeImage) String() string { return proto.CompactTextString(m) }
+func (*MsgRevokeImage) ProtoMessage()    {}
+func (*MsgRevokeImage) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{4}
+}
+
+func (m *MsgRevokeImage) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgRevokeImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRevokeImage.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgRevokeImage) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRevokeImage.Merge(m, src)
+}
+
+func (m *MsgRevokeImage) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgRevokeImage) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRevokeImage.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRevokeImage proto.InternalMessageInfo
+
+func (m *MsgRevokeImage) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgRevokeImage) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+func (m *MsgRevokeImage) GetImage() uint64 {
+	if m != nil {
+		return m.Image
+	}
+	return 0
+}
+
+func (m *MsgRevokeImage) GetReason() string {
+	if m != nil {
+		return m.Reason
+	}
+	return ""
+}
+
+type MsgRevokeImageResponse struct{}
+
+func (m *MsgRevokeImageResponse) Reset()         { *m = MsgRevokeImageResponse{} }
+func (m *MsgRevokeImageResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgRevokeImageResponse) ProtoMessage()    {}
+func (*MsgRevokeImageResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{5}
+}
+
+func (m *MsgRevokeImageResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgRevokeImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRevokeImageResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgRevokeImageResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRevokeImageResponse.Merge(m, src)
+}
+
+func (m *MsgRevokeImageResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgRevokeImageResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRevokeImageResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRevokeImageResponse proto.InternalMessageInfo
+
+type MsgSetPolicy struct {
+	Owner   string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Policy  Policy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy"`
+}
+
+func (m *MsgSetPolicy) Reset()         { *m = MsgSetPolicy{} }
+func (m *MsgSetPolicy) String() string { return proto.CompactTextString(m) }
+func (*MsgSetPolicy) ProtoMessage()    {}
+func (*MsgSetPolicy) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{6}
+}
+
+func (m *MsgSetPolicy) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgSetPolicy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgSetPolicy.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgSetPolicy) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgSetPolicy.Merge(m, src)
+}
+
+func (m *MsgSetPolicy) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgSetPolicy) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgSetPolicy.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgSetPolicy proto.InternalMessageInfo
+
+func (m *MsgSetPolicy) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgSetPolicy) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+func (m *MsgSetPolicy) GetPolicy() Policy {
+	if m != nil {
+		return m.Policy
+	}
+	return Policy{}
+}
+
+// MsgSetPolicyResponse says what is in force from now on, and what will be.
+type MsgSetPolicyResponse struct {
+	Policy  Policy         `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy"`
+	Pending *PendingPolicy `protobuf:"bytes,2,opt,name=pending,proto3" json:"pending,omitempty"`
+}
+
+func (m *MsgSetPolicyResponse) Reset()         { *m = MsgSetPolicyResponse{} }
+func (m *MsgSetPolicyResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgSetPolicyResponse) ProtoMessage()    {}
+func (*MsgSetPolicyResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{7}
+}
+
+func (m *MsgSetPolicyResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgSetPolicyResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgSetPolicyResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgSetPolicyResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgSetPolicyResponse.Merge(m, src)
+}
+
+func (m *MsgSetPolicyResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgSetPolicyResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgSetPolicyResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgSetPolicyResponse proto.InternalMessageInfo
+
+func (m *MsgSetPolicyResponse) GetPolicy() Policy {
+	if m != nil {
+		return m.Policy
+	}
+	return Policy{}
+}
+
+func (m *MsgSetPolicyResponse) GetPending() *PendingPolicy {
+	if m != nil {
+		return m.Pending
+	}
+	return nil
+}
+
+type MsgFreeze struct {
+	Owner   string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+}
+
+func (m *MsgFreeze) Reset()         { *m = MsgFreeze{} }
+func (m *MsgFreeze) String() string { return proto.CompactTextString(m) }
+func (*MsgFreeze) ProtoMessage()    {}
+func (*MsgFreeze) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{8}
+}
+
+func (m *MsgFreeze) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgFreeze) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgFreeze.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgFreeze) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgFreeze.Merge(m, src)
+}
+
+func (m *MsgFreeze) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgFreeze) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgFreeze.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgFreeze proto.InternalMessageInfo
+
+func (m *MsgFreeze) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgFreeze) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+type MsgFreezeResponse struct{}
+
+func (m *MsgFreezeResponse) Reset()         { *m = MsgFreezeResponse{} }
+func (m *MsgFreezeResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgFreezeResponse) ProtoMessage()    {}
+func (*MsgFreezeResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{9}
+}
+
+func (m *MsgFreezeResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgFreezeResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgFreezeResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgFreezeResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgFreezeResponse.Merge(m, src)
+}
+
+func (m *MsgFreezeResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgFreezeResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgFreezeResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgFreezeResponse proto.InternalMessageInfo
+
+type MsgSeal struct {
+	Owner      string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service    string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	Name       string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Epoch      uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Ciphertext []byte `protobuf:"bytes,5,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+}
+
+func (m *MsgSeal) Reset()         { *m = MsgSeal{} }
+func (m *MsgSeal) String() string { return proto.CompactTextString(m) }
+func (*MsgSeal) ProtoMessage()    {}
+func (*MsgSeal) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{10}
+}
+
+func (m *MsgSeal) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgSeal) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgSeal.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgSeal) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgSeal.Merge(m, src)
+}
+
+func (m *MsgSeal) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgSeal) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgSeal.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgSeal proto.InternalMessageInfo
+
+func (m *MsgSeal) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgSeal) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+func (m *MsgSeal) GetName() string {
+	if m != nil {
+		return m.Name
+	}
+	return ""
+}
+
+func (m *MsgSeal) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+func (m *MsgSeal) GetCiphertext() []byte {
+	if m != nil {
+		return m.Ciphertext
+	}
+	return nil
+}
+
+type MsgSealResponse struct {
+	ActiveAt int64 `protobuf:"varint,1,opt,name=active_at,json=activeAt,proto3" json:"active_at,omitempty"`
+}
+
+func (m *MsgSealResponse) Reset()         { *m = MsgSealResponse{} }
+func (m *MsgSealResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgSealResponse) ProtoMessage()    {}
+func (*MsgSealResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{11}
+}
+
+func (m *MsgSealResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgSealResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgSealResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgSealResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgSealResponse.Merge(m, src)
+}
+
+func (m *MsgSealResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgSealResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgSealResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgSealResponse proto.InternalMessageInfo
+
+func (m *MsgSealResponse) GetActiveAt() int64 {
+	if m != nil {
+		return m.ActiveAt
+	}
+	return 0
+}
+
+type MsgTransfer struct {
+	Owner   string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	To      string `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+}
+
+func (m *MsgTransfer) Reset()         { *m = MsgTransfer{} }
+func (m *MsgTransfer) String() string { return proto.CompactTextString(m) }
+func (*MsgTransfer) ProtoMessage()    {}
+func (*MsgTransfer) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{12}
+}
+
+func (m *MsgTransfer) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgTransfer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgTransfer.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgTransfer) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgTransfer.Merge(m, src)
+}
+
+func (m *MsgTransfer) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgTransfer) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgTransfer.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgTransfer proto.InternalMessageInfo
+
+func (m *MsgTransfer) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgTransfer) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+func (m *MsgTransfer) GetTo() string {
+	if m != nil {
+		return m.To
+	}
+	return ""
+}
+
+type MsgTransferResponse struct{}
+
+func (m *MsgTransferResponse) Reset()         { *m = MsgTransferResponse{} }
+func (m *MsgTransferResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgTransferResponse) ProtoMessage()    {}
+func (*MsgTransferResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{13}
+}
+
+func (m *MsgTransferResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgTransferResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgTransferResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgTransferResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgTransferResponse.Merge(m, src)
+}
+
+func (m *MsgTransferResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgTransferResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgTransferResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgTransferResponse proto.InternalMessageInfo
+
+type MsgAcceptRollback struct {
+	Owner      string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Service    string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	VmUid      string `protobuf:"bytes,3,opt,name=vm_uid,json=vmUid,proto3" json:"vm_uid,omitempty"`
+	Generation uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+}
+
+func (m *MsgAcceptRollback) Reset()         { *m = MsgAcceptRollback{} }
+func (m *MsgAcceptRollback) String() string { return proto.CompactTextString(m) }
+func (*MsgAcceptRollback) ProtoMessage()    {}
+func (*MsgAcceptRollback) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{14}
+}
+
+func (m *MsgAcceptRollback) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgAcceptRollback) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgAcceptRollback.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgAcceptRollback) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgAcceptRollback.Merge(m, src)
+}
+
+func (m *MsgAcceptRollback) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgAcceptRollback) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgAcceptRollback.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgAcceptRollback proto.InternalMessageInfo
+
+func (m *MsgAcceptRollback) GetOwner() string {
+	if m != nil {
+		return m.Owner
+	}
+	return ""
+}
+
+func (m *MsgAcceptRollback) GetService() string {
+	if m != nil {
+		return m.Service
+	}
+	return ""
+}
+
+func (m *MsgAcceptRollback) GetVmUid() string {
+	if m != nil {
+		return m.VmUid
+	}
+	return ""
+}
+
+func (m *MsgAcceptRollback) GetGeneration() uint64 {
+	if m != nil {
+		return m.Generation
+	}
+	return 0
+}
+
+type MsgAcceptRollbackResponse struct {
+	From uint64 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+}
+
+func (m *MsgAcceptRollbackResponse) Reset()         { *m = MsgAcceptRollbackResponse{} }
+func (m *MsgAcceptRollbackResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgAcceptRollbackResponse) ProtoMessage()    {}
+func (*MsgAcceptRollbackResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{15}
+}
+
+func (m *MsgAcceptRollbackResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgAcceptRollbackResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgAcceptRollbackResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgAcceptRollbackResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgAcceptRollbackResponse.Merge(m, src)
+}
+
+func (m *MsgAcceptRollbackResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgAcceptRollbackResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgAcceptRollbackResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgAcceptRollbackResponse proto.InternalMessageInfo
+
+func (m *MsgAcceptRollbackResponse) GetFrom() uint64 {
+	if m != nil {
+		return m.From
 	}
 	return 0
 }
@@ -295,11 +1016,13 @@ func (m *Event) Reset()         { *m = Event{} }
 func (m *Event) String() string { return proto.CompactTextString(m) }
 func (*Event) ProtoMessage()    {}
 func (*Event) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{4}
+	return fileDescriptor_539df50e8695d92e, []int{16}
 }
+
 func (m *Event) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Event) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Event.Marshal(b, m, deterministic)
@@ -312,12 +1035,15 @@ func (m *Event) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Event) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Event.Merge(m, src)
 }
+
 func (m *Event) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Event) XXX_DiscardUnknown() {
 	xxx_messageInfo_Event.DiscardUnknown(m)
 }
@@ -353,11 +1079,13 @@ func (m *Collateral) Reset()         { *m = Collateral{} }
 func (m *Collateral) String() string { return proto.CompactTextString(m) }
 func (*Collateral) ProtoMessage()    {}
 func (*Collateral) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{5}
+	return fileDescriptor_539df50e8695d92e, []int{17}
 }
+
 func (m *Collateral) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *Collateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Collateral.Marshal(b, m, deterministic)
@@ -370,12 +1098,15 @@ func (m *Collateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *Collateral) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Collateral.Merge(m, src)
 }
+
 func (m *Collateral) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *Collateral) XXX_DiscardUnknown() {
 	xxx_messageInfo_Collateral.DiscardUnknown(m)
 }
@@ -431,31 +1162,101 @@ func (m *Collateral) GetQeIdentityChain() []byte {
 	return nil
 }
 
+// AMDCollateral is vm.AMDCollateral.
+type AMDCollateral struct {
+	EndorsementKey []byte `protobuf:"bytes,1,opt,name=endorsement_key,json=endorsementKey,proto3" json:"endorsement_key,omitempty"`
+	Chain          []byte `protobuf:"bytes,2,opt,name=chain,proto3" json:"chain,omitempty"`
+	Crl            []byte `protobuf:"bytes,3,opt,name=crl,proto3" json:"crl,omitempty"`
+}
+
+func (m *AMDCollateral) Reset()         { *m = AMDCollateral{} }
+func (m *AMDCollateral) String() string { return proto.CompactTextString(m) }
+func (*AMDCollateral) ProtoMessage()    {}
+func (*AMDCollateral) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{18}
+}
+
+func (m *AMDCollateral) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *AMDCollateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_AMDCollateral.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *AMDCollateral) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_AMDCollateral.Merge(m, src)
+}
+
+func (m *AMDCollateral) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *AMDCollateral) XXX_DiscardUnknown() {
+	xxx_messageInfo_AMDCollateral.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_AMDCollateral proto.InternalMessageInfo
+
+func (m *AMDCollateral) GetEndorsementKey() []byte {
+	if m != nil {
+		return m.EndorsementKey
+	}
+	return nil
+}
+
+func (m *AMDCollateral) GetChain() []byte {
+	if m != nil {
+		return m.Chain
+	}
+	return nil
+}
+
+func (m *AMDCollateral) GetCrl() []byte {
+	if m != nil {
+		return m.Crl
+	}
+	return nil
+}
+
 // MsgRelease is a machine's request, relayed by a node.
 type MsgRelease struct {
-	Relay      string      `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
-	Service    string      `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
-	VmUid      string      `protobuf:"bytes,3,opt,name=vm_uid,json=vmUid,proto3" json:"vm_uid,omitempty"`
-	HpkeKey    []byte      `protobuf:"bytes,4,opt,name=hpke_key,json=hpkeKey,proto3" json:"hpke_key,omitempty"`
-	SessionKey []byte      `protobuf:"bytes,5,opt,name=session_key,json=sessionKey,proto3" json:"session_key,omitempty"`
-	Height     int64       `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`
-	BlockHash  []byte      `protobuf:"bytes,7,opt,name=block_hash,json=blockHash,proto3" json:"block_hash,omitempty"`
-	Config     []byte      `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
-	Quote      []byte      `protobuf:"bytes,9,opt,name=quote,proto3" json:"quote,omitempty"`
-	Events     []Event     `protobuf:"bytes,10,rep,name=events,proto3" json:"events"`
-	Collateral *Collateral `protobuf:"bytes,11,opt,name=collateral,proto3" json:"collateral,omitempty"`
-	Keys       []KeyID     `protobuf:"bytes,12,rep,name=keys,proto3" json:"keys"`
+	Relay      string         `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
+	Service    string         `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	VmUid      string         `protobuf:"bytes,3,opt,name=vm_uid,json=vmUid,proto3" json:"vm_uid,omitempty"`
+	HpkeKey    []byte         `protobuf:"bytes,4,opt,name=hpke_key,json=hpkeKey,proto3" json:"hpke_key,omitempty"`
+	SessionKey []byte         `protobuf:"bytes,5,opt,name=session_key,json=sessionKey,proto3" json:"session_key,omitempty"`
+	Height     int64          `protobuf:"varint,6,opt,name=height,proto3" json:"height,omitempty"`
+	BlockHash  []byte         `protobuf:"bytes,7,opt,name=block_hash,json=blockHash,proto3" json:"block_hash,omitempty"`
+	Config     []byte         `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
+	Quote      []byte         `protobuf:"bytes,9,opt,name=quote,proto3" json:"quote,omitempty"`
+	Events     []Event        `protobuf:"bytes,10,rep,name=events,proto3" json:"events"`
+	Collateral *Collateral    `protobuf:"bytes,11,opt,name=collateral,proto3" json:"collateral,omitempty"`
+	Keys       []KeyID        `protobuf:"bytes,12,rep,name=keys,proto3" json:"keys"`
+	Tee        string         `protobuf:"bytes,13,opt,name=tee,proto3" json:"tee,omitempty"`
+	Amd        *AMDCollateral `protobuf:"bytes,14,opt,name=amd,proto3" json:"amd,omitempty"`
 }
 
 func (m *MsgRelease) Reset()         { *m = MsgRelease{} }
 func (m *MsgRelease) String() string { return proto.CompactTextString(m) }
 func (*MsgRelease) ProtoMessage()    {}
 func (*MsgRelease) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{6}
+	return fileDescriptor_539df50e8695d92e, []int{19}
 }
+
 func (m *MsgRelease) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgRelease) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgRelease.Marshal(b, m, deterministic)
@@ -468,12 +1269,15 @@ func (m *MsgRelease) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *MsgRelease) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgRelease.Merge(m, src)
 }
+
 func (m *MsgRelease) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgRelease) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgRelease.DiscardUnknown(m)
 }
@@ -564,6 +1368,20 @@ func (m *MsgRelease) GetKeys() []KeyID {
 	return nil
 }
 
+func (m *MsgRelease) GetTee() string {
+	if m != nil {
+		return m.Tee
+	}
+	return ""
+}
+
+func (m *MsgRelease) GetAmd() *AMDCollateral {
+	if m != nil {
+		return m.Amd
+	}
+	return nil
+}
+
 // MsgReleaseResponse holds exactly one of both.
 type MsgReleaseResponse struct {
 	Grant   *Grant   `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
@@ -574,11 +1392,13 @@ func (m *MsgReleaseResponse) Reset()         { *m = MsgReleaseResponse{} }
 func (m *MsgReleaseResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgReleaseResponse) ProtoMessage()    {}
 func (*MsgReleaseResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{7}
+	return fileDescriptor_539df50e8695d92e, []int{20}
 }
+
 func (m *MsgReleaseResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgReleaseResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgReleaseResponse.Marshal(b, m, deterministic)
@@ -591,12 +1411,15 @@ func (m *MsgReleaseResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
+
 func (m *MsgReleaseResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgReleaseResponse.Merge(m, src)
 }
+
 func (m *MsgReleaseResponse) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgReleaseResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgReleaseResponse.DiscardUnknown(m)
 }
@@ -629,11 +1452,13 @@ func (m *MsgAdvance) Reset()         { *m = MsgAdvance{} }
 func (m *MsgAdvance) String() string { return proto.CompactTextString(m) }
 func (*MsgAdvance) ProtoMessage()    {}
 func (*MsgAdvance) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{8}
+	return fileDescriptor_539df50e8695d92e, []int{21}
 }
+
 func (m *MsgAdvance) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgAdvance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAdvance.Marshal(b, m, deterministic)
@@ -646,12 +1471,15 @@ func (m *MsgAdvance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
+
 func (m *MsgAdvance) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAdvance.Merge(m, src)
 }
+
 func (m *MsgAdvance) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgAdvance) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAdvance.DiscardUnknown(m)
 }
@@ -694,11 +1522,13 @@ func (m *MsgAdvanceResponse) Reset()         { *m = MsgAdvanceResponse{} }
 func (m *MsgAdvanceResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgAdvanceResponse) ProtoMessage()    {}
 func (*MsgAdvanceResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_539df50e8695d92e, []int{9}
+	return fileDescriptor_539df50e8695d92e, []int{22}
 }
+
 func (m *MsgAdvanceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
+
 func (m *MsgAdvanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAdvanceResponse.Marshal(b, m, deterministic)
@@ -711,12 +1541,15 @@ func (m *MsgAdvanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
+
 func (m *MsgAdvanceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAdvanceResponse.Merge(m, src)
 }
+
 func (m *MsgAdvanceResponse) XXX_Size() int {
 	return m.Size()
 }
+
 func (m *MsgAdvanceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAdvanceResponse.DiscardUnknown(m)
 }
@@ -730,86 +1563,233 @@ func (m *MsgAdvanceResponse) GetGeneration() uint64 {
 	return 0
 }
 
+type MsgUpdateParams struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Params    Params `protobuf:"bytes,2,opt,name=params,proto3" json:"params"`
+}
+
+func (m *MsgUpdateParams) Reset()         { *m = MsgUpdateParams{} }
+func (m *MsgUpdateParams) String() string { return proto.CompactTextString(m) }
+func (*MsgUpdateParams) ProtoMessage()    {}
+func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{23}
+}
+
+func (m *MsgUpdateParams) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgUpdateParams) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgUpdateParams.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgUpdateParams) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgUpdateParams.Merge(m, src)
+}
+
+func (m *MsgUpdateParams) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgUpdateParams) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgUpdateParams.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgUpdateParams proto.InternalMessageInfo
+
+func (m *MsgUpdateParams) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+func (m *MsgUpdateParams) GetParams() Params {
+	if m != nil {
+		return m.Params
+	}
+	return Params{}
+}
+
+type MsgUpdateParamsResponse struct{}
+
+func (m *MsgUpdateParamsResponse) Reset()         { *m = MsgUpdateParamsResponse{} }
+func (m *MsgUpdateParamsResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgUpdateParamsResponse) ProtoMessage()    {}
+func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_539df50e8695d92e, []int{24}
+}
+
+func (m *MsgUpdateParamsResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+
+func (m *MsgUpdateParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgUpdateParamsResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+
+func (m *MsgUpdateParamsResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgUpdateParamsResponse.Merge(m, src)
+}
+
+func (m *MsgUpdateParamsResponse) XXX_Size() int {
+	return m.Size()
+}
+
+func (m *MsgUpdateParamsResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgUpdateParamsResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgUpdateParamsResponse proto.InternalMessageInfo
+
 func init() {
 	proto.RegisterType((*MsgCreateService)(nil), "secretvm.kms.v1.MsgCreateService")
 	proto.RegisterType((*MsgCreateServiceResponse)(nil), "secretvm.kms.v1.MsgCreateServiceResponse")
 	proto.RegisterType((*MsgAddImage)(nil), "secretvm.kms.v1.MsgAddImage")
 	proto.RegisterType((*MsgAddImageResponse)(nil), "secretvm.kms.v1.MsgAddImageResponse")
+	proto.RegisterType((*MsgRevokeImage)(nil), "secretvm.kms.v1.MsgRevokeImage")
+	proto.RegisterType((*MsgRevokeImageResponse)(nil), "secretvm.kms.v1.MsgRevokeImageResponse")
+	proto.RegisterType((*MsgSetPolicy)(nil), "secretvm.kms.v1.MsgSetPolicy")
+	proto.RegisterType((*MsgSetPolicyResponse)(nil), "secretvm.kms.v1.MsgSetPolicyResponse")
+	proto.RegisterType((*MsgFreeze)(nil), "secretvm.kms.v1.MsgFreeze")
+	proto.RegisterType((*MsgFreezeResponse)(nil), "secretvm.kms.v1.MsgFreezeResponse")
+	proto.RegisterType((*MsgSeal)(nil), "secretvm.kms.v1.MsgSeal")
+	proto.RegisterType((*MsgSealResponse)(nil), "secretvm.kms.v1.MsgSealResponse")
+	proto.RegisterType((*MsgTransfer)(nil), "secretvm.kms.v1.MsgTransfer")
+	proto.RegisterType((*MsgTransferResponse)(nil), "secretvm.kms.v1.MsgTransferResponse")
+	proto.RegisterType((*MsgAcceptRollback)(nil), "secretvm.kms.v1.MsgAcceptRollback")
+	proto.RegisterType((*MsgAcceptRollbackResponse)(nil), "secretvm.kms.v1.MsgAcceptRollbackResponse")
 	proto.RegisterType((*Event)(nil), "secretvm.kms.v1.Event")
 	proto.RegisterType((*Collateral)(nil), "secretvm.kms.v1.Collateral")
+	proto.RegisterType((*AMDCollateral)(nil), "secretvm.kms.v1.AMDCollateral")
 	proto.RegisterType((*MsgRelease)(nil), "secretvm.kms.v1.MsgRelease")
 	proto.RegisterType((*MsgReleaseResponse)(nil), "secretvm.kms.v1.MsgReleaseResponse")
 	proto.RegisterType((*MsgAdvance)(nil), "secretvm.kms.v1.MsgAdvance")
 	proto.RegisterType((*MsgAdvanceResponse)(nil), "secretvm.kms.v1.MsgAdvanceResponse")
+	proto.RegisterType((*MsgUpdateParams)(nil), "secretvm.kms.v1.MsgUpdateParams")
+	proto.RegisterType((*MsgUpdateParamsResponse)(nil), "secretvm.kms.v1.MsgUpdateParamsResponse")
 }
 
 func init() { proto.RegisterFile("secretvm/kms/v1/tx.proto", fileDescriptor_539df50e8695d92e) }
 
 var fileDescriptor_539df50e8695d92e = []byte{
-	// 921 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x84, 0x55, 0xcd, 0x72, 0x1b, 0x45,
-	0x10, 0xf6, 0x5a, 0xff, 0x2d, 0x85, 0xc0, 0x60, 0x9c, 0x45, 0x0a, 0x8a, 0x10, 0x39, 0x18, 0x43,
-	0x49, 0xb1, 0x6c, 0x2e, 0x70, 0x4a, 0x04, 0x45, 0x5c, 0xc6, 0x1c, 0x96, 0xe2, 0x42, 0x15, 0xa5,
-	0x1a, 0xad, 0xda, 0xab, 0x2d, 0xed, 0xee, 0xac, 0x67, 0x46, 0x4b, 0x74, 0xa3, 0xf2, 0x04, 0x79,
-	0x09, 0xee, 0x79, 0x8c, 0x1c, 0x73, 0xa1, 0x8a, 0x13, 0x45, 0xd9, 0x87, 0x3c, 0x02, 0x57, 0x6a,
-	0x67, 0x66, 0x57, 0x3f, 0x96, 0xcd, 0x6d, 0xfa, 0xfb, 0x7a, 0xbe, 0x9e, 0xfe, 0x99, 0x19, 0xb0,
-	0x05, 0xba, 0x1c, 0x65, 0x12, 0xf6, 0x67, 0xa1, 0xe8, 0x27, 0x47, 0x7d, 0xf9, 0xa2, 0x17, 0x73,
-	0x26, 0x19, 0xb9, 0x9f, 0x31, 0xbd, 0x59, 0x28, 0x7a, 0xc9, 0x51, 0xf3, 0x81, 0xcb, 0x44, 0xc8,
-	0x44, 0x3f, 0x14, 0x5e, 0xea, 0x18, 0x0a, 0x4f, 0x7b, 0x36, 0xf7, 0x3c, 0xe6, 0x31, 0xb5, 0xec,
-	0xa7, 0x2b, 0x83, 0xb6, 0x36, 0x95, 0x85, 0xa4, 0x12, 0x35, 0xd9, 0x7d, 0x0e, 0xef, 0x9f, 0x0b,
-	0x6f, 0xc8, 0x91, 0x4a, 0xfc, 0x09, 0x79, 0xe2, 0xbb, 0x48, 0xf6, 0xa0, 0xc4, 0x7e, 0x8b, 0x90,
-	0xdb, 0x56, 0xc7, 0x3a, 0xa8, 0x39, 0xda, 0x20, 0x04, 0x8a, 0x11, 0x0d, 0xd1, 0xde, 0x55, 0xa0,
-	0x5a, 0x7f, 0x0d, 0x2f, 0xdf, 0xbd, 0x3e, 0xd4, 0x7c, 0xf7, 0x04, 0xec, 0x4d, 0x25, 0x07, 0x45,
-	0xcc, 0x22, 0x81, 0xc4, 0x86, 0x8a, 0xd0, 0x90, 0xd1, 0xcc, 0xcc, 0xee, 0xab, 0x5d, 0xa8, 0x9f,
-	0x0b, 0xef, 0xe9, 0x64, 0x72, 0x1a, 0x52, 0xef, 0xb6, 0xd8, 0x2b, 0xfb, 0x77, 0xd7, 0xf6, 0xa7,
-	0xa7, 0x0a, 0xb9, 0x9c, 0xd8, 0x85, 0x8e, 0x75, 0xd0, 0x70, 0xd4, 0x3a, 0xd5, 0xe0, 0x32, 0xe4,
-	0x4f, 0xec, 0xa2, 0x02, 0xb5, 0x91, 0xa1, 0x47, 0x76, 0x69, 0x89, 0x1e, 0x65, 0xe8, 0xc0, 0x2e,
-	0x2f, 0xd1, 0x41, 0x86, 0x1e, 0xdb, 0x95, 0x25, 0x7a, 0x4c, 0x3a, 0x50, 0x9f, 0xa0, 0x70, 0xb9,
-	0x1f, 0x4b, 0x9f, 0x45, 0x76, 0x55, 0x9d, 0x64, 0x15, 0x22, 0x2d, 0xa8, 0x71, 0xc6, 0xe4, 0x68,
-	0x4a, 0xc5, 0xd4, 0xae, 0xa9, 0xbd, 0xd5, 0x14, 0x78, 0x4e, 0xc5, 0x94, 0x34, 0xa1, 0x2a, 0x31,
-	0x8c, 0x03, 0x2a, 0xd1, 0x06, 0xcd, 0x65, 0xf6, 0x5a, 0x21, 0xbf, 0x80, 0x0f, 0x57, 0x2a, 0x92,
-	0xd7, 0x70, 0x0f, 0x4a, 0x7e, 0x0a, 0xa8, 0xca, 0x14, 0x1d, 0x6d, 0x74, 0xbf, 0x82, 0xd2, 0x77,
-	0x09, 0x46, 0x32, 0x6f, 0x8f, 0xb5, 0x6c, 0x4f, 0x5a, 0xb6, 0x98, 0x2e, 0x02, 0x46, 0x27, 0xaa,
-	0x6c, 0x0d, 0x27, 0x33, 0xbb, 0xff, 0x5a, 0x00, 0x43, 0x16, 0xa4, 0xb1, 0x39, 0x0d, 0xc8, 0x03,
-	0xa8, 0xc4, 0xee, 0x6c, 0xe4, 0xf2, 0x40, 0xed, 0x6f, 0x38, 0xe5, 0xd8, 0x9d, 0x0d, 0x79, 0x40,
-	0xba, 0x70, 0xcf, 0x10, 0x23, 0x77, 0x4a, 0xfd, 0xc8, 0xe8, 0xd4, 0x35, 0x3d, 0x4c, 0x21, 0xd2,
-	0x86, 0xba, 0x4a, 0xda, 0xa5, 0x4a, 0x40, 0x77, 0x42, 0xd5, 0x61, 0x48, 0x53, 0x8d, 0x8f, 0xa1,
-	0x2a, 0xdd, 0xf1, 0xc8, 0x8f, 0x2e, 0x98, 0xe9, 0x48, 0x45, 0xba, 0xe3, 0xd3, 0xe8, 0x82, 0x91,
-	0xc7, 0xf0, 0x5e, 0x46, 0x19, 0x7d, 0xdd, 0x9c, 0x86, 0x71, 0xd0, 0x01, 0x1e, 0x41, 0xfd, 0x12,
-	0x47, 0xfe, 0x04, 0x23, 0xe9, 0xcb, 0x85, 0xe9, 0x14, 0x5c, 0xe2, 0xa9, 0x41, 0xc8, 0x21, 0x7c,
-	0xb0, 0xe2, 0x60, 0x94, 0x74, 0xeb, 0xee, 0x2f, 0xdd, 0x94, 0x58, 0xf7, 0x8f, 0x02, 0xc0, 0xb9,
-	0xf0, 0x1c, 0x0c, 0x90, 0xea, 0xaa, 0x72, 0x0c, 0xe8, 0x22, 0x9b, 0x37, 0x65, 0xdc, 0x31, 0x6f,
-	0x1f, 0x41, 0x39, 0x09, 0x47, 0x73, 0x5f, 0x4f, 0x5c, 0xcd, 0x29, 0x25, 0xe1, 0xcf, 0xfe, 0x24,
-	0xcd, 0x71, 0x1a, 0xcf, 0x70, 0x34, 0xc3, 0x45, 0x96, 0x63, 0x6a, 0x9f, 0xe1, 0x22, 0x3d, 0xbd,
-	0x40, 0x21, 0x7c, 0x16, 0x29, 0x56, 0x27, 0x08, 0x06, 0x4a, 0x1d, 0xf6, 0xa1, 0x3c, 0x45, 0xdf,
-	0x9b, 0x4a, 0x95, 0x59, 0xc1, 0x31, 0x16, 0xf9, 0x04, 0x60, 0x1c, 0x30, 0x77, 0xa6, 0xa7, 0x49,
-	0xa7, 0x53, 0x53, 0x88, 0x1a, 0xa7, 0x7d, 0x28, 0xbb, 0x2c, 0xba, 0xf0, 0x3d, 0x35, 0x88, 0x0d,
-	0xc7, 0x58, 0x69, 0x46, 0x97, 0x73, 0x26, 0xd1, 0xcc, 0x9f, 0x36, 0xc8, 0x09, 0x94, 0x31, 0x9d,
-	0x13, 0x61, 0x43, 0xa7, 0x70, 0x50, 0x1f, 0xec, 0xf7, 0x36, 0x5e, 0x95, 0x9e, 0x1a, 0xa3, 0x67,
-	0xc5, 0x37, 0x7f, 0x3f, 0xda, 0x71, 0x8c, 0x2f, 0xf9, 0x06, 0xc0, 0xcd, 0xa7, 0xc4, 0xae, 0x77,
-	0xac, 0x83, 0xfa, 0xa0, 0x75, 0x63, 0xe7, 0x72, 0x90, 0x9c, 0x15, 0x77, 0xf2, 0x04, 0x8a, 0x33,
-	0x5c, 0x08, 0xbb, 0x71, 0x4b, 0xc0, 0x33, 0x5c, 0x9c, 0x7e, 0x6b, 0x02, 0x2a, 0x4f, 0x73, 0x0b,
-	0x54, 0x0b, 0xba, 0x09, 0x90, 0x65, 0x9b, 0xf2, 0x4b, 0xf0, 0x25, 0x94, 0x3c, 0x4e, 0x23, 0xa9,
-	0xda, 0xb5, 0x4d, 0xf4, 0xfb, 0x94, 0x75, 0xb4, 0x13, 0x19, 0x40, 0x85, 0xe3, 0xc5, 0x5c, 0xd0,
-	0x40, 0xb5, 0xb1, 0x3e, 0xb0, 0x6f, 0xf8, 0x3b, 0x9a, 0x77, 0x32, 0xc7, 0xee, 0x4b, 0x4b, 0xcd,
-	0xc7, 0xd3, 0x49, 0x42, 0x23, 0xf7, 0xb6, 0xf9, 0xd8, 0xcb, 0x8e, 0xa1, 0xaf, 0x83, 0x09, 0xd7,
-	0x06, 0xf0, 0x30, 0x42, 0x4e, 0xd5, 0xf3, 0x50, 0x50, 0xd7, 0x74, 0x05, 0x21, 0x0f, 0xa1, 0x26,
-	0x7c, 0x2f, 0xa2, 0x72, 0xce, 0xd1, 0x4c, 0xc9, 0x12, 0x58, 0x4b, 0xfe, 0x44, 0x25, 0x6f, 0xce,
-	0x90, 0x27, 0xbf, 0xae, 0x6f, 0x6d, 0xea, 0x0f, 0xfe, 0xdc, 0x85, 0xc2, 0xb9, 0xf0, 0xc8, 0xaf,
-	0x70, 0x6f, 0xfd, 0x41, 0xff, 0xf4, 0x46, 0xda, 0x9b, 0x2f, 0x75, 0xf3, 0xf3, 0xff, 0x75, 0xc9,
-	0x8f, 0xf1, 0x23, 0x54, 0xf3, 0xe7, 0xfa, 0xe1, 0xb6, 0x6d, 0x19, 0xdb, 0x7c, 0x7c, 0x17, 0x9b,
-	0xeb, 0x9d, 0x41, 0x25, 0xbb, 0x8d, 0xad, 0x6d, 0x1b, 0x0c, 0xd9, 0xfc, 0xec, 0x0e, 0x72, 0x55,
-	0x2c, 0x6b, 0x5d, 0x6b, 0x7b, 0x74, 0x45, 0x6e, 0x17, 0xdb, 0x28, 0x78, 0xb3, 0xf4, 0xfb, 0xbb,
-	0xd7, 0x87, 0xd6, 0xb3, 0x1f, 0xde, 0x5c, 0xb5, 0xad, 0xb7, 0x57, 0x6d, 0xeb, 0x9f, 0xab, 0xb6,
-	0xf5, 0xea, 0xba, 0xbd, 0xf3, 0xf6, 0xba, 0xbd, 0xf3, 0xd7, 0x75, 0x7b, 0xe7, 0x97, 0x81, 0xe7,
-	0xcb, 0xe9, 0x7c, 0xdc, 0x73, 0x59, 0xd8, 0xcf, 0x7f, 0xd9, 0xb5, 0xef, 0x56, 0xbd, 0x45, 0xfd,
-	0x17, 0x6a, 0x2d, 0x17, 0x31, 0x8a, 0x71, 0x59, 0x7d, 0xbc, 0xc7, 0xff, 0x05, 0x00, 0x00, 0xff,
-	0xff, 0xdb, 0xa5, 0x79, 0x87, 0xf1, 0x07, 0x00, 0x00,
+	// 1446 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x9c, 0x57, 0x4f, 0x6f, 0xd4, 0x46,
+	0x14, 0x8f, 0xb3, 0xff, 0xb2, 0x6f, 0xf3, 0x07, 0x86, 0x90, 0x38, 0x0e, 0x6c, 0x52, 0x97, 0x8a,
+	0x34, 0xaa, 0xb2, 0xb0, 0x80, 0x54, 0x51, 0xf5, 0x10, 0x42, 0x0b, 0x11, 0x4d, 0x45, 0x4d, 0x51,
+	0x55, 0xa4, 0x6a, 0x99, 0x78, 0x27, 0x5e, 0x6b, 0x6d, 0x8f, 0xf1, 0x4c, 0xb6, 0x2c, 0xa7, 0x96,
+	0x43, 0x7b, 0x6c, 0xbf, 0x40, 0x8f, 0xbd, 0xf3, 0x31, 0x38, 0x72, 0xec, 0xa9, 0xaa, 0xe0, 0x80,
+	0xfa, 0x09, 0x7a, 0xad, 0x3c, 0x33, 0xf6, 0xda, 0xbb, 0x0e, 0xe9, 0xf6, 0xe6, 0xf7, 0xde, 0x6f,
+	0xde, 0xff, 0x79, 0x6f, 0x0c, 0x3a, 0x23, 0x76, 0x44, 0xf8, 0xc0, 0x6f, 0xf5, 0x7d, 0xd6, 0x1a,
+	0x5c, 0x6d, 0xf1, 0xa7, 0x3b, 0x61, 0x44, 0x39, 0x45, 0x4b, 0x89, 0x64, 0xa7, 0xef, 0xb3, 0x9d,
+	0xc1, 0x55, 0x63, 0xd5, 0xa6, 0xcc, 0xa7, 0xac, 0xe5, 0x33, 0x27, 0x06, 0xfa, 0xcc, 0x91, 0x48,
+	0x63, 0xd9, 0xa1, 0x0e, 0x15, 0x9f, 0xad, 0xf8, 0x4b, 0x71, 0x2f, 0x8c, 0x6b, 0x0e, 0xa9, 0xe7,
+	0xda, 0x43, 0x25, 0x5d, 0x1f, 0x97, 0x32, 0x8e, 0x39, 0x91, 0x42, 0x73, 0x08, 0x67, 0x0e, 0x98,
+	0xb3, 0x17, 0x11, 0xcc, 0xc9, 0x03, 0x12, 0x0d, 0x5c, 0x9b, 0xa0, 0x65, 0xa8, 0xd0, 0xef, 0x03,
+	0x12, 0xe9, 0xda, 0xa6, 0xb6, 0x55, 0xb7, 0x24, 0x81, 0x10, 0x94, 0x03, 0xec, 0x13, 0x7d, 0x56,
+	0x30, 0xc5, 0x37, 0x6a, 0x41, 0x55, 0x9a, 0xd2, 0x4b, 0x9b, 0xda, 0x56, 0xa3, 0xbd, 0xba, 0x33,
+	0x16, 0xc9, 0xce, 0x7d, 0x21, 0xb6, 0x14, 0xec, 0x26, 0x3c, 0x7f, 0xfb, 0x62, 0x5b, 0x2a, 0x34,
+	0xaf, 0x83, 0x3e, 0x6e, 0xda, 0x22, 0x2c, 0xa4, 0x01, 0x23, 0x48, 0x87, 0x1a, 0x93, 0x2c, 0xe5,
+	0x44, 0x42, 0x9a, 0xbf, 0xcf, 0x42, 0xe3, 0x80, 0x39, 0xbb, 0xdd, 0xee, 0xbe, 0x8f, 0x9d, 0x93,
+	0x9c, 0xcd, 0x9c, 0x9f, 0xcd, 0x9d, 0x47, 0x9f, 0x42, 0x3d, 0xf4, 0x30, 0x3f, 0xa2, 0x91, 0xcf,
+	0xf4, 0xd2, 0x66, 0x69, 0xab, 0xd1, 0x5e, 0x9b, 0xf4, 0x5a, 0x21, 0x6e, 0x95, 0x5f, 0xfe, 0xb9,
+	0x31, 0x63, 0x8d, 0x4e, 0xc4, 0xe6, 0x22, 0xee, 0x47, 0x57, 0xf5, 0xf2, 0xa6, 0xb6, 0x35, 0x6f,
+	0x49, 0x22, 0xe1, 0xb6, 0xf5, 0xca, 0x88, 0xdb, 0x4e, 0xb8, 0xd7, 0xf4, 0xea, 0x88, 0x7b, 0x0d,
+	0x6d, 0x42, 0xa3, 0x4b, 0x98, 0x1d, 0xb9, 0x21, 0x77, 0x69, 0xa0, 0xd7, 0x84, 0x7b, 0x59, 0x16,
+	0x5a, 0x87, 0x7a, 0x44, 0x29, 0xef, 0xf4, 0x30, 0xeb, 0xe9, 0x73, 0xe2, 0xec, 0x5c, 0xcc, 0xb8,
+	0x8b, 0x59, 0x0f, 0x19, 0x30, 0xc7, 0x89, 0x1f, 0x3b, 0x44, 0xf4, 0xba, 0x94, 0x25, 0x74, 0x2e,
+	0xbb, 0x77, 0xe1, 0x5c, 0x26, 0x4d, 0x69, 0x62, 0x97, 0xa1, 0xe2, 0xc6, 0x0c, 0x91, 0xae, 0xb2,
+	0x25, 0x89, 0xd8, 0x22, 0xb6, 0xb9, 0x3b, 0x20, 0x1d, 0xcc, 0x45, 0xc2, 0x4a, 0xd6, 0x9c, 0x64,
+	0xec, 0x72, 0xf3, 0x19, 0x2c, 0x1e, 0x30, 0xc7, 0x22, 0x03, 0xda, 0x27, 0xff, 0x2f, 0xe7, 0xa9,
+	0xd1, 0x52, 0xd6, 0xe8, 0x0a, 0x54, 0x23, 0x82, 0x19, 0x0d, 0x44, 0x2e, 0xeb, 0x96, 0xa2, 0x72,
+	0x51, 0xe8, 0xb0, 0x92, 0xb7, 0x9d, 0x04, 0x62, 0xfe, 0xa8, 0xc1, 0xfc, 0x01, 0x73, 0x1e, 0x10,
+	0x2e, 0x5b, 0x6c, 0x6a, 0xa7, 0x6e, 0xfc, 0xc7, 0xde, 0x55, 0x3d, 0x50, 0xd4, 0xc1, 0x3f, 0x6b,
+	0xb0, 0x9c, 0xf5, 0x21, 0xcd, 0xf2, 0x48, 0xb7, 0x36, 0x85, 0x6e, 0xf4, 0x31, 0xd4, 0x42, 0x12,
+	0x74, 0xdd, 0xc0, 0x11, 0xce, 0x36, 0xda, 0xcd, 0xc9, 0x73, 0x52, 0xae, 0xec, 0x25, 0x70, 0xf3,
+	0x0e, 0xd4, 0x0f, 0x98, 0xf3, 0x79, 0x44, 0xc8, 0xb3, 0xa9, 0xcb, 0x93, 0x0b, 0xe9, 0x1c, 0x9c,
+	0x4d, 0x15, 0xa5, 0xb9, 0xfe, 0x45, 0x83, 0x9a, 0x88, 0x13, 0x7b, 0x53, 0xa7, 0x39, 0x19, 0x1b,
+	0xa5, 0xcc, 0xd8, 0x58, 0x86, 0x0a, 0x09, 0xa9, 0xdd, 0x13, 0x85, 0x2f, 0x5b, 0x92, 0x40, 0x4d,
+	0x00, 0xdb, 0x0d, 0x7b, 0x24, 0xe2, 0xe4, 0x29, 0x57, 0x37, 0x29, 0xc3, 0xc9, 0xb9, 0xb9, 0x03,
+	0x4b, 0xca, 0xa1, 0x34, 0xe7, 0xb9, 0x1e, 0xd6, 0xc6, 0x7a, 0xf8, 0x5b, 0x31, 0x34, 0xbe, 0x8e,
+	0x70, 0xc0, 0x8e, 0x48, 0x34, 0x75, 0x10, 0x8b, 0x30, 0xcb, 0xa9, 0x0a, 0x61, 0x96, 0xd3, 0x9c,
+	0x2b, 0xe7, 0xc5, 0x45, 0x4b, 0x54, 0xa7, 0x39, 0xfb, 0x49, 0x13, 0x99, 0xdc, 0xb5, 0x6d, 0x12,
+	0x72, 0x8b, 0x7a, 0xde, 0x21, 0xb6, 0xfb, 0x53, 0x1b, 0x3e, 0x0f, 0xd5, 0x81, 0xdf, 0x39, 0x76,
+	0xbb, 0xca, 0x78, 0x65, 0xe0, 0x3f, 0x74, 0xbb, 0x71, 0xaa, 0x1c, 0x12, 0x90, 0x08, 0x8b, 0x11,
+	0x22, 0xb3, 0x98, 0xe1, 0xe4, 0xfc, 0x6b, 0xc1, 0xda, 0x84, 0x1f, 0x69, 0xd2, 0x10, 0x94, 0x8f,
+	0x22, 0xea, 0xab, 0x69, 0x20, 0xbe, 0xcd, 0x1b, 0x50, 0xf9, 0x6c, 0x40, 0x02, 0x9e, 0x96, 0x4e,
+	0xcb, 0x94, 0x4e, 0x87, 0x5a, 0x88, 0x87, 0x1e, 0xc5, 0x5d, 0xe1, 0xea, 0xbc, 0x95, 0x90, 0xe6,
+	0x3f, 0x1a, 0xc0, 0x1e, 0xf5, 0xe2, 0x41, 0x14, 0x61, 0x0f, 0xad, 0x42, 0x2d, 0xb4, 0xfb, 0x1d,
+	0x3b, 0xf2, 0xc4, 0xf9, 0x79, 0xab, 0x1a, 0xda, 0xfd, 0xbd, 0xc8, 0x43, 0x26, 0x2c, 0x28, 0x41,
+	0xc7, 0xee, 0x61, 0x37, 0x50, 0x7a, 0x1a, 0x52, 0xbc, 0x17, 0xb3, 0x50, 0x13, 0x1a, 0x62, 0x02,
+	0xda, 0x58, 0x28, 0x28, 0x09, 0x84, 0x18, 0x8a, 0x7b, 0x38, 0xd6, 0xb1, 0x06, 0x73, 0xdc, 0x3e,
+	0xec, 0xb8, 0xc1, 0x11, 0x55, 0x83, 0xb8, 0xc6, 0xed, 0xc3, 0xfd, 0xe0, 0x88, 0xa2, 0x4b, 0xb0,
+	0x98, 0x88, 0x94, 0x7e, 0xd9, 0x49, 0xf3, 0x0a, 0x20, 0x0d, 0x6c, 0x40, 0xe3, 0x09, 0xe9, 0xb8,
+	0x5d, 0x12, 0x70, 0x97, 0x0f, 0xd5, 0x80, 0x86, 0x27, 0x64, 0x5f, 0x71, 0xd0, 0x36, 0x9c, 0xcd,
+	0x00, 0x94, 0xa6, 0x9a, 0x80, 0x2d, 0x8d, 0x60, 0x42, 0x99, 0xf9, 0x18, 0x16, 0x76, 0x0f, 0x6e,
+	0x67, 0x62, 0xbf, 0x0c, 0x4b, 0x24, 0xe8, 0xd2, 0x88, 0x11, 0x9f, 0x04, 0xbc, 0xd3, 0x27, 0x43,
+	0x95, 0x83, 0xc5, 0x0c, 0xfb, 0x1e, 0x11, 0x33, 0x2b, 0x9b, 0x03, 0x49, 0xa0, 0x33, 0x50, 0x1a,
+	0x45, 0x1d, 0x7f, 0x9a, 0x7f, 0x97, 0x00, 0xc4, 0x1c, 0xf4, 0x08, 0x96, 0x43, 0x3c, 0x22, 0x1e,
+	0x1e, 0x26, 0x5d, 0x24, 0x88, 0xe9, 0xbb, 0x68, 0x0d, 0xe6, 0x7a, 0x61, 0x9f, 0x08, 0xff, 0x54,
+	0x16, 0x63, 0x3a, 0x76, 0x6c, 0x03, 0x1a, 0x8c, 0x30, 0xe6, 0xd2, 0x40, 0x48, 0xd5, 0x65, 0x54,
+	0xac, 0x18, 0xb0, 0x02, 0xd5, 0x1e, 0x71, 0x9d, 0x1e, 0x17, 0xb9, 0x2b, 0x59, 0x8a, 0x42, 0x17,
+	0x01, 0x0e, 0x3d, 0x6a, 0xf7, 0xe5, 0xf2, 0x92, 0x09, 0xab, 0x0b, 0x8e, 0xd8, 0x5e, 0x2b, 0x50,
+	0xb5, 0x69, 0x70, 0xe4, 0x3a, 0x6a, 0xaf, 0x29, 0x2a, 0x8e, 0xe8, 0xc9, 0x31, 0x4d, 0x57, 0x9a,
+	0x24, 0xd0, 0x75, 0xa8, 0x92, 0xb8, 0x13, 0x99, 0x0e, 0x62, 0x51, 0xaf, 0x4c, 0x8c, 0x43, 0xd1,
+	0xa8, 0xc9, 0x14, 0x95, 0x58, 0xf4, 0x09, 0x80, 0x9d, 0xd6, 0x42, 0x6f, 0x88, 0x41, 0xba, 0x3e,
+	0x71, 0x72, 0x54, 0x2e, 0x2b, 0x03, 0x47, 0x57, 0xa0, 0xdc, 0x27, 0x43, 0xa6, 0xcf, 0x9f, 0x60,
+	0xf0, 0x1e, 0x19, 0xee, 0xdf, 0x56, 0x06, 0x05, 0x32, 0xae, 0x16, 0x27, 0x44, 0x5f, 0x10, 0x99,
+	0x8d, 0x3f, 0xd1, 0x15, 0x28, 0x61, 0xbf, 0xab, 0x2f, 0x9e, 0x30, 0xc2, 0x73, 0xbd, 0x62, 0xc5,
+	0x50, 0x75, 0x5f, 0x45, 0x19, 0xcd, 0x01, 0xa0, 0x51, 0xa9, 0xd3, 0x8b, 0xfa, 0x11, 0x54, 0x9c,
+	0x08, 0x07, 0x5c, 0x2d, 0x94, 0x49, 0xc7, 0xee, 0xc4, 0x52, 0x4b, 0x82, 0x50, 0x1b, 0x6a, 0x11,
+	0x39, 0x3a, 0x66, 0xd8, 0x53, 0x8b, 0x44, 0x9f, 0xc0, 0x5b, 0x52, 0x6e, 0x25, 0x40, 0xf3, 0xb9,
+	0x26, 0x7a, 0x6c, 0xb7, 0x3b, 0xc0, 0x81, 0x7d, 0x52, 0x8f, 0x2d, 0x27, 0x6e, 0xa8, 0x86, 0x95,
+	0xe6, 0xf2, 0xe3, 0xa8, 0x34, 0x3e, 0x8e, 0xd0, 0x05, 0xa8, 0x33, 0xd7, 0x09, 0x30, 0x3f, 0x8e,
+	0x88, 0xea, 0xb4, 0x11, 0x23, 0x17, 0xfc, 0x75, 0x11, 0xbc, 0xf2, 0x21, 0x0d, 0x3e, 0xaf, 0x5f,
+	0x1b, 0xd7, 0x6f, 0x0e, 0xc4, 0x36, 0x78, 0x18, 0x76, 0x31, 0x27, 0xf7, 0x71, 0x84, 0x7d, 0x16,
+	0x9b, 0xc4, 0xc7, 0xbc, 0x47, 0xa3, 0xf8, 0x7a, 0xcb, 0x10, 0x46, 0x0c, 0xb1, 0x9f, 0x05, 0x4e,
+	0xa5, 0xa7, 0x60, 0x3f, 0x0b, 0x71, 0xba, 0x9f, 0x05, 0x75, 0x73, 0x31, 0xf6, 0x74, 0xa4, 0xc6,
+	0x5c, 0x83, 0xd5, 0x31, 0xbb, 0x89, 0xcb, 0xed, 0xdf, 0x6a, 0x50, 0x3a, 0x60, 0x0e, 0xfa, 0x0e,
+	0x16, 0xf2, 0x8f, 0xeb, 0xf7, 0x26, 0x4c, 0x8d, 0x3f, 0x82, 0x8d, 0x0f, 0x4f, 0x85, 0xa4, 0x99,
+	0xf9, 0x12, 0xe6, 0xd2, 0x97, 0xf0, 0x85, 0xa2, 0x63, 0x89, 0xd4, 0xb8, 0xf4, 0x2e, 0x69, 0xaa,
+	0xef, 0x1b, 0x68, 0x64, 0x1f, 0x7a, 0x1b, 0x45, 0x87, 0x32, 0x00, 0xe3, 0xf2, 0x29, 0x80, 0x54,
+	0xf1, 0x57, 0x50, 0x1f, 0x3d, 0xd5, 0x2e, 0x16, 0x9d, 0x4a, 0xc5, 0xc6, 0x07, 0xef, 0x14, 0xa7,
+	0x2a, 0xef, 0x42, 0x55, 0x3d, 0x78, 0x8c, 0xa2, 0x03, 0x52, 0x66, 0x98, 0x27, 0xcb, 0x52, 0x4d,
+	0xb7, 0xa0, 0x2c, 0xde, 0x36, 0x7a, 0xb1, 0x61, 0xec, 0x19, 0x9b, 0x27, 0x49, 0xb2, 0x95, 0x48,
+	0x9f, 0x17, 0x85, 0x95, 0x48, 0xa4, 0xc5, 0x95, 0x18, 0x7f, 0x3f, 0xa0, 0xc7, 0xb0, 0x38, 0xf6,
+	0x76, 0x28, 0x8c, 0x24, 0x8f, 0x31, 0xb6, 0x4f, 0xc7, 0xa4, 0x16, 0xee, 0x41, 0x2d, 0x59, 0x28,
+	0xeb, 0xc5, 0x65, 0x14, 0x42, 0xe3, 0xfd, 0x77, 0x08, 0xb3, 0xca, 0x92, 0xc9, 0xb1, 0x5e, 0xdc,
+	0x69, 0x42, 0x58, 0xac, 0x6c, 0xfc, 0xbe, 0x3f, 0x82, 0xf9, 0xdc, 0x65, 0x2e, 0xcc, 0x7e, 0x16,
+	0x61, 0x6c, 0x9d, 0x86, 0x48, 0x74, 0x1b, 0x95, 0x1f, 0xde, 0xbe, 0xd8, 0xd6, 0x6e, 0x7d, 0xf1,
+	0xf2, 0x75, 0x53, 0x7b, 0xf5, 0xba, 0xa9, 0xfd, 0xf5, 0xba, 0xa9, 0xfd, 0xfa, 0xa6, 0x39, 0xf3,
+	0xea, 0x4d, 0x73, 0xe6, 0x8f, 0x37, 0xcd, 0x99, 0x47, 0x6d, 0xc7, 0xe5, 0xbd, 0xe3, 0xc3, 0x1d,
+	0x9b, 0xfa, 0xad, 0xf4, 0xcf, 0x39, 0xf7, 0x0b, 0x2d, 0xb6, 0x74, 0xeb, 0xa9, 0xf8, 0xe6, 0xc3,
+	0x90, 0xb0, 0xc3, 0xaa, 0xf8, 0x99, 0xbe, 0xf6, 0x6f, 0x00, 0x00, 0x00, 0xff, 0xff, 0xad, 0x3e,
+	0xd1, 0x37, 0xe3, 0x0f, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
-var _ context.Context
-var _ grpc.ClientConn
+var (
+	_ context.Context
+	_ grpc.ClientConn
+)
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the grpc package it is being compiled against.
@@ -821,12 +1801,28 @@ const _ = grpc.SupportPackageIsVersion4
 type MsgClient interface {
 	// CreateService registers a name under the signer's address.
 	CreateService(ctx context.Context, in *MsgCreateService, opts ...grpc.CallOption) (*MsgCreateServiceResponse, error)
-	// AddImage lets machines with these registers have the service's keys.
+	// AddImage lets machines with these registers have the service's keys, after
+	// the service's upgrade delay.
 	AddImage(ctx context.Context, in *MsgAddImage, opts ...grpc.CallOption) (*MsgAddImageResponse, error)
+	// RevokeImage ends that, at once and for ever.
+	RevokeImage(ctx context.Context, in *MsgRevokeImage, opts ...grpc.CallOption) (*MsgRevokeImageResponse, error)
+	// SetPolicy changes what is demanded: at once what is stricter, after the
+	// upgrade delay what is looser.
+	SetPolicy(ctx context.Context, in *MsgSetPolicy, opts ...grpc.CallOption) (*MsgSetPolicyResponse, error)
+	// Freeze closes the list of images for ever.
+	Freeze(ctx context.Context, in *MsgFreeze, opts ...grpc.CallOption) (*MsgFreezeResponse, error)
+	// Seal sets the encrypted environment or registry credentials.
+	Seal(ctx context.Context, in *MsgSeal, opts ...grpc.CallOption) (*MsgSealResponse, error)
+	// Transfer gives the service to another owner.
+	Transfer(ctx context.Context, in *MsgTransfer, opts ...grpc.CallOption) (*MsgTransferResponse, error)
+	// AcceptRollback lets a machine start with an older disk, or with a new one.
+	AcceptRollback(ctx context.Context, in *MsgAcceptRollback, opts ...grpc.CallOption) (*MsgAcceptRollbackResponse, error)
 	// Release decides whether a machine may have keys.
 	Release(ctx context.Context, in *MsgRelease, opts ...grpc.CallOption) (*MsgReleaseResponse, error)
 	// Advance raises the generation of a machine's disk by one.
 	Advance(ctx context.Context, in *MsgAdvance, opts ...grpc.CallOption) (*MsgAdvanceResponse, error)
+	// UpdateParams changes the chain's parameters.
+	UpdateParams(ctx context.Context, in *MsgUpdateParams, opts ...grpc.CallOption) (*MsgUpdateParamsResponse, error)
 }
 
 type msgClient struct {
@@ -855,6 +1851,60 @@ func (c *msgClient) AddImage(ctx context.Context, in *MsgAddImage, opts ...grpc.
 	return out, nil
 }
 
+func (c *msgClient) RevokeImage(ctx context.Context, in *MsgRevokeImage, opts ...grpc.CallOption) (*MsgRevokeImageResponse, error) {
+	out := new(MsgRevokeImageResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/RevokeImage", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) SetPolicy(ctx context.Context, in *MsgSetPolicy, opts ...grpc.CallOption) (*MsgSetPolicyResponse, error) {
+	out := new(MsgSetPolicyResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/SetPolicy", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Freeze(ctx context.Context, in *MsgFreeze, opts ...grpc.CallOption) (*MsgFreezeResponse, error) {
+	out := new(MsgFreezeResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/Freeze", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Seal(ctx context.Context, in *MsgSeal, opts ...grpc.CallOption) (*MsgSealResponse, error) {
+	out := new(MsgSealResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/Seal", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Transfer(ctx context.Context, in *MsgTransfer, opts ...grpc.CallOption) (*MsgTransferResponse, error) {
+	out := new(MsgTransferResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/Transfer", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) AcceptRollback(ctx context.Context, in *MsgAcceptRollback, opts ...grpc.CallOption) (*MsgAcceptRollbackResponse, error) {
+	out := new(MsgAcceptRollbackResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/AcceptRollback", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *msgClient) Release(ctx context.Context, in *MsgRelease, opts ...grpc.CallOption) (*MsgReleaseResponse, error) {
 	out := new(MsgReleaseResponse)
 	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/Release", in, out, opts...)
@@ -873,33 +1923,88 @@ func (c *msgClient) Advance(ctx context.Context, in *MsgAdvance, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *msgClient) UpdateParams(ctx context.Context, in *MsgUpdateParams, opts ...grpc.CallOption) (*MsgUpdateParamsResponse, error) {
+	out := new(MsgUpdateParamsResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.kms.v1.Msg/UpdateParams", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MsgServer is the server API for Msg service.
 type MsgServer interface {
 	// CreateService registers a name under the signer's address.
 	CreateService(context.Context, *MsgCreateService) (*MsgCreateServiceResponse, error)
-	// AddImage lets machines with these registers have the service's keys.
+	// AddImage lets machines with these registers have the service's keys, after
+	// the service's upgrade delay.
 	AddImage(context.Context, *MsgAddImage) (*MsgAddImageResponse, error)
+	// RevokeImage ends that, at once and for ever.
+	RevokeImage(context.Context, *MsgRevokeImage) (*MsgRevokeImageResponse, error)
+	// SetPolicy changes what is demanded: at once what is stricter, after the
+	// upgrade delay what is looser.
+	SetPolicy(context.Context, *MsgSetPolicy) (*MsgSetPolicyResponse, error)
+	// Freeze closes the list of images for ever.
+	Freeze(context.Context, *MsgFreeze) (*MsgFreezeResponse, error)
+	// Seal sets the encrypted environment or registry credentials.
+	Seal(context.Context, *MsgSeal) (*MsgSealResponse, error)
+	// Transfer gives the service to another owner.
+	Transfer(context.Context, *MsgTransfer) (*MsgTransferResponse, error)
+	// AcceptRollback lets a machine start with an older disk, or with a new one.
+	AcceptRollback(context.Context, *MsgAcceptRollback) (*MsgAcceptRollbackResponse, error)
 	// Release decides whether a machine may have keys.
 	Release(context.Context, *MsgRelease) (*MsgReleaseResponse, error)
 	// Advance raises the generation of a machine's disk by one.
 	Advance(context.Context, *MsgAdvance) (*MsgAdvanceResponse, error)
+	// UpdateParams changes the chain's parameters.
+	UpdateParams(context.Context, *MsgUpdateParams) (*MsgUpdateParamsResponse, error)
 }
 
 // UnimplementedMsgServer can be embedded to have forward compatible implementations.
-type UnimplementedMsgServer struct {
-}
+type UnimplementedMsgServer struct{}
 
 func (*UnimplementedMsgServer) CreateService(ctx context.Context, req *MsgCreateService) (*MsgCreateServiceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method CreateService not implemented")
 }
+
 func (*UnimplementedMsgServer) AddImage(ctx context.Context, req *MsgAddImage) (*MsgAddImageResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method AddImage not implemented")
 }
+
+func (*UnimplementedMsgServer) RevokeImage(ctx context.Context, req *MsgRevokeImage) (*MsgRevokeImageResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method RevokeImage not implemented")
+}
+
+func (*UnimplementedMsgServer) SetPolicy(ctx context.Context, req *MsgSetPolicy) (*MsgSetPolicyResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method SetPolicy not implemented")
+}
+
+func (*UnimplementedMsgServer) Freeze(ctx context.Context, req *MsgFreeze) (*MsgFreezeResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Freeze not implemented")
+}
+
+func (*UnimplementedMsgServer) Seal(ctx context.Context, req *MsgSeal) (*MsgSealResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Seal not implemented")
+}
+
+func (*UnimplementedMsgServer) Transfer(ctx context.Context, req *MsgTransfer) (*MsgTransferResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Transfer not implemented")
+}
+
+func (*UnimplementedMsgServer) AcceptRollback(ctx context.Context, req *MsgAcceptRollback) (*MsgAcceptRollbackResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method AcceptRollback not implemented")
+}
+
 func (*UnimplementedMsgServer) Release(ctx context.Context, req *MsgRelease) (*MsgReleaseResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Release not implemented")
 }
+
 func (*UnimplementedMsgServer) Advance(ctx context.Context, req *MsgAdvance) (*MsgAdvanceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Advance not implemented")
+}
+
+func (*UnimplementedMsgServer) UpdateParams(ctx context.Context, req *MsgUpdateParams) (*MsgUpdateParamsResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method UpdateParams not implemented")
 }
 
 func RegisterMsgServer(s grpc1.Server, srv MsgServer) {
@@ -942,6 +2047,114 @@ func _Msg_AddImage_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Msg_RevokeImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgRevokeImage)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).RevokeImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/RevokeImage",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).RevokeImage(ctx, req.(*MsgRevokeImage))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_SetPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgSetPolicy)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).SetPolicy(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/SetPolicy",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).SetPolicy(ctx, req.(*MsgSetPolicy))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Freeze_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgFreeze)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Freeze(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/Freeze",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Freeze(ctx, req.(*MsgFreeze))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Seal_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgSeal)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Seal(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/Seal",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Seal(ctx, req.(*MsgSeal))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Transfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgTransfer)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Transfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/Transfer",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Transfer(ctx, req.(*MsgTransfer))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_AcceptRollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgAcceptRollback)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).AcceptRollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/AcceptRollback",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).AcceptRollback(ctx, req.(*MsgAcceptRollback))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Msg_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(MsgRelease)
 	if err := dec(in); err != nil {
@@ -978,31 +2191,79 @@ func _Msg_Advance_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
-var Msg_serviceDesc = _Msg_serviceDesc
-var _Msg_serviceDesc = grpc.ServiceDesc{
-	ServiceName: "secretvm.kms.v1.Msg",
-	HandlerType: (*MsgServer)(nil),
-	Methods: []grpc.MethodDesc{
-		{
-			MethodName: "CreateService",
-			Handler:    _Msg_CreateService_Handler,
-		},
-		{
-			MethodName: "AddImage",
-			Handler:    _Msg_AddImage_Handler,
-		},
-		{
-			MethodName: "Release",
-			Handler:    _Msg_Release_Handler,
-		},
-		{
-			MethodName: "Advance",
-			Handler:    _Msg_Advance_Handler,
-		},
-	},
-	Streams:  []grpc.StreamDesc{},
-	Metadata: "secretvm/kms/v1/tx.proto",
+func _Msg_UpdateParams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgUpdateParams)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).UpdateParams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.kms.v1.Msg/UpdateParams",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).UpdateParams(ctx, req.(*MsgUpdateParams))
+	}
+	return interceptor(ctx, in, info, handler)
 }
+
+var (
+	Msg_serviceDesc  = _Msg_serviceDesc
+	_Msg_serviceDesc = grpc.ServiceDesc{
+		ServiceName: "secretvm.kms.v1.Msg",
+		HandlerType: (*MsgServer)(nil),
+		Methods: []grpc.MethodDesc{
+			{
+				MethodName: "CreateService",
+				Handler:    _Msg_CreateService_Handler,
+			},
+			{
+				MethodName: "AddImage",
+				Handler:    _Msg_AddImage_Handler,
+			},
+			{
+				MethodName: "RevokeImage",
+				Handler:    _Msg_RevokeImage_Handler,
+			},
+			{
+				MethodName: "SetPolicy",
+				Handler:    _Msg_SetPolicy_Handler,
+			},
+			{
+				MethodName: "Freeze",
+				Handler:    _Msg_Freeze_Handler,
+			},
+			{
+				MethodName: "Seal",
+				Handler:    _Msg_Seal_Handler,
+			},
+			{
+				MethodName: "Transfer",
+				Handler:    _Msg_Transfer_Handler,
+			},
+			{
+				MethodName: "AcceptRollback",
+				Handler:    _Msg_AcceptRollback_Handler,
+			},
+			{
+				MethodName: "Release",
+				Handler:    _Msg_Release_Handler,
+			},
+			{
+				MethodName: "Advance",
+				Handler:    _Msg_Advance_Handler,
+			},
+			{
+				MethodName: "UpdateParams",
+				Handler:    _Msg_UpdateParams_Handler,
+			},
+		},
+		Streams:  []grpc.StreamDesc{},
+		Metadata: "secretvm/kms/v1/tx.proto",
+	}
+)
 
 func (m *MsgCreateService) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
@@ -1024,6 +2285,18 @@ func (m *MsgCreateService) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Policy != nil {
+		{
+			size, err := m.Policy.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x1a
+	}
 	if len(m.Name) > 0 {
 		i -= len(m.Name)
 		copy(dAtA[i:], m.Name)
@@ -1096,56 +2369,56 @@ func (m *MsgAddImage) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 		copy(dAtA[i:], m.Template)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.Template)))
 		i--
-		dAtA[i] = 0x52
+		dAtA[i] = 0x4a
 	}
 	if len(m.RootHash) > 0 {
 		i -= len(m.RootHash)
 		copy(dAtA[i:], m.RootHash)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.RootHash)))
 		i--
-		dAtA[i] = 0x4a
+		dAtA[i] = 0x42
 	}
 	if len(m.Description) > 0 {
 		i -= len(m.Description)
 		copy(dAtA[i:], m.Description)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.Description)))
 		i--
-		dAtA[i] = 0x42
+		dAtA[i] = 0x3a
 	}
 	if len(m.Rtmr3) > 0 {
 		i -= len(m.Rtmr3)
 		copy(dAtA[i:], m.Rtmr3)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.Rtmr3)))
 		i--
-		dAtA[i] = 0x3a
+		dAtA[i] = 0x32
 	}
 	if len(m.Rtmr2) > 0 {
 		i -= len(m.Rtmr2)
 		copy(dAtA[i:], m.Rtmr2)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.Rtmr2)))
 		i--
-		dAtA[i] = 0x32
+		dAtA[i] = 0x2a
 	}
 	if len(m.Rtmr1) > 0 {
 		i -= len(m.Rtmr1)
 		copy(dAtA[i:], m.Rtmr1)
 		i = encodeVarintTx(dAtA, i, uint64(len(m.Rtmr1)))
 		i--
-		dAtA[i] = 0x2a
-	}
-	if len(m.Rtmr0) > 0 {
-		i -= len(m.Rtmr0)
-		copy(dAtA[i:], m.Rtmr0)
-		i = encodeVarintTx(dAtA, i, uint64(len(m.Rtmr0)))
-		i--
 		dAtA[i] = 0x22
 	}
-	if len(m.Mrtd) > 0 {
-		i -= len(m.Mrtd)
-		copy(dAtA[i:], m.Mrtd)
-		i = encodeVarintTx(dAtA, i, uint64(len(m.Mrtd)))
-		i--
-		dAtA[i] = 0x1a
+	if len(m.Platforms) > 0 {
+		for iNdEx := len(m.Platforms) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Platforms[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintTx(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x1a
+		}
 	}
 	if len(m.Service) > 0 {
 		i -= len(m.Service)
@@ -1184,8 +2457,465 @@ func (m *MsgAddImageResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.ActiveAt != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.ActiveAt))
+		i--
+		dAtA[i] = 0x10
+	}
 	if m.Image != 0 {
 		i = encodeVarintTx(dAtA, i, uint64(m.Image))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRevokeImage) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRevokeImage) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRevokeImage) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Reason) > 0 {
+		i -= len(m.Reason)
+		copy(dAtA[i:], m.Reason)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Reason)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if m.Image != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Image))
+		i--
+		dAtA[i] = 0x18
+	}
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRevokeImageResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRevokeImageResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRevokeImageResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgSetPolicy) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgSetPolicy) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgSetPolicy) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.Policy.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x1a
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgSetPolicyResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgSetPolicyResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgSetPolicyResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pending != nil {
+		{
+			size, err := m.Pending.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	{
+		size, err := m.Policy.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0xa
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgFreeze) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgFreeze) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgFreeze) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgFreezeResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgFreezeResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgFreezeResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgSeal) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgSeal) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgSeal) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Ciphertext) > 0 {
+		i -= len(m.Ciphertext)
+		copy(dAtA[i:], m.Ciphertext)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Ciphertext)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if m.Epoch != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x20
+	}
+	if len(m.Name) > 0 {
+		i -= len(m.Name)
+		copy(dAtA[i:], m.Name)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Name)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgSealResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgSealResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgSealResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.ActiveAt != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.ActiveAt))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgTransfer) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgTransfer) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgTransfer) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.To) > 0 {
+		i -= len(m.To)
+		copy(dAtA[i:], m.To)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.To)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgTransferResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgTransferResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgTransferResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgAcceptRollback) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgAcceptRollback) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgAcceptRollback) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Generation != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Generation))
+		i--
+		dAtA[i] = 0x20
+	}
+	if len(m.VmUid) > 0 {
+		i -= len(m.VmUid)
+		copy(dAtA[i:], m.VmUid)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.VmUid)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Service) > 0 {
+		i -= len(m.Service)
+		copy(dAtA[i:], m.Service)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Service)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Owner) > 0 {
+		i -= len(m.Owner)
+		copy(dAtA[i:], m.Owner)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Owner)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgAcceptRollbackResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgAcceptRollbackResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgAcceptRollbackResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.From != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.From))
 		i--
 		dAtA[i] = 0x8
 	}
@@ -1301,6 +3031,50 @@ func (m *Collateral) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *AMDCollateral) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *AMDCollateral) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *AMDCollateral) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Crl) > 0 {
+		i -= len(m.Crl)
+		copy(dAtA[i:], m.Crl)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Crl)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Chain) > 0 {
+		i -= len(m.Chain)
+		copy(dAtA[i:], m.Chain)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Chain)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.EndorsementKey) > 0 {
+		i -= len(m.EndorsementKey)
+		copy(dAtA[i:], m.EndorsementKey)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.EndorsementKey)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
 func (m *MsgRelease) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
 	dAtA = make([]byte, size)
@@ -1321,6 +3095,25 @@ func (m *MsgRelease) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	_ = i
 	var l int
 	_ = l
+	if m.Amd != nil {
+		{
+			size, err := m.Amd.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x72
+	}
+	if len(m.Tee) > 0 {
+		i -= len(m.Tee)
+		copy(dAtA[i:], m.Tee)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Tee)))
+		i--
+		dAtA[i] = 0x6a
+	}
 	if len(m.Keys) > 0 {
 		for iNdEx := len(m.Keys) - 1; iNdEx >= 0; iNdEx-- {
 			{
@@ -1549,6 +3342,69 @@ func (m *MsgAdvanceResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *MsgUpdateParams) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgUpdateParams) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgUpdateParams) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.Params.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x12
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgUpdateParamsResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgUpdateParamsResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgUpdateParamsResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
 func encodeVarintTx(dAtA []byte, offset int, v uint64) int {
 	offset -= sovTx(v)
 	base := offset
@@ -1560,6 +3416,7 @@ func encodeVarintTx(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
+
 func (m *MsgCreateService) Size() (n int) {
 	if m == nil {
 		return 0
@@ -1572,6 +3429,10 @@ func (m *MsgCreateService) Size() (n int) {
 	}
 	l = len(m.Name)
 	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Policy != nil {
+		l = m.Policy.Size()
 		n += 1 + l + sovTx(uint64(l))
 	}
 	return n
@@ -1604,13 +3465,11 @@ func (m *MsgAddImage) Size() (n int) {
 	if l > 0 {
 		n += 1 + l + sovTx(uint64(l))
 	}
-	l = len(m.Mrtd)
-	if l > 0 {
-		n += 1 + l + sovTx(uint64(l))
-	}
-	l = len(m.Rtmr0)
-	if l > 0 {
-		n += 1 + l + sovTx(uint64(l))
+	if len(m.Platforms) > 0 {
+		for _, e := range m.Platforms {
+			l = e.Size()
+			n += 1 + l + sovTx(uint64(l))
+		}
 	}
 	l = len(m.Rtmr1)
 	if l > 0 {
@@ -1647,6 +3506,208 @@ func (m *MsgAddImageResponse) Size() (n int) {
 	_ = l
 	if m.Image != 0 {
 		n += 1 + sovTx(uint64(m.Image))
+	}
+	if m.ActiveAt != 0 {
+		n += 1 + sovTx(uint64(m.ActiveAt))
+	}
+	return n
+}
+
+func (m *MsgRevokeImage) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Image != 0 {
+		n += 1 + sovTx(uint64(m.Image))
+	}
+	l = len(m.Reason)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgRevokeImageResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgSetPolicy) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = m.Policy.Size()
+	n += 1 + l + sovTx(uint64(l))
+	return n
+}
+
+func (m *MsgSetPolicyResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = m.Policy.Size()
+	n += 1 + l + sovTx(uint64(l))
+	if m.Pending != nil {
+		l = m.Pending.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgFreeze) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgFreezeResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgSeal) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Name)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Epoch != 0 {
+		n += 1 + sovTx(uint64(m.Epoch))
+	}
+	l = len(m.Ciphertext)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgSealResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.ActiveAt != 0 {
+		n += 1 + sovTx(uint64(m.ActiveAt))
+	}
+	return n
+}
+
+func (m *MsgTransfer) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.To)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgTransferResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgAcceptRollback) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Owner)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Service)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.VmUid)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Generation != 0 {
+		n += 1 + sovTx(uint64(m.Generation))
+	}
+	return n
+}
+
+func (m *MsgAcceptRollbackResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.From != 0 {
+		n += 1 + sovTx(uint64(m.From))
 	}
 	return n
 }
@@ -1699,6 +3760,27 @@ func (m *Collateral) Size() (n int) {
 		n += 1 + l + sovTx(uint64(l))
 	}
 	l = len(m.QeIdentityChain)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *AMDCollateral) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.EndorsementKey)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Chain)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Crl)
 	if l > 0 {
 		n += 1 + l + sovTx(uint64(l))
 	}
@@ -1762,6 +3844,14 @@ func (m *MsgRelease) Size() (n int) {
 			n += 1 + l + sovTx(uint64(l))
 		}
 	}
+	l = len(m.Tee)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Amd != nil {
+		l = m.Amd.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
 	return n
 }
 
@@ -1818,12 +3908,38 @@ func (m *MsgAdvanceResponse) Size() (n int) {
 	return n
 }
 
+func (m *MsgUpdateParams) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = m.Params.Size()
+	n += 1 + l + sovTx(uint64(l))
+	return n
+}
+
+func (m *MsgUpdateParamsResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
 func sovTx(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
+
 func sozTx(x uint64) (n int) {
 	return sovTx(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
+
 func (m *MsgCreateService) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1917,6 +4033,42 @@ func (m *MsgCreateService) Unmarshal(dAtA []byte) error {
 			}
 			m.Name = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Policy", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Policy == nil {
+				m.Policy = &Policy{}
+			}
+			if err := m.Policy.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipTx(dAtA[iNdEx:])
@@ -1938,6 +4090,7 @@ func (m *MsgCreateService) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgCreateServiceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2020,6 +4173,7 @@ func (m *MsgCreateServiceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2115,9 +4269,9 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 			iNdEx = postIndex
 		case 3:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Mrtd", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field Platforms", wireType)
 			}
-			var byteLen int
+			var msglen int
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return ErrIntOverflowTx
@@ -2127,61 +4281,27 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				byteLen |= int(b&0x7F) << shift
+				msglen |= int(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if byteLen < 0 {
+			if msglen < 0 {
 				return ErrInvalidLengthTx
 			}
-			postIndex := iNdEx + byteLen
+			postIndex := iNdEx + msglen
 			if postIndex < 0 {
 				return ErrInvalidLengthTx
 			}
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Mrtd = append(m.Mrtd[:0], dAtA[iNdEx:postIndex]...)
-			if m.Mrtd == nil {
-				m.Mrtd = []byte{}
+			m.Platforms = append(m.Platforms, Platform{})
+			if err := m.Platforms[len(m.Platforms)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
 			}
 			iNdEx = postIndex
 		case 4:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr0", wireType)
-			}
-			var byteLen int
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return ErrIntOverflowTx
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				byteLen |= int(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			if byteLen < 0 {
-				return ErrInvalidLengthTx
-			}
-			postIndex := iNdEx + byteLen
-			if postIndex < 0 {
-				return ErrInvalidLengthTx
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.Rtmr0 = append(m.Rtmr0[:0], dAtA[iNdEx:postIndex]...)
-			if m.Rtmr0 == nil {
-				m.Rtmr0 = []byte{}
-			}
-			iNdEx = postIndex
-		case 5:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr1", wireType)
 			}
@@ -2215,7 +4335,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 				m.Rtmr1 = []byte{}
 			}
 			iNdEx = postIndex
-		case 6:
+		case 5:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr2", wireType)
 			}
@@ -2249,7 +4369,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 				m.Rtmr2 = []byte{}
 			}
 			iNdEx = postIndex
-		case 7:
+		case 6:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Rtmr3", wireType)
 			}
@@ -2283,7 +4403,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 				m.Rtmr3 = []byte{}
 			}
 			iNdEx = postIndex
-		case 8:
+		case 7:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Description", wireType)
 			}
@@ -2315,7 +4435,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 			}
 			m.Description = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
-		case 9:
+		case 8:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field RootHash", wireType)
 			}
@@ -2349,7 +4469,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 				m.RootHash = []byte{}
 			}
 			iNdEx = postIndex
-		case 10:
+		case 9:
 			if wireType != 2 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Template", wireType)
 			}
@@ -2404,6 +4524,7 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgAddImageResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2452,6 +4573,25 @@ func (m *MsgAddImageResponse) Unmarshal(dAtA []byte) error {
 					break
 				}
 			}
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ActiveAt", wireType)
+			}
+			m.ActiveAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ActiveAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := skipTx(dAtA[iNdEx:])
@@ -2473,6 +4613,1362 @@ func (m *MsgAddImageResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *MsgRevokeImage) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRevokeImage: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRevokeImage: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Image", wireType)
+			}
+			m.Image = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Image |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reason", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reason = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgRevokeImageResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRevokeImageResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRevokeImageResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgSetPolicy) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgSetPolicy: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgSetPolicy: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Policy", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Policy.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgSetPolicyResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgSetPolicyResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgSetPolicyResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Policy", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Policy.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pending", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pending == nil {
+				m.Pending = &PendingPolicy{}
+			}
+			if err := m.Pending.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgFreeze) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgFreeze: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgFreeze: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgFreezeResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgFreezeResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgFreezeResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgSeal) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgSeal: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgSeal: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Name", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Name = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Ciphertext", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Ciphertext = append(m.Ciphertext[:0], dAtA[iNdEx:postIndex]...)
+			if m.Ciphertext == nil {
+				m.Ciphertext = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgSealResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgSealResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgSealResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ActiveAt", wireType)
+			}
+			m.ActiveAt = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.ActiveAt |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgTransfer) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgTransfer: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgTransfer: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field To", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.To = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgTransferResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgTransferResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgTransferResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgAcceptRollback) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgAcceptRollback: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgAcceptRollback: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Owner", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Owner = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Service", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Service = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field VmUid", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.VmUid = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Generation", wireType)
+			}
+			m.Generation = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Generation |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgAcceptRollbackResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgAcceptRollbackResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgAcceptRollbackResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field From", wireType)
+			}
+			m.From = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.From |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func (m *Event) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2589,6 +6085,7 @@ func (m *Event) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *Collateral) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2877,6 +6374,160 @@ func (m *Collateral) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *AMDCollateral) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: AMDCollateral: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: AMDCollateral: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field EndorsementKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.EndorsementKey = append(m.EndorsementKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.EndorsementKey == nil {
+				m.EndorsementKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Chain", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Chain = append(m.Chain[:0], dAtA[iNdEx:postIndex]...)
+			if m.Chain == nil {
+				m.Chain = []byte{}
+			}
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Crl", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Crl = append(m.Crl[:0], dAtA[iNdEx:postIndex]...)
+			if m.Crl == nil {
+				m.Crl = []byte{}
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func (m *MsgRelease) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3295,6 +6946,74 @@ func (m *MsgRelease) Unmarshal(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
+		case 13:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tee", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Tee = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 14:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Amd", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Amd == nil {
+				m.Amd = &AMDCollateral{}
+			}
+			if err := m.Amd.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := skipTx(dAtA[iNdEx:])
@@ -3316,6 +7035,7 @@ func (m *MsgRelease) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgReleaseResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3438,6 +7158,7 @@ func (m *MsgReleaseResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgAdvance) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3607,6 +7328,7 @@ func (m *MsgAdvance) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
 func (m *MsgAdvanceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3676,6 +7398,174 @@ func (m *MsgAdvanceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
+
+func (m *MsgUpdateParams) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgUpdateParams: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgUpdateParams: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Params", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Params.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
+func (m *MsgUpdateParamsResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgUpdateParamsResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgUpdateParamsResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+
 func skipTx(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

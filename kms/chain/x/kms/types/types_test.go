@@ -30,14 +30,14 @@ func TestGenesis(t *testing.T) {
 	}{
 		{"good", func(*GenesisState) {}, ""},
 		{"no roots", func(g *GenesisState) { g.Params.TrustRoots = nil }, "no trust roots"},
-		{"root that is none", func(g *GenesisState) { g.Params.TrustRoots = []string{"amd"} }, "trust root 0"},
+		{"root that is none", func(g *GenesisState) { g.Params.TrustRoots = []string{"arm"} }, "trust root 0"},
 		{"root with trailing text", func(g *GenesisState) {
 			g.Params.TrustRoots = []string{"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\nx"}
 		}, "trust root 0"},
 		{"root that does not parse", func(g *GenesisState) {
 			g.Params.TrustRoots = []string{"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"}
 		}, "trust root 0"},
-		{"block age", func(g *GenesisState) { g.Params.MaxBlockAge = 0 }, "block age"},
+		{"max_block_age", func(g *GenesisState) { g.Params.MaxBlockAge = 0 }, "max_block_age"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			g := GenesisState{Params: DefaultParams()}
