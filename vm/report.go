@@ -13,6 +13,8 @@ const (
 	labelExporter    = "secretvm/v1/attestation-exporter"
 	labelRelease     = "secretvm/v1/release"
 	labelGPU         = "secretvm/v1/gpu"
+	labelWorkload    = "secretvm/v1/workload"
+	labelAdmission   = "secretvm/v1/admission"
 )
 
 // AttestationReportData binds a fresh quote to the TLS key that serves it and
@@ -60,6 +62,38 @@ type Release struct {
 func (r Release) ReportData() [64]byte {
 	return sha512.Sum512(lengthPrefixed([]byte(labelRelease), []byte(r.ChainID), r.BlockHash[:],
 		[]byte(r.InstanceID), r.HPKEKey, r.SessionKey))
+}
+
+// WorkloadReportData is what a quote says that a container asked for about its
+// own data, at most 64 bytes: SHA-512 over label and data, length-prefixed. The
+// label keeps containers from quotes that mean something else, a Release above
+// all.
+func WorkloadReportData(data []byte) [64]byte {
+	return sha512.Sum512(lengthPrefixed([]byte(labelWorkload), data))
+}
+
+// Admission is what a machine's workload quotes to become a node of the KMS.
+type Admission struct {
+	ChainID      string
+	BlockHash    Hash
+	InstanceID   string
+	Operator     string // account that runs the node
+	Relay        string // account that the node signs with
+	ConsensusKey []byte // Ed25519 public key of the validator, 32 bytes
+	SealingKey   []byte // HPKE public key that shares are sealed to
+}
+
+// Data is what the workload asks a quote about: SHA-512 over the label and each
+// field, length-prefixed.
+func (a Admission) Data() [64]byte {
+	return sha512.Sum512(lengthPrefixed([]byte(labelAdmission), []byte(a.ChainID), a.BlockHash[:], []byte(a.InstanceID),
+		[]byte(a.Operator), []byte(a.Relay), a.ConsensusKey, a.SealingKey))
+}
+
+// ReportData is what the quote says: WorkloadReportData of Data.
+func (a Admission) ReportData() [64]byte {
+	data := a.Data()
+	return WorkloadReportData(data[:])
 }
 
 // lengthPrefixed joins parts, each behind its length as a big-endian uint32,

@@ -101,7 +101,7 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 
 	// What blocks and transactions do.
 	counciltypes.RegisterMsgServer(app.MsgServiceRouter(), council.NewMsgServer(app.Council))
-	committeetypes.RegisterMsgServer(app.MsgServiceRouter(), committee.NewMsgServer(app.Committee))
+	committeetypes.RegisterMsgServer(app.MsgServiceRouter(), committee.NewMsgServer(app.Committee, app.KMS, app.Council))
 	types.RegisterMsgServer(app.MsgServiceRouter(), kms.NewMsgServer(app.KMS))
 	app.registerQueries()
 	app.SetInitChainer(app.initChain)

@@ -5,6 +5,8 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
 
+	"github.com/secretvm/secretvm/kms/chain/x/committee"
+	committeetypes "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/council"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms"
@@ -17,6 +19,7 @@ func (app *App) registerQueries() {
 	router := app.GRPCQueryRouter()
 	authtypes.RegisterQueryServer(router, authkeeper.NewQueryServer(app.Accounts))
 	consensustypes.RegisterQueryServer(router, app.consensus)
+	committeetypes.RegisterQueryServer(router, committee.NewQueryServer(app.Committee))
 	counciltypes.RegisterQueryServer(router, council.NewQueryServer(app.Council))
 	types.RegisterQueryServer(router, kms.NewQueryServer(app.KMS))
 }

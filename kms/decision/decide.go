@@ -22,9 +22,23 @@ type Request struct {
 	Config     []byte      // canonical vm.Config
 	Evidence   vm.Evidence // with events
 	Keys       []keys.ID   // of the service
+
+	// Node is set of a machine that asks to become a node of the key manager
+	// rather than for keys: HPKEKey, SessionKey and Keys are empty then.
+	Node *vm.Admission
 }
 
-// about is what the request's quote must say.
+// reportData is what the request's quote must say.
+func (r Request) reportData(chainID string) [64]byte {
+	if r.Node == nil {
+		return r.about(chainID).ReportData()
+	}
+	about := *r.Node
+	about.ChainID, about.BlockHash, about.InstanceID = chainID, r.BlockHash, r.InstanceID
+	return about.ReportData()
+}
+
+// about is what the quote of a request for keys must say.
 func (r Request) about(chainID string) vm.Release {
 	return vm.Release{ChainID: chainID, BlockHash: r.BlockHash, InstanceID: r.InstanceID, HPKEKey: r.HPKEKey, SessionKey: r.SessionKey}
 }
@@ -32,7 +46,7 @@ func (r Request) about(chainID string) vm.Release {
 // GrantID names the grant that the request would get: it follows from the
 // report data, so the same release is the same grant.
 func (r Request) GrantID(chainID string) vm.Hash {
-	return keys.GrantID(chainID, r.about(chainID).ReportData())
+	return keys.GrantID(chainID, r.reportData(chainID))
 }
 
 // Anchor is a block whose hash a release may name.
@@ -93,7 +107,7 @@ func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal, err error) {
 	if refusal != nil {
 		return out, refusal, nil
 	}
-	if refusal := checkBinding(out.Verdict, d.about(c.ID), cfg); refusal != nil {
+	if refusal := checkBinding(out.Verdict, d.reportData(c.ID), cfg); refusal != nil {
 		return out, refusal, nil
 	}
 	found, root, refusal := identify(r.Evidence.Events, out.Verdict, cfg)
@@ -228,8 +242,7 @@ func (d deciding) verify() (verdict vm.Verdict, refusal *vm.Refusal) {
 }
 
 // checkBinding holds the quote to this request and to the config.
-func checkBinding(verdict vm.Verdict, request vm.Release, cfg vm.Config) *vm.Refusal {
-	want := request.ReportData()
+func checkBinding(verdict vm.Verdict, want [64]byte, cfg vm.Config) *vm.Refusal {
 	if subtle.ConstantTimeCompare(verdict.ReportData, want[:]) != 1 {
 		return vm.Refuse(vm.CodeReportData, "the quote was not made for this request").
 			On("report_data", fmt.Sprintf("%x", verdict.ReportData), fmt.Sprintf("%x", want))

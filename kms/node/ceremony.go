@@ -173,6 +173,9 @@ func (c *ceremony) part(ctx context.Context, s scene) error {
 	if err != nil {
 		return err
 	}
+	if committee.Voice(r, s.me, r.Phase) != c.relay.account.Address {
+		return nil // the node's other keys', in another process
+	}
 	_, holder := r.Holder(me)
 	dealer := slices.Contains(r.Dealers, me)
 	switch {

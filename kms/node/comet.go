@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"time"
 
-	cmtconfig "github.com/cometbft/cometbft/config"
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
 	"github.com/cometbft/cometbft/privval"
@@ -55,7 +54,7 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	comet, err := cmtnode.NewNodeWithContext(ctx, config,
 		privval.LoadFilePV(config.PrivValidatorKeyFile(), config.PrivValidatorStateFile()), nodeKey,
 		proxy.NewLocalClientCreator(app.ABCI()), func() (*cmttypes.GenesisDoc, error) { return doc, nil },
-		cmtconfig.DefaultDBProvider, cmtnode.DefaultMetricsProvider(config.Instrumentation), cometLogger{log})
+		openStore, cmtnode.DefaultMetricsProvider(config.Instrumentation), cometLogger{log})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the chain: %w", err), db.Close())
 	}

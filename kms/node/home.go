@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,16 +61,21 @@ func (h Home) readGenesis() (*cmttypes.GenesisDoc, chain.Genesis, error) {
 	if err != nil {
 		return nil, state, fmt.Errorf("read genesis (make a home with kmsd init): %w", err)
 	}
-	if err := json.Unmarshal(doc.AppState, &state); err != nil {
-		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
-	}
-	if len(state.Committee.Nodes) == 0 {
-		return nil, state, fmt.Errorf("read genesis %s: it was made by an older kmsd, whose chains this one does not read (make a new home with kmsd init)", h.genesis())
-	}
-	if err := state.Validate(); err != nil {
+	if state, err = appState(doc); err != nil {
 		return nil, state, fmt.Errorf("read genesis %s: %w", h.genesis(), err)
 	}
 	return doc, state, nil
+}
+
+// appState reads the application's state in a genesis file.
+func appState(doc *cmttypes.GenesisDoc) (state chain.Genesis, err error) {
+	if err := json.Unmarshal(doc.AppState, &state); err != nil {
+		return state, err
+	}
+	if len(state.Committee.Nodes) == 0 {
+		return state, errors.New("it was made by an older kmsd, whose chains this one does not read (make a new home with kmsd init)")
+	}
+	return state, state.Validate()
 }
 
 // cometConfig is CometBFT's configuration. Its RPC is off: the interface of

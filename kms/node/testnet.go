@@ -92,7 +92,6 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 		if err != nil {
 			return made, fmt.Errorf("read the peer key: %w", err)
 		}
-		address := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 		node.Index, node.Operator, node.Status = uint32(i+1), operator.Address, committee.NodeActive
 		node.Api, node.Peer = "http://"+address(ports[2*i]), string(id.ID())+"@"+address(ports[2*i+1])
 		settings := Settings{Listen: address(ports[2*i]), PeerListen: address(ports[2*i+1]), Profile: ProfileLocal, KeepBlocks: defaultKeepBlocks}
@@ -128,6 +127,8 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 	return made, os.WriteFile(filepath.Join(dir, "testnet.json"), append(b, '\n'), 0o600)
 }
 
+func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
 // choosePorts returns n ports of 127.0.0.1: those from first on, or free ones.
 func choosePorts(first, n int) ([]int, error) {
 	ports := make([]int, n)
@@ -141,11 +142,11 @@ func choosePorts(first, n int) ([]int, error) {
 			return nil, fmt.Errorf("find free ports: %w", err)
 		}
 		defer func() { _ = l.Close() }()
-		address, ok := l.Addr().(*net.TCPAddr)
+		free, ok := l.Addr().(*net.TCPAddr)
 		if !ok {
 			return nil, fmt.Errorf("find free ports: %s is no TCP address", l.Addr())
 		}
-		ports[i] = address.Port
+		ports[i] = free.Port
 	}
 	return ports, nil
 }

@@ -1,6 +1,7 @@
 package committee
 
 import (
+	"bytes"
 	"context"
 	"slices"
 
@@ -22,12 +23,19 @@ const (
 )
 
 // server answers the module's messages.
-type server struct{ Keeper }
+type server struct {
+	Keeper
+	judge    Judge
+	accounts Accounts
+}
 
 var _ types.MsgServer = server{}
 
-// NewMsgServer returns the module's message server.
-func NewMsgServer(k Keeper) types.MsgServer { return server{k} }
+// NewMsgServer returns the module's message server, which asks judge about
+// evidence and gives new nodes accounts.
+func NewMsgServer(k Keeper, judge Judge, accounts Accounts) types.MsgServer {
+	return server{k, judge, accounts}
+}
 
 // part finds the node that acts in a phase of the open round, once. The error
 // is a refusal.
@@ -53,6 +61,9 @@ func (k Keeper) part(ctx context.Context, relay string, round uint64, phase type
 	if !slices.Contains(acts, n.Index) {
 		return r, 0, kmstypes.Fail(vm.Refuse(vm.CodePermission, "node %d has no part in this phase of round %d", n.Index, round))
 	}
+	if want := Voice(r, n, phase); relay != want {
+		return r, 0, kmstypes.Fail(vm.Refuse(vm.CodePermission, "node %d has other keys for its part in this phase", n.Index).On("relay", relay, want))
+	}
 	acted, err := done(ctx, collections.Join(round, n.Index))
 	if err != nil {
 		return r, 0, err
@@ -61,6 +72,19 @@ func (k Keeper) part(ctx context.Context, relay string, round uint64, phase type
 		return r, 0, kmstypes.Fail(vm.Refuse(vm.CodeExists, "node %d has acted in this phase of round %d already", n.Index, round))
 	}
 	return r, n.Index, nil
+}
+
+// Voice is the account that a node acts with: what hands on a share is said
+// under the identity that has it, what takes one under the identity that gets
+// it, so that a node whose keys change cannot keep what its successor is to have.
+func Voice(r types.Round, n types.Node, phase types.Phase) string {
+	if n.Next == nil || (phase != types.PhasePrepare && phase != types.PhaseComplain) {
+		return n.Identity.Relay
+	}
+	if holder, ok := r.Holder(n.Index); ok && bytes.Equal(holder.IdentityDigest, n.Next.Digest()) {
+		return n.Next.Relay
+	}
+	return n.Identity.Relay
 }
 
 // Precheck is what CheckTx asks of a message before it may enter the mempool,

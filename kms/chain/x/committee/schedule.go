@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"cosmossdk.io/collections"
 
@@ -70,7 +71,7 @@ func (k Keeper) due(ctx sdk.Context, params types.Params, group types.Group, hol
 func wanted(nodes []types.Node) []types.Holder {
 	var out []types.Holder
 	for _, n := range nodes {
-		if n.Status != types.NodeJoining && n.Status != types.NodeActive {
+		if n.Status != types.NodeJoining && n.Status != types.NodeActive || relieved(nodes, n.Index) {
 			continue
 		}
 		identity := n.Identity
@@ -80,6 +81,11 @@ func wanted(nodes []types.Node) []types.Holder {
 		out = append(out, identity.Holder(n.Index))
 	}
 	return out
+}
+
+// relieved reports whether another node is about to take a node's place.
+func relieved(nodes []types.Node, index uint32) bool {
+	return slices.ContainsFunc(nodes, func(n types.Node) bool { return n.Replaces == index && n.Status == types.NodeJoining })
 }
 
 // holds reports whether a group is shared among exactly these.

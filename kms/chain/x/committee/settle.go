@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 
+	"cosmossdk.io/collections"
 	abci "github.com/cometbft/cometbft/abci/types"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
@@ -24,6 +25,12 @@ func (k Keeper) settle(ctx sdk.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := k.relieve(ctx, groups, nodes); err != nil {
+		return err
+	}
+	if nodes, err = k.Nodes(ctx); err != nil {
+		return err
+	}
 	for _, n := range nodes {
 		of, under, underNext := memberships(groups, n)
 		switch {
@@ -39,6 +46,26 @@ func (k Keeper) settle(ctx sdk.Context) error {
 			if err := k.setStatus(ctx, n, types.NodeActive, "it holds shares"); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// relieve lets nodes go whose places were taken by others that now hold shares.
+func (k Keeper) relieve(ctx sdk.Context, groups []types.Group, nodes []types.Node) error {
+	for _, n := range nodes {
+		if _, under, _ := memberships(groups, n); n.Replaces == 0 || n.Status != types.NodeJoining || under != len(groups) {
+			continue
+		}
+		old, err := k.nodes.Get(ctx, n.Replaces)
+		if errors.Is(err, collections.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := k.setStatus(ctx, old, types.NodeLeaving, "another node has taken its place"); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -92,6 +92,9 @@ func (k Keeper) Proposal(ctx context.Context, id uint64) (types.Proposal, error)
 	return p, err
 }
 
+// Vouch gives an account to an address that has none, on the word of by.
+func (k Keeper) Vouch(ctx sdk.Context, bech32, by string) error { return k.admit(ctx, bech32, by) }
+
 // admit gives an account to an address that has none and is no council's.
 func (k Keeper) admit(ctx sdk.Context, bech32, by string) error {
 	b, err := k.accounts.AddressCodec().StringToBytes(bech32)

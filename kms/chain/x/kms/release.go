@@ -70,6 +70,29 @@ func (k Keeper) Precheck(ctx context.Context, msg sdk.Msg) error {
 	return nil
 }
 
+// Admit decides whether a machine of the node service may become a node: m
+// carries its evidence, and about what it must have been quoted for. The error
+// is a refusal.
+func (k Keeper) Admit(ctx context.Context, m *types.MsgRelease, about vm.Admission) (decision.Outcome, error) {
+	block := sdk.UnwrapSDKContext(ctx)
+	block.GasMeter().ConsumeGas(ReleaseGas, "verify evidence")
+	service, err := k.Service(ctx, m.Service)
+	if err != nil {
+		return decision.Outcome{}, err
+	}
+	request := m.Request()
+	request.Node = &about
+	chain, err := k.gather(block, service, m, request)
+	if err != nil {
+		return decision.Outcome{}, err
+	}
+	out, refusal, err := decision.Decide(request, chain)
+	if refusal != nil {
+		err = types.Fail(refusal)
+	}
+	return out, err
+}
+
 // gather reads what the decision needs.
 func (k Keeper) gather(block sdk.Context, service types.Service, m *types.MsgRelease, request decision.Request) (decision.Chain, error) {
 	c := decision.Chain{ID: block.ChainID(), Height: block.BlockHeight(), Now: block.BlockTime().Unix(), Images: known{k, block, service.Id}}

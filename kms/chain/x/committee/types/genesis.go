@@ -31,6 +31,9 @@ func (p Params) Validate() error {
 	if err := kmstypes.CheckAddress("authority", p.Authority); err != nil {
 		return err
 	}
+	if err := p.checkGovernance(); err != nil {
+		return err
+	}
 	switch {
 	case p.PhaseBlocks == 0 || p.PhaseBlocks > maxPhaseBlocks:
 		return fmt.Errorf("phase_blocks is %d, want 1 to %d", p.PhaseBlocks, maxPhaseBlocks)

@@ -10,6 +10,7 @@ import (
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
 	proto "github.com/cosmos/gogoproto/proto"
+	types "github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
@@ -29,6 +30,1028 @@ var _ = math.Inf
 // proto package needs to be updated.
 const _ = proto.GoGoProtoPackageIsVersion3 // please upgrade the proto package
 
+// Evidence is what a machine shows to become a node. Its quote is that of a
+// workload about vm.Admission.
+type Evidence struct {
+	VmUid      string               `protobuf:"bytes,1,opt,name=vm_uid,json=vmUid,proto3" json:"vm_uid,omitempty"`
+	Height     int64                `protobuf:"varint,2,opt,name=height,proto3" json:"height,omitempty"`
+	BlockHash  []byte               `protobuf:"bytes,3,opt,name=block_hash,json=blockHash,proto3" json:"block_hash,omitempty"`
+	Config     []byte               `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	Tee        string               `protobuf:"bytes,5,opt,name=tee,proto3" json:"tee,omitempty"`
+	Quote      []byte               `protobuf:"bytes,6,opt,name=quote,proto3" json:"quote,omitempty"`
+	Events     []types.Event        `protobuf:"bytes,7,rep,name=events,proto3" json:"events"`
+	Collateral *types.Collateral    `protobuf:"bytes,8,opt,name=collateral,proto3" json:"collateral,omitempty"`
+	Amd        *types.AMDCollateral `protobuf:"bytes,9,opt,name=amd,proto3" json:"amd,omitempty"`
+}
+
+func (m *Evidence) Reset()         { *m = Evidence{} }
+func (m *Evidence) String() string { return proto.CompactTextString(m) }
+func (*Evidence) ProtoMessage()    {}
+func (*Evidence) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{0}
+}
+func (m *Evidence) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *Evidence) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_Evidence.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *Evidence) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_Evidence.Merge(m, src)
+}
+func (m *Evidence) XXX_Size() int {
+	return m.Size()
+}
+func (m *Evidence) XXX_DiscardUnknown() {
+	xxx_messageInfo_Evidence.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_Evidence proto.InternalMessageInfo
+
+func (m *Evidence) GetVmUid() string {
+	if m != nil {
+		return m.VmUid
+	}
+	return ""
+}
+
+func (m *Evidence) GetHeight() int64 {
+	if m != nil {
+		return m.Height
+	}
+	return 0
+}
+
+func (m *Evidence) GetBlockHash() []byte {
+	if m != nil {
+		return m.BlockHash
+	}
+	return nil
+}
+
+func (m *Evidence) GetConfig() []byte {
+	if m != nil {
+		return m.Config
+	}
+	return nil
+}
+
+func (m *Evidence) GetTee() string {
+	if m != nil {
+		return m.Tee
+	}
+	return ""
+}
+
+func (m *Evidence) GetQuote() []byte {
+	if m != nil {
+		return m.Quote
+	}
+	return nil
+}
+
+func (m *Evidence) GetEvents() []types.Event {
+	if m != nil {
+		return m.Events
+	}
+	return nil
+}
+
+func (m *Evidence) GetCollateral() *types.Collateral {
+	if m != nil {
+		return m.Collateral
+	}
+	return nil
+}
+
+func (m *Evidence) GetAmd() *types.AMDCollateral {
+	if m != nil {
+		return m.Amd
+	}
+	return nil
+}
+
+type MsgJoin struct {
+	Sender       string    `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Operator     string    `protobuf:"bytes,2,opt,name=operator,proto3" json:"operator,omitempty"`
+	Relay        string    `protobuf:"bytes,3,opt,name=relay,proto3" json:"relay,omitempty"`
+	ConsensusKey []byte    `protobuf:"bytes,4,opt,name=consensus_key,json=consensusKey,proto3" json:"consensus_key,omitempty"`
+	SealingKey   []byte    `protobuf:"bytes,5,opt,name=sealing_key,json=sealingKey,proto3" json:"sealing_key,omitempty"`
+	Api          string    `protobuf:"bytes,6,opt,name=api,proto3" json:"api,omitempty"`
+	Peer         string    `protobuf:"bytes,7,opt,name=peer,proto3" json:"peer,omitempty"`
+	Replaces     uint32    `protobuf:"varint,8,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	Evidence     *Evidence `protobuf:"bytes,9,opt,name=evidence,proto3" json:"evidence,omitempty"`
+}
+
+func (m *MsgJoin) Reset()         { *m = MsgJoin{} }
+func (m *MsgJoin) String() string { return proto.CompactTextString(m) }
+func (*MsgJoin) ProtoMessage()    {}
+func (*MsgJoin) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{1}
+}
+func (m *MsgJoin) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgJoin) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgJoin.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgJoin) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgJoin.Merge(m, src)
+}
+func (m *MsgJoin) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgJoin) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgJoin.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgJoin proto.InternalMessageInfo
+
+func (m *MsgJoin) GetSender() string {
+	if m != nil {
+		return m.Sender
+	}
+	return ""
+}
+
+func (m *MsgJoin) GetOperator() string {
+	if m != nil {
+		return m.Operator
+	}
+	return ""
+}
+
+func (m *MsgJoin) GetRelay() string {
+	if m != nil {
+		return m.Relay
+	}
+	return ""
+}
+
+func (m *MsgJoin) GetConsensusKey() []byte {
+	if m != nil {
+		return m.ConsensusKey
+	}
+	return nil
+}
+
+func (m *MsgJoin) GetSealingKey() []byte {
+	if m != nil {
+		return m.SealingKey
+	}
+	return nil
+}
+
+func (m *MsgJoin) GetApi() string {
+	if m != nil {
+		return m.Api
+	}
+	return ""
+}
+
+func (m *MsgJoin) GetPeer() string {
+	if m != nil {
+		return m.Peer
+	}
+	return ""
+}
+
+func (m *MsgJoin) GetReplaces() uint32 {
+	if m != nil {
+		return m.Replaces
+	}
+	return 0
+}
+
+func (m *MsgJoin) GetEvidence() *Evidence {
+	if m != nil {
+		return m.Evidence
+	}
+	return nil
+}
+
+type MsgJoinResponse struct {
+	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+}
+
+func (m *MsgJoinResponse) Reset()         { *m = MsgJoinResponse{} }
+func (m *MsgJoinResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgJoinResponse) ProtoMessage()    {}
+func (*MsgJoinResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{2}
+}
+func (m *MsgJoinResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgJoinResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgJoinResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgJoinResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgJoinResponse.Merge(m, src)
+}
+func (m *MsgJoinResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgJoinResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgJoinResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgJoinResponse proto.InternalMessageInfo
+
+func (m *MsgJoinResponse) GetIndex() uint32 {
+	if m != nil {
+		return m.Index
+	}
+	return 0
+}
+
+type MsgRotate struct {
+	Sender       string    `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Index        uint32    `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Relay        string    `protobuf:"bytes,3,opt,name=relay,proto3" json:"relay,omitempty"`
+	ConsensusKey []byte    `protobuf:"bytes,4,opt,name=consensus_key,json=consensusKey,proto3" json:"consensus_key,omitempty"`
+	SealingKey   []byte    `protobuf:"bytes,5,opt,name=sealing_key,json=sealingKey,proto3" json:"sealing_key,omitempty"`
+	Evidence     *Evidence `protobuf:"bytes,6,opt,name=evidence,proto3" json:"evidence,omitempty"`
+}
+
+func (m *MsgRotate) Reset()         { *m = MsgRotate{} }
+func (m *MsgRotate) String() string { return proto.CompactTextString(m) }
+func (*MsgRotate) ProtoMessage()    {}
+func (*MsgRotate) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{3}
+}
+func (m *MsgRotate) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgRotate) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRotate.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgRotate) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRotate.Merge(m, src)
+}
+func (m *MsgRotate) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgRotate) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRotate.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRotate proto.InternalMessageInfo
+
+func (m *MsgRotate) GetSender() string {
+	if m != nil {
+		return m.Sender
+	}
+	return ""
+}
+
+func (m *MsgRotate) GetIndex() uint32 {
+	if m != nil {
+		return m.Index
+	}
+	return 0
+}
+
+func (m *MsgRotate) GetRelay() string {
+	if m != nil {
+		return m.Relay
+	}
+	return ""
+}
+
+func (m *MsgRotate) GetConsensusKey() []byte {
+	if m != nil {
+		return m.ConsensusKey
+	}
+	return nil
+}
+
+func (m *MsgRotate) GetSealingKey() []byte {
+	if m != nil {
+		return m.SealingKey
+	}
+	return nil
+}
+
+func (m *MsgRotate) GetEvidence() *Evidence {
+	if m != nil {
+		return m.Evidence
+	}
+	return nil
+}
+
+type MsgRotateResponse struct {
+}
+
+func (m *MsgRotateResponse) Reset()         { *m = MsgRotateResponse{} }
+func (m *MsgRotateResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgRotateResponse) ProtoMessage()    {}
+func (*MsgRotateResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{4}
+}
+func (m *MsgRotateResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgRotateResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRotateResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgRotateResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRotateResponse.Merge(m, src)
+}
+func (m *MsgRotateResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgRotateResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRotateResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRotateResponse proto.InternalMessageInfo
+
+type MsgLeave struct {
+	Sender string `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Index  uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+}
+
+func (m *MsgLeave) Reset()         { *m = MsgLeave{} }
+func (m *MsgLeave) String() string { return proto.CompactTextString(m) }
+func (*MsgLeave) ProtoMessage()    {}
+func (*MsgLeave) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{5}
+}
+func (m *MsgLeave) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgLeave) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgLeave.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgLeave) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgLeave.Merge(m, src)
+}
+func (m *MsgLeave) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgLeave) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgLeave.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgLeave proto.InternalMessageInfo
+
+func (m *MsgLeave) GetSender() string {
+	if m != nil {
+		return m.Sender
+	}
+	return ""
+}
+
+func (m *MsgLeave) GetIndex() uint32 {
+	if m != nil {
+		return m.Index
+	}
+	return 0
+}
+
+type MsgLeaveResponse struct {
+}
+
+func (m *MsgLeaveResponse) Reset()         { *m = MsgLeaveResponse{} }
+func (m *MsgLeaveResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgLeaveResponse) ProtoMessage()    {}
+func (*MsgLeaveResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{6}
+}
+func (m *MsgLeaveResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgLeaveResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgLeaveResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgLeaveResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgLeaveResponse.Merge(m, src)
+}
+func (m *MsgLeaveResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgLeaveResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgLeaveResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgLeaveResponse proto.InternalMessageInfo
+
+type MsgRemove struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Index     uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Reason    string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+}
+
+func (m *MsgRemove) Reset()         { *m = MsgRemove{} }
+func (m *MsgRemove) String() string { return proto.CompactTextString(m) }
+func (*MsgRemove) ProtoMessage()    {}
+func (*MsgRemove) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{7}
+}
+func (m *MsgRemove) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgRemove) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRemove.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgRemove) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRemove.Merge(m, src)
+}
+func (m *MsgRemove) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgRemove) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRemove.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRemove proto.InternalMessageInfo
+
+func (m *MsgRemove) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+func (m *MsgRemove) GetIndex() uint32 {
+	if m != nil {
+		return m.Index
+	}
+	return 0
+}
+
+func (m *MsgRemove) GetReason() string {
+	if m != nil {
+		return m.Reason
+	}
+	return ""
+}
+
+type MsgRemoveResponse struct {
+}
+
+func (m *MsgRemoveResponse) Reset()         { *m = MsgRemoveResponse{} }
+func (m *MsgRemoveResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgRemoveResponse) ProtoMessage()    {}
+func (*MsgRemoveResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{8}
+}
+func (m *MsgRemoveResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgRemoveResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgRemoveResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgRemoveResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgRemoveResponse.Merge(m, src)
+}
+func (m *MsgRemoveResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgRemoveResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgRemoveResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgRemoveResponse proto.InternalMessageInfo
+
+type MsgAddress struct {
+	Sender string `protobuf:"bytes,1,opt,name=sender,proto3" json:"sender,omitempty"`
+	Index  uint32 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Api    string `protobuf:"bytes,3,opt,name=api,proto3" json:"api,omitempty"`
+	Peer   string `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
+}
+
+func (m *MsgAddress) Reset()         { *m = MsgAddress{} }
+func (m *MsgAddress) String() string { return proto.CompactTextString(m) }
+func (*MsgAddress) ProtoMessage()    {}
+func (*MsgAddress) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{9}
+}
+func (m *MsgAddress) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgAddress) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgAddress.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgAddress) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgAddress.Merge(m, src)
+}
+func (m *MsgAddress) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgAddress) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgAddress.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgAddress proto.InternalMessageInfo
+
+func (m *MsgAddress) GetSender() string {
+	if m != nil {
+		return m.Sender
+	}
+	return ""
+}
+
+func (m *MsgAddress) GetIndex() uint32 {
+	if m != nil {
+		return m.Index
+	}
+	return 0
+}
+
+func (m *MsgAddress) GetApi() string {
+	if m != nil {
+		return m.Api
+	}
+	return ""
+}
+
+func (m *MsgAddress) GetPeer() string {
+	if m != nil {
+		return m.Peer
+	}
+	return ""
+}
+
+type MsgAddressResponse struct {
+}
+
+func (m *MsgAddressResponse) Reset()         { *m = MsgAddressResponse{} }
+func (m *MsgAddressResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgAddressResponse) ProtoMessage()    {}
+func (*MsgAddressResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{10}
+}
+func (m *MsgAddressResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgAddressResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgAddressResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgAddressResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgAddressResponse.Merge(m, src)
+}
+func (m *MsgAddressResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgAddressResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgAddressResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgAddressResponse proto.InternalMessageInfo
+
+type MsgReshare struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Epoch     uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+}
+
+func (m *MsgReshare) Reset()         { *m = MsgReshare{} }
+func (m *MsgReshare) String() string { return proto.CompactTextString(m) }
+func (*MsgReshare) ProtoMessage()    {}
+func (*MsgReshare) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{11}
+}
+func (m *MsgReshare) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgReshare) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgReshare.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgReshare) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgReshare.Merge(m, src)
+}
+func (m *MsgReshare) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgReshare) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgReshare.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgReshare proto.InternalMessageInfo
+
+func (m *MsgReshare) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+func (m *MsgReshare) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+type MsgReshareResponse struct {
+}
+
+func (m *MsgReshareResponse) Reset()         { *m = MsgReshareResponse{} }
+func (m *MsgReshareResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgReshareResponse) ProtoMessage()    {}
+func (*MsgReshareResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{12}
+}
+func (m *MsgReshareResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgReshareResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgReshareResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgReshareResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgReshareResponse.Merge(m, src)
+}
+func (m *MsgReshareResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgReshareResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgReshareResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgReshareResponse proto.InternalMessageInfo
+
+type MsgOpenEpoch struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+}
+
+func (m *MsgOpenEpoch) Reset()         { *m = MsgOpenEpoch{} }
+func (m *MsgOpenEpoch) String() string { return proto.CompactTextString(m) }
+func (*MsgOpenEpoch) ProtoMessage()    {}
+func (*MsgOpenEpoch) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{13}
+}
+func (m *MsgOpenEpoch) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgOpenEpoch) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgOpenEpoch.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgOpenEpoch) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgOpenEpoch.Merge(m, src)
+}
+func (m *MsgOpenEpoch) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgOpenEpoch) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgOpenEpoch.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgOpenEpoch proto.InternalMessageInfo
+
+func (m *MsgOpenEpoch) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+type MsgOpenEpochResponse struct {
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+}
+
+func (m *MsgOpenEpochResponse) Reset()         { *m = MsgOpenEpochResponse{} }
+func (m *MsgOpenEpochResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgOpenEpochResponse) ProtoMessage()    {}
+func (*MsgOpenEpochResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{14}
+}
+func (m *MsgOpenEpochResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgOpenEpochResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgOpenEpochResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgOpenEpochResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgOpenEpochResponse.Merge(m, src)
+}
+func (m *MsgOpenEpochResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgOpenEpochResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgOpenEpochResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgOpenEpochResponse proto.InternalMessageInfo
+
+func (m *MsgOpenEpochResponse) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+type MsgCloseEpoch struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Epoch     uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+}
+
+func (m *MsgCloseEpoch) Reset()         { *m = MsgCloseEpoch{} }
+func (m *MsgCloseEpoch) String() string { return proto.CompactTextString(m) }
+func (*MsgCloseEpoch) ProtoMessage()    {}
+func (*MsgCloseEpoch) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{15}
+}
+func (m *MsgCloseEpoch) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgCloseEpoch) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgCloseEpoch.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgCloseEpoch) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgCloseEpoch.Merge(m, src)
+}
+func (m *MsgCloseEpoch) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgCloseEpoch) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgCloseEpoch.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgCloseEpoch proto.InternalMessageInfo
+
+func (m *MsgCloseEpoch) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+func (m *MsgCloseEpoch) GetEpoch() uint64 {
+	if m != nil {
+		return m.Epoch
+	}
+	return 0
+}
+
+type MsgCloseEpochResponse struct {
+}
+
+func (m *MsgCloseEpochResponse) Reset()         { *m = MsgCloseEpochResponse{} }
+func (m *MsgCloseEpochResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgCloseEpochResponse) ProtoMessage()    {}
+func (*MsgCloseEpochResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{16}
+}
+func (m *MsgCloseEpochResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgCloseEpochResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgCloseEpochResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgCloseEpochResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgCloseEpochResponse.Merge(m, src)
+}
+func (m *MsgCloseEpochResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgCloseEpochResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgCloseEpochResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgCloseEpochResponse proto.InternalMessageInfo
+
+type MsgUpdateParams struct {
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	Params    Params `protobuf:"bytes,2,opt,name=params,proto3" json:"params"`
+}
+
+func (m *MsgUpdateParams) Reset()         { *m = MsgUpdateParams{} }
+func (m *MsgUpdateParams) String() string { return proto.CompactTextString(m) }
+func (*MsgUpdateParams) ProtoMessage()    {}
+func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{17}
+}
+func (m *MsgUpdateParams) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgUpdateParams) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgUpdateParams.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgUpdateParams) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgUpdateParams.Merge(m, src)
+}
+func (m *MsgUpdateParams) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgUpdateParams) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgUpdateParams.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgUpdateParams proto.InternalMessageInfo
+
+func (m *MsgUpdateParams) GetAuthority() string {
+	if m != nil {
+		return m.Authority
+	}
+	return ""
+}
+
+func (m *MsgUpdateParams) GetParams() Params {
+	if m != nil {
+		return m.Params
+	}
+	return Params{}
+}
+
+type MsgUpdateParamsResponse struct {
+}
+
+func (m *MsgUpdateParamsResponse) Reset()         { *m = MsgUpdateParamsResponse{} }
+func (m *MsgUpdateParamsResponse) String() string { return proto.CompactTextString(m) }
+func (*MsgUpdateParamsResponse) ProtoMessage()    {}
+func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_395453aadd925e97, []int{18}
+}
+func (m *MsgUpdateParamsResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *MsgUpdateParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_MsgUpdateParamsResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *MsgUpdateParamsResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_MsgUpdateParamsResponse.Merge(m, src)
+}
+func (m *MsgUpdateParamsResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *MsgUpdateParamsResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_MsgUpdateParamsResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_MsgUpdateParamsResponse proto.InternalMessageInfo
+
 type MsgPrepare struct {
 	Relay string `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
 	Round uint64 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
@@ -39,7 +1062,7 @@ func (m *MsgPrepare) Reset()         { *m = MsgPrepare{} }
 func (m *MsgPrepare) String() string { return proto.CompactTextString(m) }
 func (*MsgPrepare) ProtoMessage()    {}
 func (*MsgPrepare) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{0}
+	return fileDescriptor_395453aadd925e97, []int{19}
 }
 func (m *MsgPrepare) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -96,7 +1119,7 @@ func (m *MsgPrepareResponse) Reset()         { *m = MsgPrepareResponse{} }
 func (m *MsgPrepareResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgPrepareResponse) ProtoMessage()    {}
 func (*MsgPrepareResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{1}
+	return fileDescriptor_395453aadd925e97, []int{20}
 }
 func (m *MsgPrepareResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -135,7 +1158,7 @@ func (m *MsgDeal) Reset()         { *m = MsgDeal{} }
 func (m *MsgDeal) String() string { return proto.CompactTextString(m) }
 func (*MsgDeal) ProtoMessage()    {}
 func (*MsgDeal) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{2}
+	return fileDescriptor_395453aadd925e97, []int{21}
 }
 func (m *MsgDeal) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -192,7 +1215,7 @@ func (m *MsgDealResponse) Reset()         { *m = MsgDealResponse{} }
 func (m *MsgDealResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgDealResponse) ProtoMessage()    {}
 func (*MsgDealResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{3}
+	return fileDescriptor_395453aadd925e97, []int{22}
 }
 func (m *MsgDealResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -231,7 +1254,7 @@ func (m *MsgComplain) Reset()         { *m = MsgComplain{} }
 func (m *MsgComplain) String() string { return proto.CompactTextString(m) }
 func (*MsgComplain) ProtoMessage()    {}
 func (*MsgComplain) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{4}
+	return fileDescriptor_395453aadd925e97, []int{23}
 }
 func (m *MsgComplain) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -288,7 +1311,7 @@ func (m *MsgComplainResponse) Reset()         { *m = MsgComplainResponse{} }
 func (m *MsgComplainResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgComplainResponse) ProtoMessage()    {}
 func (*MsgComplainResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{5}
+	return fileDescriptor_395453aadd925e97, []int{24}
 }
 func (m *MsgComplainResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -327,7 +1350,7 @@ func (m *MsgJustify) Reset()         { *m = MsgJustify{} }
 func (m *MsgJustify) String() string { return proto.CompactTextString(m) }
 func (*MsgJustify) ProtoMessage()    {}
 func (*MsgJustify) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{6}
+	return fileDescriptor_395453aadd925e97, []int{25}
 }
 func (m *MsgJustify) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -384,7 +1407,7 @@ func (m *MsgJustifyResponse) Reset()         { *m = MsgJustifyResponse{} }
 func (m *MsgJustifyResponse) String() string { return proto.CompactTextString(m) }
 func (*MsgJustifyResponse) ProtoMessage()    {}
 func (*MsgJustifyResponse) Descriptor() ([]byte, []int) {
-	return fileDescriptor_395453aadd925e97, []int{7}
+	return fileDescriptor_395453aadd925e97, []int{26}
 }
 func (m *MsgJustifyResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
@@ -414,6 +1437,25 @@ func (m *MsgJustifyResponse) XXX_DiscardUnknown() {
 var xxx_messageInfo_MsgJustifyResponse proto.InternalMessageInfo
 
 func init() {
+	proto.RegisterType((*Evidence)(nil), "secretvm.committee.v1.Evidence")
+	proto.RegisterType((*MsgJoin)(nil), "secretvm.committee.v1.MsgJoin")
+	proto.RegisterType((*MsgJoinResponse)(nil), "secretvm.committee.v1.MsgJoinResponse")
+	proto.RegisterType((*MsgRotate)(nil), "secretvm.committee.v1.MsgRotate")
+	proto.RegisterType((*MsgRotateResponse)(nil), "secretvm.committee.v1.MsgRotateResponse")
+	proto.RegisterType((*MsgLeave)(nil), "secretvm.committee.v1.MsgLeave")
+	proto.RegisterType((*MsgLeaveResponse)(nil), "secretvm.committee.v1.MsgLeaveResponse")
+	proto.RegisterType((*MsgRemove)(nil), "secretvm.committee.v1.MsgRemove")
+	proto.RegisterType((*MsgRemoveResponse)(nil), "secretvm.committee.v1.MsgRemoveResponse")
+	proto.RegisterType((*MsgAddress)(nil), "secretvm.committee.v1.MsgAddress")
+	proto.RegisterType((*MsgAddressResponse)(nil), "secretvm.committee.v1.MsgAddressResponse")
+	proto.RegisterType((*MsgReshare)(nil), "secretvm.committee.v1.MsgReshare")
+	proto.RegisterType((*MsgReshareResponse)(nil), "secretvm.committee.v1.MsgReshareResponse")
+	proto.RegisterType((*MsgOpenEpoch)(nil), "secretvm.committee.v1.MsgOpenEpoch")
+	proto.RegisterType((*MsgOpenEpochResponse)(nil), "secretvm.committee.v1.MsgOpenEpochResponse")
+	proto.RegisterType((*MsgCloseEpoch)(nil), "secretvm.committee.v1.MsgCloseEpoch")
+	proto.RegisterType((*MsgCloseEpochResponse)(nil), "secretvm.committee.v1.MsgCloseEpochResponse")
+	proto.RegisterType((*MsgUpdateParams)(nil), "secretvm.committee.v1.MsgUpdateParams")
+	proto.RegisterType((*MsgUpdateParamsResponse)(nil), "secretvm.committee.v1.MsgUpdateParamsResponse")
 	proto.RegisterType((*MsgPrepare)(nil), "secretvm.committee.v1.MsgPrepare")
 	proto.RegisterType((*MsgPrepareResponse)(nil), "secretvm.committee.v1.MsgPrepareResponse")
 	proto.RegisterType((*MsgDeal)(nil), "secretvm.committee.v1.MsgDeal")
@@ -427,37 +1469,81 @@ func init() {
 func init() { proto.RegisterFile("secretvm/committee/v1/tx.proto", fileDescriptor_395453aadd925e97) }
 
 var fileDescriptor_395453aadd925e97 = []byte{
-	// 471 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x94, 0x53, 0x3f, 0x6f, 0x13, 0x31,
-	0x14, 0x8f, 0x9b, 0x94, 0xd0, 0x57, 0x10, 0x70, 0xa4, 0x22, 0xba, 0xc1, 0xa4, 0x11, 0x42, 0x21,
-	0xc3, 0x59, 0x2d, 0x0b, 0x62, 0x2c, 0x9d, 0x2a, 0x05, 0x55, 0x27, 0x41, 0xa5, 0x6e, 0xd7, 0xab,
-	0x71, 0x8f, 0xc6, 0xe7, 0xd3, 0xd9, 0x89, 0x9a, 0x0d, 0xb1, 0xb2, 0x30, 0xf1, 0x39, 0xfa, 0x31,
-	0x3a, 0x76, 0x64, 0x42, 0x28, 0x19, 0x2a, 0xf1, 0x29, 0xd0, 0xf9, 0x7c, 0x4e, 0x52, 0xe5, 0x12,
-	0x65, 0x7b, 0xf6, 0xfb, 0xfd, 0xd3, 0x7b, 0x36, 0x60, 0x49, 0xc3, 0x94, 0xaa, 0x21, 0x27, 0xa1,
-	0xe0, 0x3c, 0x52, 0x8a, 0x52, 0x32, 0xdc, 0x23, 0xea, 0xca, 0x4b, 0x52, 0xa1, 0x84, 0xb3, 0x53,
-	0xf4, 0x3d, 0xdb, 0xf7, 0x86, 0x7b, 0xee, 0x8b, 0x50, 0x48, 0x2e, 0x24, 0xe1, 0x92, 0x65, 0x70,
-	0x2e, 0x59, 0x8e, 0x77, 0x1b, 0x4c, 0x30, 0xa1, 0x4b, 0x92, 0x55, 0xe6, 0x76, 0x77, 0xb1, 0x4b,
-	0x2a, 0x06, 0xf1, 0x79, 0x0e, 0x69, 0x7f, 0x06, 0xe8, 0x49, 0x76, 0x9c, 0xd2, 0x24, 0x48, 0xa9,
-	0xd3, 0x80, 0xcd, 0x94, 0xf6, 0x83, 0x51, 0x13, 0xb5, 0x50, 0x67, 0xcb, 0xcf, 0x0f, 0xfa, 0x36,
-	0xa3, 0x34, 0x37, 0x5a, 0xa8, 0x53, 0xf3, 0xf3, 0x83, 0xf3, 0x14, 0xaa, 0x97, 0x74, 0xd4, 0xac,
-	0xb6, 0x50, 0xe7, 0x91, 0x9f, 0x95, 0xef, 0xe1, 0xfb, 0xdd, 0x75, 0x37, 0xe7, 0xb4, 0x1b, 0xe0,
-	0x4c, 0x75, 0x7d, 0x2a, 0x13, 0x11, 0x4b, 0xda, 0xfe, 0x04, 0xf5, 0x9e, 0x64, 0x87, 0x34, 0xe8,
-	0xaf, 0x65, 0xe5, 0x40, 0xed, 0x9c, 0x06, 0x7d, 0xe3, 0xa5, 0xeb, 0x39, 0xb3, 0x67, 0xf0, 0xc4,
-	0xc8, 0x5a, 0xa7, 0x1f, 0x08, 0xb6, 0x7b, 0x92, 0x7d, 0x10, 0x3c, 0xe9, 0x07, 0x51, 0xbc, 0x96,
-	0xdd, 0x21, 0x6c, 0x85, 0x86, 0xa7, 0xb4, 0xe7, 0xf6, 0x7e, 0xcb, 0x5b, 0xb8, 0x10, 0xaf, 0xd0,
-	0x57, 0x07, 0xb5, 0x9b, 0x3f, 0x2f, 0x2b, 0xfe, 0x94, 0x38, 0x17, 0x70, 0x07, 0x9e, 0xcf, 0x84,
-	0xb1, 0x21, 0x7f, 0x21, 0x3d, 0xfd, 0xa3, 0x81, 0x54, 0xd1, 0x97, 0xd1, 0x5a, 0x19, 0x8f, 0xe1,
-	0xf1, 0x57, 0x4d, 0x8b, 0xc2, 0x40, 0x45, 0x22, 0x36, 0x39, 0x5f, 0x95, 0xe4, 0x3c, 0x9a, 0xc5,
-	0x9a, 0xac, 0xf3, 0x02, 0x0b, 0xb6, 0x67, 0x72, 0x15, 0x71, 0xf7, 0xff, 0x6d, 0x40, 0xb5, 0x27,
-	0x99, 0x73, 0x02, 0xf5, 0xe2, 0xc1, 0xec, 0x96, 0xf8, 0x4d, 0x77, 0xef, 0xbe, 0x59, 0x09, 0x29,
-	0x0c, 0x9c, 0x8f, 0x50, 0xd3, 0x6f, 0x03, 0x97, 0x53, 0xb2, 0xbe, 0xfb, 0x7a, 0x79, 0xdf, 0xea,
-	0x9d, 0xc2, 0x43, 0xfb, 0x00, 0xda, 0xe5, 0x9c, 0x02, 0xe3, 0x76, 0x57, 0x63, 0xac, 0xf6, 0x09,
-	0xd4, 0x8b, 0xbd, 0x2d, 0x19, 0x82, 0x81, 0x2c, 0x1b, 0xc2, 0xbd, 0x29, 0xbb, 0x9b, 0xdf, 0xee,
-	0xae, 0xbb, 0xe8, 0xc0, 0xbf, 0x19, 0x63, 0x74, 0x3b, 0xc6, 0xe8, 0xef, 0x18, 0xa3, 0x9f, 0x13,
-	0x5c, 0xb9, 0x9d, 0xe0, 0xca, 0xef, 0x09, 0xae, 0x9c, 0xbe, 0x63, 0x91, 0xba, 0x18, 0x9c, 0x65,
-	0x42, 0xc4, 0x7e, 0x70, 0x5b, 0x5c, 0x72, 0x49, 0xc2, 0x8b, 0x20, 0x8a, 0xc9, 0xd5, 0xcc, 0xaf,
-	0x57, 0xa3, 0x84, 0xca, 0xb3, 0x07, 0xfa, 0xcf, 0xbf, 0xfd, 0x1f, 0x00, 0x00, 0xff, 0xff, 0x9b,
-	0x2e, 0x85, 0xc7, 0x7e, 0x04, 0x00, 0x00,
+	// 1180 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0xb4, 0x57, 0x4f, 0x6f, 0xe3, 0x44,
+	0x14, 0xaf, 0x9b, 0x3f, 0x4d, 0x5e, 0x5a, 0xd8, 0xf5, 0xf6, 0x4f, 0x30, 0x6c, 0x9a, 0x66, 0x57,
+	0x6c, 0x28, 0xab, 0x84, 0x06, 0x0e, 0xa8, 0xe5, 0xb2, 0xbb, 0xad, 0x84, 0x0a, 0x81, 0x62, 0x28,
+	0x2b, 0xad, 0x84, 0xca, 0xd4, 0x9e, 0x3a, 0xa6, 0xb6, 0xc7, 0x78, 0x9c, 0xa8, 0x91, 0x38, 0x20,
+	0xae, 0x5c, 0x38, 0x20, 0xbe, 0x01, 0xf7, 0xfd, 0x02, 0xdc, 0xf7, 0xb8, 0x47, 0x4e, 0x80, 0xda,
+	0xc3, 0x7e, 0x0d, 0x34, 0xe3, 0xf1, 0xc4, 0x6e, 0x6a, 0x37, 0x15, 0xe2, 0x36, 0x7f, 0x7e, 0xef,
+	0xfd, 0xde, 0xfb, 0xbd, 0x67, 0x3f, 0x1b, 0x1a, 0x14, 0x1b, 0x01, 0x0e, 0x47, 0x6e, 0xd7, 0x20,
+	0xae, 0x6b, 0x87, 0x21, 0xc6, 0xdd, 0xd1, 0x56, 0x37, 0x3c, 0xeb, 0xf8, 0x01, 0x09, 0x89, 0xba,
+	0x12, 0xdf, 0x77, 0xe4, 0x7d, 0x67, 0xb4, 0xa5, 0xad, 0x19, 0x84, 0xba, 0x84, 0x76, 0x5d, 0x6a,
+	0x31, 0xb8, 0x4b, 0xad, 0x08, 0xaf, 0x2d, 0x5b, 0xc4, 0x22, 0x7c, 0xd9, 0x65, 0x2b, 0x71, 0xba,
+	0x71, 0x35, 0x4b, 0x40, 0x86, 0x9e, 0x99, 0x0f, 0xa1, 0x21, 0x0a, 0xb1, 0x80, 0xd4, 0x25, 0xe4,
+	0xd4, 0xa5, 0xc9, 0x28, 0x5b, 0x7f, 0xcc, 0x43, 0x65, 0x6f, 0x64, 0x9b, 0xd8, 0x33, 0xb0, 0xba,
+	0x02, 0xe5, 0x91, 0x7b, 0x34, 0xb4, 0xcd, 0xba, 0xd2, 0x54, 0xda, 0x55, 0xbd, 0x34, 0x72, 0x0f,
+	0x6d, 0x53, 0x5d, 0x85, 0xf2, 0x00, 0xdb, 0xd6, 0x20, 0xac, 0xcf, 0x37, 0x95, 0x76, 0x41, 0x17,
+	0x3b, 0xf5, 0x2e, 0xc0, 0xb1, 0x43, 0x8c, 0xd3, 0xa3, 0x01, 0xa2, 0x83, 0x7a, 0xa1, 0xa9, 0xb4,
+	0x17, 0xf5, 0x2a, 0x3f, 0xf9, 0x18, 0xd1, 0x01, 0x33, 0x33, 0x88, 0x77, 0x62, 0x5b, 0xf5, 0x22,
+	0xbf, 0x12, 0x3b, 0xf5, 0x16, 0x14, 0x42, 0x8c, 0xeb, 0x25, 0x4e, 0xc1, 0x96, 0xea, 0x32, 0x94,
+	0xbe, 0x1f, 0x92, 0x10, 0xd7, 0xcb, 0x1c, 0x18, 0x6d, 0xd4, 0x0f, 0xa0, 0x8c, 0x47, 0xd8, 0x0b,
+	0x69, 0x7d, 0xa1, 0x59, 0x68, 0xd7, 0x7a, 0xab, 0x1d, 0xa9, 0xe8, 0xa9, 0x4b, 0x3b, 0xa3, 0xad,
+	0xce, 0x1e, 0xbb, 0x7e, 0x5c, 0x7c, 0xf1, 0xd7, 0xfa, 0x9c, 0x2e, 0xb0, 0xea, 0x0e, 0x80, 0x41,
+	0x1c, 0x07, 0x85, 0x38, 0x40, 0x4e, 0xbd, 0xd2, 0x54, 0xda, 0xb5, 0xde, 0x9b, 0x53, 0x96, 0x4f,
+	0x24, 0x44, 0x4f, 0xc0, 0xd5, 0xf7, 0xa0, 0x80, 0x5c, 0xb3, 0x5e, 0xe5, 0x56, 0x8d, 0x29, 0xab,
+	0x47, 0xfd, 0xdd, 0x84, 0x21, 0x83, 0xb6, 0x7e, 0x9f, 0x87, 0x85, 0x3e, 0xb5, 0xf6, 0x89, 0xed,
+	0xb1, 0x84, 0x29, 0xf6, 0x4c, 0x1c, 0x08, 0xf9, 0xc4, 0x4e, 0xd5, 0xa0, 0x42, 0x7c, 0x1c, 0xa0,
+	0x90, 0x04, 0x5c, 0xc1, 0xaa, 0x2e, 0xf7, 0x2c, 0xf5, 0x00, 0x3b, 0x68, 0xcc, 0xe5, 0xab, 0xea,
+	0xd1, 0x46, 0xbd, 0x07, 0x4b, 0x06, 0xf1, 0x28, 0xf6, 0xe8, 0x90, 0x1e, 0x9d, 0xe2, 0xb1, 0x50,
+	0x70, 0x51, 0x1e, 0x7e, 0x82, 0xc7, 0xea, 0x3a, 0xd4, 0x28, 0x46, 0x8e, 0xed, 0x59, 0x1c, 0x52,
+	0xe2, 0x10, 0x10, 0x47, 0x0c, 0x70, 0x0b, 0x0a, 0xc8, 0xb7, 0xb9, 0xa8, 0x55, 0x9d, 0x2d, 0x55,
+	0x15, 0x8a, 0x3e, 0xc6, 0x41, 0x7d, 0x81, 0x1f, 0xf1, 0x35, 0x8b, 0x2e, 0xc0, 0xbe, 0x83, 0x0c,
+	0x4c, 0xb9, 0x5c, 0x4b, 0xba, 0xdc, 0xab, 0x3b, 0x50, 0xc1, 0xa2, 0x39, 0x84, 0x28, 0xeb, 0x9d,
+	0x2b, 0xdb, 0xba, 0x13, 0xf7, 0x90, 0x2e, 0x0d, 0xb6, 0x6b, 0x3f, 0xbd, 0x7a, 0xbe, 0x29, 0x34,
+	0x68, 0x3d, 0x80, 0xd7, 0x85, 0x4c, 0x3a, 0xa6, 0x3e, 0x4b, 0x83, 0xa5, 0x6e, 0x7b, 0x26, 0x3e,
+	0xe3, 0x6a, 0x2d, 0xe9, 0xd1, 0xa6, 0xf5, 0xb7, 0x02, 0xd5, 0x3e, 0xb5, 0x74, 0xc2, 0xda, 0x37,
+	0x53, 0x52, 0x69, 0x3b, 0x9f, 0xb0, 0xfd, 0x5f, 0xc5, 0x4c, 0x4a, 0x51, 0xfe, 0x4f, 0x52, 0xdc,
+	0x81, 0xdb, 0x32, 0xc1, 0x58, 0x8c, 0xd6, 0x1e, 0x54, 0xfa, 0xd4, 0xfa, 0x14, 0xa3, 0xd1, 0x0d,
+	0x93, 0x4e, 0xfb, 0x56, 0xe1, 0x56, 0xec, 0x46, 0xba, 0xb6, 0x22, 0x41, 0xb1, 0x4b, 0x46, 0x58,
+	0x7d, 0x0b, 0xaa, 0x68, 0x18, 0x0e, 0x48, 0x60, 0x87, 0x63, 0xe1, 0x7e, 0x72, 0x90, 0x21, 0xeb,
+	0x2a, 0x94, 0x03, 0x8c, 0x28, 0xf1, 0x84, 0xae, 0x62, 0xb7, 0xfd, 0x1a, 0x63, 0x9e, 0x58, 0xc7,
+	0x89, 0x71, 0x22, 0xc9, 0xee, 0x02, 0xf4, 0xa9, 0xf5, 0xc8, 0x34, 0x03, 0x4c, 0xe9, 0x0d, 0xeb,
+	0x29, 0x1a, 0xb8, 0x30, 0xdd, 0xc0, 0xc5, 0x49, 0x03, 0xa7, 0x05, 0x58, 0x06, 0x75, 0x42, 0x27,
+	0x83, 0x38, 0xe0, 0x41, 0xe8, 0x98, 0x0e, 0x50, 0x30, 0x83, 0x06, 0xd8, 0x27, 0xc6, 0x80, 0x87,
+	0x52, 0xd4, 0xa3, 0xcd, 0x54, 0xae, 0x11, 0x8f, 0xf0, 0x28, 0x79, 0x3e, 0x82, 0xc5, 0x3e, 0xb5,
+	0x3e, 0xf7, 0xb1, 0xb7, 0xc7, 0xac, 0xf2, 0x99, 0xa6, 0x7c, 0x3e, 0x84, 0xe5, 0xa4, 0x75, 0xf2,
+	0x41, 0x89, 0x22, 0x52, 0x12, 0x11, 0xb5, 0xbe, 0x84, 0xa5, 0x3e, 0xb5, 0x9e, 0x38, 0x84, 0xe2,
+	0x19, 0xc8, 0x66, 0x4c, 0x6b, 0x0d, 0x56, 0x52, 0x4e, 0x65, 0x66, 0x3f, 0xf0, 0xe7, 0xf7, 0xd0,
+	0x37, 0x51, 0x88, 0x0f, 0x50, 0x80, 0x5c, 0x7a, 0x0d, 0xdf, 0x0e, 0x94, 0x7d, 0x8e, 0xe3, 0x84,
+	0xb5, 0xde, 0xdd, 0x8c, 0xa7, 0x25, 0x72, 0x16, 0xbf, 0xc4, 0x23, 0x93, 0xa9, 0xb0, 0xde, 0x80,
+	0xb5, 0x4b, 0xec, 0x32, 0xb0, 0xaf, 0x79, 0x69, 0x0f, 0x02, 0xec, 0xb3, 0xd2, 0xca, 0x37, 0x80,
+	0x92, 0x7c, 0x03, 0xb0, 0x53, 0x36, 0x30, 0xe3, 0xdc, 0xf9, 0x86, 0x75, 0x17, 0x7b, 0xd4, 0xa3,
+	0xb9, 0xc5, 0x96, 0xdb, 0xc0, 0x68, 0x23, 0x1b, 0x51, 0x60, 0xe1, 0x57, 0xb2, 0x1d, 0xf2, 0xb7,
+	0xfd, 0x2e, 0x46, 0xce, 0x8d, 0xa8, 0x54, 0x28, 0x9a, 0x18, 0x39, 0x82, 0x8b, 0xaf, 0x53, 0x64,
+	0xb7, 0xb9, 0xba, 0xcc, 0xad, 0x64, 0xfa, 0x59, 0x81, 0x1a, 0x2b, 0x05, 0x71, 0x7d, 0x07, 0xd9,
+	0xde, 0x8d, 0xe8, 0x76, 0xa1, 0x6a, 0x08, 0xbb, 0x90, 0x73, 0xd6, 0x7a, 0xcd, 0x0c, 0xf9, 0x63,
+	0xff, 0xf1, 0x18, 0x9d, 0x18, 0xa6, 0x02, 0x5c, 0x81, 0x3b, 0x89, 0x60, 0x64, 0x90, 0xbf, 0x29,
+	0x5c, 0xfd, 0xfd, 0x21, 0x0d, 0xed, 0x93, 0xf1, 0x8d, 0x62, 0x3c, 0x80, 0xa5, 0xef, 0xb8, 0x99,
+	0x6d, 0xa0, 0xd0, 0x16, 0xef, 0x96, 0x5a, 0xef, 0x7e, 0x46, 0x9c, 0xfb, 0x49, 0xac, 0x88, 0x35,
+	0xed, 0xe0, 0x8a, 0xea, 0x89, 0xb8, 0xe2, 0x70, 0x7b, 0xbf, 0x56, 0xa1, 0xd0, 0xa7, 0x96, 0xfa,
+	0x14, 0x16, 0xe2, 0x86, 0xd9, 0xc8, 0xe0, 0x9b, 0xd4, 0x5e, 0x7b, 0xe7, 0x5a, 0x88, 0x7c, 0x52,
+	0x3f, 0x83, 0x22, 0xef, 0x8d, 0x46, 0xb6, 0x09, 0xbb, 0xd7, 0xde, 0xce, 0xbf, 0x97, 0xfe, 0x9e,
+	0x41, 0x45, 0x36, 0x40, 0x2b, 0xdb, 0x26, 0xc6, 0x68, 0x9b, 0xd7, 0x63, 0xa4, 0xef, 0xa7, 0xb0,
+	0x10, 0xd7, 0x2d, 0x47, 0x04, 0x01, 0xc9, 0x13, 0xe1, 0x92, 0xca, 0x4c, 0x04, 0xfe, 0x39, 0x94,
+	0x23, 0x02, 0xbb, 0xcf, 0x13, 0x21, 0xf5, 0x9d, 0xf0, 0x15, 0x94, 0xc5, 0xd7, 0x40, 0x33, 0xdb,
+	0x22, 0x42, 0x68, 0xed, 0xeb, 0x10, 0xd2, 0xeb, 0x17, 0x50, 0x8a, 0xa6, 0xed, 0x7a, 0xb6, 0x09,
+	0x07, 0x68, 0x0f, 0xae, 0x01, 0xa4, 0x02, 0x8d, 0xa6, 0x6c, 0x5e, 0xa0, 0x1c, 0x91, 0x1b, 0x68,
+	0x6a, 0x80, 0xb2, 0x3a, 0xc5, 0xd3, 0x33, 0xa7, 0x4e, 0x02, 0x92, 0x57, 0xa7, 0x4b, 0x43, 0x91,
+	0x39, 0x8e, 0x27, 0xe2, 0x46, 0x5e, 0x34, 0x1c, 0x92, 0xe7, 0xf8, 0xd2, 0x14, 0x54, 0xbf, 0x81,
+	0xea, 0x64, 0x04, 0xde, 0xcb, 0xb6, 0x93, 0x20, 0xed, 0xdd, 0x19, 0x40, 0xd2, 0xfd, 0xb7, 0x00,
+	0x89, 0xa9, 0x77, 0x3f, 0xa7, 0xe5, 0x25, 0x4a, 0x7b, 0x38, 0x0b, 0x4a, 0x32, 0x9c, 0xc0, 0x62,
+	0x6a, 0xd2, 0xe5, 0x74, 0x6a, 0x12, 0xa7, 0x75, 0x66, 0xc3, 0xc5, 0x3c, 0x5a, 0xe9, 0xc7, 0x57,
+	0xcf, 0x37, 0x95, 0xc7, 0xfa, 0x8b, 0xf3, 0x86, 0xf2, 0xf2, 0xbc, 0xa1, 0xfc, 0x73, 0xde, 0x50,
+	0x7e, 0xb9, 0x68, 0xcc, 0xbd, 0xbc, 0x68, 0xcc, 0xfd, 0x79, 0xd1, 0x98, 0x7b, 0xf6, 0xa1, 0x65,
+	0x87, 0x83, 0xe1, 0x31, 0xf3, 0xd6, 0x95, 0xbf, 0x70, 0xa9, 0x7f, 0x39, 0x63, 0x80, 0x6c, 0xaf,
+	0x7b, 0x96, 0xf8, 0xf5, 0x0b, 0xc7, 0x3e, 0xa6, 0xc7, 0x65, 0xfe, 0x7b, 0xf7, 0xfe, 0xbf, 0x01,
+	0x00, 0x00, 0xff, 0xff, 0x09, 0xa9, 0x15, 0xc8, 0xa6, 0x0e, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -480,6 +1566,25 @@ type MsgClient interface {
 	Complain(ctx context.Context, in *MsgComplain, opts ...grpc.CallOption) (*MsgComplainResponse, error)
 	// Justify answers the complaints about a dealer.
 	Justify(ctx context.Context, in *MsgJustify, opts ...grpc.CallOption) (*MsgJustifyResponse, error)
+	// Join makes a machine of the node service a node; the next round gives it
+	// shares. Without evidence it is the authority that must sign.
+	Join(ctx context.Context, in *MsgJoin, opts ...grpc.CallOption) (*MsgJoinResponse, error)
+	// Rotate gives a node other keys, from the next round on.
+	Rotate(ctx context.Context, in *MsgRotate, opts ...grpc.CallOption) (*MsgRotateResponse, error)
+	// Leave takes a node out with the next round.
+	Leave(ctx context.Context, in *MsgLeave, opts ...grpc.CallOption) (*MsgLeaveResponse, error)
+	// Remove takes a node out at once: it relays and validates no more.
+	Remove(ctx context.Context, in *MsgRemove, opts ...grpc.CallOption) (*MsgRemoveResponse, error)
+	// Address says where a node is reached.
+	Address(ctx context.Context, in *MsgAddress, opts ...grpc.CallOption) (*MsgAddressResponse, error)
+	// Reshare asks for new shares of an epoch's key.
+	Reshare(ctx context.Context, in *MsgReshare, opts ...grpc.CallOption) (*MsgReshareResponse, error)
+	// OpenEpoch has the nodes make another key.
+	OpenEpoch(ctx context.Context, in *MsgOpenEpoch, opts ...grpc.CallOption) (*MsgOpenEpochResponse, error)
+	// CloseEpoch ends the use of a key for good.
+	CloseEpoch(ctx context.Context, in *MsgCloseEpoch, opts ...grpc.CallOption) (*MsgCloseEpochResponse, error)
+	// UpdateParams changes the parameters, the authority among them.
+	UpdateParams(ctx context.Context, in *MsgUpdateParams, opts ...grpc.CallOption) (*MsgUpdateParamsResponse, error)
 }
 
 type msgClient struct {
@@ -526,6 +1631,87 @@ func (c *msgClient) Justify(ctx context.Context, in *MsgJustify, opts ...grpc.Ca
 	return out, nil
 }
 
+func (c *msgClient) Join(ctx context.Context, in *MsgJoin, opts ...grpc.CallOption) (*MsgJoinResponse, error) {
+	out := new(MsgJoinResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Join", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Rotate(ctx context.Context, in *MsgRotate, opts ...grpc.CallOption) (*MsgRotateResponse, error) {
+	out := new(MsgRotateResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Rotate", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Leave(ctx context.Context, in *MsgLeave, opts ...grpc.CallOption) (*MsgLeaveResponse, error) {
+	out := new(MsgLeaveResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Leave", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Remove(ctx context.Context, in *MsgRemove, opts ...grpc.CallOption) (*MsgRemoveResponse, error) {
+	out := new(MsgRemoveResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Remove", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Address(ctx context.Context, in *MsgAddress, opts ...grpc.CallOption) (*MsgAddressResponse, error) {
+	out := new(MsgAddressResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Address", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) Reshare(ctx context.Context, in *MsgReshare, opts ...grpc.CallOption) (*MsgReshareResponse, error) {
+	out := new(MsgReshareResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/Reshare", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) OpenEpoch(ctx context.Context, in *MsgOpenEpoch, opts ...grpc.CallOption) (*MsgOpenEpochResponse, error) {
+	out := new(MsgOpenEpochResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/OpenEpoch", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) CloseEpoch(ctx context.Context, in *MsgCloseEpoch, opts ...grpc.CallOption) (*MsgCloseEpochResponse, error) {
+	out := new(MsgCloseEpochResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/CloseEpoch", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *msgClient) UpdateParams(ctx context.Context, in *MsgUpdateParams, opts ...grpc.CallOption) (*MsgUpdateParamsResponse, error) {
+	out := new(MsgUpdateParamsResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Msg/UpdateParams", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MsgServer is the server API for Msg service.
 type MsgServer interface {
 	// Prepare says that a holder is there, and what to seal its share to.
@@ -536,6 +1722,25 @@ type MsgServer interface {
 	Complain(context.Context, *MsgComplain) (*MsgComplainResponse, error)
 	// Justify answers the complaints about a dealer.
 	Justify(context.Context, *MsgJustify) (*MsgJustifyResponse, error)
+	// Join makes a machine of the node service a node; the next round gives it
+	// shares. Without evidence it is the authority that must sign.
+	Join(context.Context, *MsgJoin) (*MsgJoinResponse, error)
+	// Rotate gives a node other keys, from the next round on.
+	Rotate(context.Context, *MsgRotate) (*MsgRotateResponse, error)
+	// Leave takes a node out with the next round.
+	Leave(context.Context, *MsgLeave) (*MsgLeaveResponse, error)
+	// Remove takes a node out at once: it relays and validates no more.
+	Remove(context.Context, *MsgRemove) (*MsgRemoveResponse, error)
+	// Address says where a node is reached.
+	Address(context.Context, *MsgAddress) (*MsgAddressResponse, error)
+	// Reshare asks for new shares of an epoch's key.
+	Reshare(context.Context, *MsgReshare) (*MsgReshareResponse, error)
+	// OpenEpoch has the nodes make another key.
+	OpenEpoch(context.Context, *MsgOpenEpoch) (*MsgOpenEpochResponse, error)
+	// CloseEpoch ends the use of a key for good.
+	CloseEpoch(context.Context, *MsgCloseEpoch) (*MsgCloseEpochResponse, error)
+	// UpdateParams changes the parameters, the authority among them.
+	UpdateParams(context.Context, *MsgUpdateParams) (*MsgUpdateParamsResponse, error)
 }
 
 // UnimplementedMsgServer can be embedded to have forward compatible implementations.
@@ -553,6 +1758,33 @@ func (*UnimplementedMsgServer) Complain(ctx context.Context, req *MsgComplain) (
 }
 func (*UnimplementedMsgServer) Justify(ctx context.Context, req *MsgJustify) (*MsgJustifyResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Justify not implemented")
+}
+func (*UnimplementedMsgServer) Join(ctx context.Context, req *MsgJoin) (*MsgJoinResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Join not implemented")
+}
+func (*UnimplementedMsgServer) Rotate(ctx context.Context, req *MsgRotate) (*MsgRotateResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Rotate not implemented")
+}
+func (*UnimplementedMsgServer) Leave(ctx context.Context, req *MsgLeave) (*MsgLeaveResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Leave not implemented")
+}
+func (*UnimplementedMsgServer) Remove(ctx context.Context, req *MsgRemove) (*MsgRemoveResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Remove not implemented")
+}
+func (*UnimplementedMsgServer) Address(ctx context.Context, req *MsgAddress) (*MsgAddressResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Address not implemented")
+}
+func (*UnimplementedMsgServer) Reshare(ctx context.Context, req *MsgReshare) (*MsgReshareResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Reshare not implemented")
+}
+func (*UnimplementedMsgServer) OpenEpoch(ctx context.Context, req *MsgOpenEpoch) (*MsgOpenEpochResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method OpenEpoch not implemented")
+}
+func (*UnimplementedMsgServer) CloseEpoch(ctx context.Context, req *MsgCloseEpoch) (*MsgCloseEpochResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method CloseEpoch not implemented")
+}
+func (*UnimplementedMsgServer) UpdateParams(ctx context.Context, req *MsgUpdateParams) (*MsgUpdateParamsResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method UpdateParams not implemented")
 }
 
 func RegisterMsgServer(s grpc1.Server, srv MsgServer) {
@@ -631,6 +1863,168 @@ func _Msg_Justify_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Msg_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgJoin)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Join(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Join",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Join(ctx, req.(*MsgJoin))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Rotate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgRotate)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Rotate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Rotate",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Rotate(ctx, req.(*MsgRotate))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgLeave)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Leave(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Leave",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Leave(ctx, req.(*MsgLeave))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Remove_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgRemove)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Remove(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Remove",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Remove(ctx, req.(*MsgRemove))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Address_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgAddress)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Address(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Address",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Address(ctx, req.(*MsgAddress))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_Reshare_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgReshare)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).Reshare(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/Reshare",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).Reshare(ctx, req.(*MsgReshare))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_OpenEpoch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgOpenEpoch)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).OpenEpoch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/OpenEpoch",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).OpenEpoch(ctx, req.(*MsgOpenEpoch))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_CloseEpoch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgCloseEpoch)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).CloseEpoch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/CloseEpoch",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).CloseEpoch(ctx, req.(*MsgCloseEpoch))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Msg_UpdateParams_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MsgUpdateParams)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MsgServer).UpdateParams(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Msg/UpdateParams",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MsgServer).UpdateParams(ctx, req.(*MsgUpdateParams))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 var Msg_serviceDesc = _Msg_serviceDesc
 var _Msg_serviceDesc = grpc.ServiceDesc{
 	ServiceName: "secretvm.committee.v1.Msg",
@@ -652,9 +2046,786 @@ var _Msg_serviceDesc = grpc.ServiceDesc{
 			MethodName: "Justify",
 			Handler:    _Msg_Justify_Handler,
 		},
+		{
+			MethodName: "Join",
+			Handler:    _Msg_Join_Handler,
+		},
+		{
+			MethodName: "Rotate",
+			Handler:    _Msg_Rotate_Handler,
+		},
+		{
+			MethodName: "Leave",
+			Handler:    _Msg_Leave_Handler,
+		},
+		{
+			MethodName: "Remove",
+			Handler:    _Msg_Remove_Handler,
+		},
+		{
+			MethodName: "Address",
+			Handler:    _Msg_Address_Handler,
+		},
+		{
+			MethodName: "Reshare",
+			Handler:    _Msg_Reshare_Handler,
+		},
+		{
+			MethodName: "OpenEpoch",
+			Handler:    _Msg_OpenEpoch_Handler,
+		},
+		{
+			MethodName: "CloseEpoch",
+			Handler:    _Msg_CloseEpoch_Handler,
+		},
+		{
+			MethodName: "UpdateParams",
+			Handler:    _Msg_UpdateParams_Handler,
+		},
 	},
 	Streams:  []grpc.StreamDesc{},
 	Metadata: "secretvm/committee/v1/tx.proto",
+}
+
+func (m *Evidence) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *Evidence) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *Evidence) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Amd != nil {
+		{
+			size, err := m.Amd.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x4a
+	}
+	if m.Collateral != nil {
+		{
+			size, err := m.Collateral.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x42
+	}
+	if len(m.Events) > 0 {
+		for iNdEx := len(m.Events) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Events[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintTx(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x3a
+		}
+	}
+	if len(m.Quote) > 0 {
+		i -= len(m.Quote)
+		copy(dAtA[i:], m.Quote)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Quote)))
+		i--
+		dAtA[i] = 0x32
+	}
+	if len(m.Tee) > 0 {
+		i -= len(m.Tee)
+		copy(dAtA[i:], m.Tee)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Tee)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.Config) > 0 {
+		i -= len(m.Config)
+		copy(dAtA[i:], m.Config)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Config)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.BlockHash) > 0 {
+		i -= len(m.BlockHash)
+		copy(dAtA[i:], m.BlockHash)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.BlockHash)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Height != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Height))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.VmUid) > 0 {
+		i -= len(m.VmUid)
+		copy(dAtA[i:], m.VmUid)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.VmUid)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgJoin) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgJoin) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgJoin) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Evidence != nil {
+		{
+			size, err := m.Evidence.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x4a
+	}
+	if m.Replaces != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Replaces))
+		i--
+		dAtA[i] = 0x40
+	}
+	if len(m.Peer) > 0 {
+		i -= len(m.Peer)
+		copy(dAtA[i:], m.Peer)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Peer)))
+		i--
+		dAtA[i] = 0x3a
+	}
+	if len(m.Api) > 0 {
+		i -= len(m.Api)
+		copy(dAtA[i:], m.Api)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Api)))
+		i--
+		dAtA[i] = 0x32
+	}
+	if len(m.SealingKey) > 0 {
+		i -= len(m.SealingKey)
+		copy(dAtA[i:], m.SealingKey)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.SealingKey)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.ConsensusKey) > 0 {
+		i -= len(m.ConsensusKey)
+		copy(dAtA[i:], m.ConsensusKey)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.ConsensusKey)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Relay) > 0 {
+		i -= len(m.Relay)
+		copy(dAtA[i:], m.Relay)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Relay)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if len(m.Operator) > 0 {
+		i -= len(m.Operator)
+		copy(dAtA[i:], m.Operator)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Operator)))
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Sender) > 0 {
+		i -= len(m.Sender)
+		copy(dAtA[i:], m.Sender)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Sender)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgJoinResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgJoinResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgJoinResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Index != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRotate) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRotate) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRotate) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Evidence != nil {
+		{
+			size, err := m.Evidence.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintTx(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x32
+	}
+	if len(m.SealingKey) > 0 {
+		i -= len(m.SealingKey)
+		copy(dAtA[i:], m.SealingKey)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.SealingKey)))
+		i--
+		dAtA[i] = 0x2a
+	}
+	if len(m.ConsensusKey) > 0 {
+		i -= len(m.ConsensusKey)
+		copy(dAtA[i:], m.ConsensusKey)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.ConsensusKey)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Relay) > 0 {
+		i -= len(m.Relay)
+		copy(dAtA[i:], m.Relay)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Relay)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Index != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Sender) > 0 {
+		i -= len(m.Sender)
+		copy(dAtA[i:], m.Sender)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Sender)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRotateResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRotateResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRotateResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgLeave) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgLeave) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgLeave) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Index != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Sender) > 0 {
+		i -= len(m.Sender)
+		copy(dAtA[i:], m.Sender)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Sender)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgLeaveResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgLeaveResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgLeaveResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRemove) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRemove) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRemove) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Reason) > 0 {
+		i -= len(m.Reason)
+		copy(dAtA[i:], m.Reason)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Reason)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Index != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgRemoveResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgRemoveResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgRemoveResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgAddress) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgAddress) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgAddress) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Peer) > 0 {
+		i -= len(m.Peer)
+		copy(dAtA[i:], m.Peer)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Peer)))
+		i--
+		dAtA[i] = 0x22
+	}
+	if len(m.Api) > 0 {
+		i -= len(m.Api)
+		copy(dAtA[i:], m.Api)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Api)))
+		i--
+		dAtA[i] = 0x1a
+	}
+	if m.Index != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Sender) > 0 {
+		i -= len(m.Sender)
+		copy(dAtA[i:], m.Sender)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Sender)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgAddressResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgAddressResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgAddressResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgReshare) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgReshare) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgReshare) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Epoch != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgReshareResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgReshareResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgReshareResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgOpenEpoch) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgOpenEpoch) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgOpenEpoch) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgOpenEpochResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgOpenEpochResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgOpenEpochResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Epoch != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x8
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgCloseEpoch) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgCloseEpoch) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgCloseEpoch) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Epoch != 0 {
+		i = encodeVarintTx(dAtA, i, uint64(m.Epoch))
+		i--
+		dAtA[i] = 0x10
+	}
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgCloseEpochResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgCloseEpochResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgCloseEpochResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgUpdateParams) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgUpdateParams) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgUpdateParams) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	{
+		size, err := m.Params.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintTx(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0x12
+	if len(m.Authority) > 0 {
+		i -= len(m.Authority)
+		copy(dAtA[i:], m.Authority)
+		i = encodeVarintTx(dAtA, i, uint64(len(m.Authority)))
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *MsgUpdateParamsResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *MsgUpdateParamsResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *MsgUpdateParamsResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
 }
 
 func (m *MsgPrepare) Marshal() (dAtA []byte, err error) {
@@ -934,6 +3105,335 @@ func encodeVarintTx(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
+func (m *Evidence) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.VmUid)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Height != 0 {
+		n += 1 + sovTx(uint64(m.Height))
+	}
+	l = len(m.BlockHash)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Config)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Tee)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Quote)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if len(m.Events) > 0 {
+		for _, e := range m.Events {
+			l = e.Size()
+			n += 1 + l + sovTx(uint64(l))
+		}
+	}
+	if m.Collateral != nil {
+		l = m.Collateral.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Amd != nil {
+		l = m.Amd.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgJoin) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Sender)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Operator)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Relay)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.ConsensusKey)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.SealingKey)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Api)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Peer)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Replaces != 0 {
+		n += 1 + sovTx(uint64(m.Replaces))
+	}
+	if m.Evidence != nil {
+		l = m.Evidence.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgJoinResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Index != 0 {
+		n += 1 + sovTx(uint64(m.Index))
+	}
+	return n
+}
+
+func (m *MsgRotate) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Sender)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Index != 0 {
+		n += 1 + sovTx(uint64(m.Index))
+	}
+	l = len(m.Relay)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.ConsensusKey)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.SealingKey)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Evidence != nil {
+		l = m.Evidence.Size()
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgRotateResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgLeave) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Sender)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Index != 0 {
+		n += 1 + sovTx(uint64(m.Index))
+	}
+	return n
+}
+
+func (m *MsgLeaveResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgRemove) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Index != 0 {
+		n += 1 + sovTx(uint64(m.Index))
+	}
+	l = len(m.Reason)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgRemoveResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgAddress) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Sender)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Index != 0 {
+		n += 1 + sovTx(uint64(m.Index))
+	}
+	l = len(m.Api)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = len(m.Peer)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgAddressResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgReshare) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Epoch != 0 {
+		n += 1 + sovTx(uint64(m.Epoch))
+	}
+	return n
+}
+
+func (m *MsgReshareResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgOpenEpoch) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	return n
+}
+
+func (m *MsgOpenEpochResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Epoch != 0 {
+		n += 1 + sovTx(uint64(m.Epoch))
+	}
+	return n
+}
+
+func (m *MsgCloseEpoch) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	if m.Epoch != 0 {
+		n += 1 + sovTx(uint64(m.Epoch))
+	}
+	return n
+}
+
+func (m *MsgCloseEpochResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *MsgUpdateParams) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = len(m.Authority)
+	if l > 0 {
+		n += 1 + l + sovTx(uint64(l))
+	}
+	l = m.Params.Size()
+	n += 1 + l + sovTx(uint64(l))
+	return n
+}
+
+func (m *MsgUpdateParamsResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
 func (m *MsgPrepare) Size() (n int) {
 	if m == nil {
 		return 0
@@ -1051,6 +3551,2203 @@ func sovTx(x uint64) (n int) {
 }
 func sozTx(x uint64) (n int) {
 	return sovTx(uint64((x << 1) ^ uint64((int64(x) >> 63))))
+}
+func (m *Evidence) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: Evidence: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: Evidence: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field VmUid", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.VmUid = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Height", wireType)
+			}
+			m.Height = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Height |= int64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BlockHash", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.BlockHash = append(m.BlockHash[:0], dAtA[iNdEx:postIndex]...)
+			if m.BlockHash == nil {
+				m.BlockHash = []byte{}
+			}
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Config", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Config = append(m.Config[:0], dAtA[iNdEx:postIndex]...)
+			if m.Config == nil {
+				m.Config = []byte{}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Tee", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Tee = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Quote", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Quote = append(m.Quote[:0], dAtA[iNdEx:postIndex]...)
+			if m.Quote == nil {
+				m.Quote = []byte{}
+			}
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Events", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Events = append(m.Events, types.Event{})
+			if err := m.Events[len(m.Events)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Collateral", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Collateral == nil {
+				m.Collateral = &types.Collateral{}
+			}
+			if err := m.Collateral.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 9:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Amd", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Amd == nil {
+				m.Amd = &types.AMDCollateral{}
+			}
+			if err := m.Amd.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgJoin) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgJoin: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgJoin: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Sender", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Sender = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Operator", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Operator = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Relay", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Relay = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ConsensusKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.ConsensusKey = append(m.ConsensusKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.ConsensusKey == nil {
+				m.ConsensusKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field SealingKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.SealingKey = append(m.SealingKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.SealingKey == nil {
+				m.SealingKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Api", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Api = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 7:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Peer", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Peer = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 8:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Replaces", wireType)
+			}
+			m.Replaces = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Replaces |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 9:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Evidence", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Evidence == nil {
+				m.Evidence = &Evidence{}
+			}
+			if err := m.Evidence.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgJoinResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgJoinResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgJoinResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgRotate) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRotate: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRotate: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Sender", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Sender = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Relay", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Relay = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field ConsensusKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.ConsensusKey = append(m.ConsensusKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.ConsensusKey == nil {
+				m.ConsensusKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 5:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field SealingKey", wireType)
+			}
+			var byteLen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				byteLen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if byteLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + byteLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.SealingKey = append(m.SealingKey[:0], dAtA[iNdEx:postIndex]...)
+			if m.SealingKey == nil {
+				m.SealingKey = []byte{}
+			}
+			iNdEx = postIndex
+		case 6:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Evidence", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Evidence == nil {
+				m.Evidence = &Evidence{}
+			}
+			if err := m.Evidence.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgRotateResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRotateResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRotateResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgLeave) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgLeave: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgLeave: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Sender", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Sender = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgLeaveResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgLeaveResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgLeaveResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgRemove) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRemove: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRemove: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Reason", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Reason = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgRemoveResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgRemoveResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgRemoveResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgAddress) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgAddress: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgAddress: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Sender", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Sender = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 3:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Api", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Api = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 4:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Peer", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Peer = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgAddressResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgAddressResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgAddressResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgReshare) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgReshare: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgReshare: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgReshareResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgReshareResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgReshareResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgOpenEpoch) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgOpenEpoch: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgOpenEpoch: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgOpenEpochResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgOpenEpochResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgOpenEpochResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgCloseEpoch) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgCloseEpoch: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgCloseEpoch: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Epoch", wireType)
+			}
+			m.Epoch = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Epoch |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgCloseEpochResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgCloseEpochResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgCloseEpochResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgUpdateParams) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgUpdateParams: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgUpdateParams: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Authority", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Authority = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Params", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowTx
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthTx
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthTx
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Params.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *MsgUpdateParamsResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowTx
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: MsgUpdateParamsResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: MsgUpdateParamsResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipTx(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthTx
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
 }
 func (m *MsgPrepare) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)

@@ -12,6 +12,10 @@ var refusalCodes = []vm.Code{
 	vm.CodeInternal, vm.CodeMalformed, vm.CodeTooLarge, vm.CodeInvalid, vm.CodePermission,
 	vm.CodeNoService, vm.CodeExists, vm.CodeStale, vm.CodeReplayed, vm.CodeSignature, vm.CodeUnavailable, vm.CodeExpired,
 	vm.CodeFrozen,
+	// What is wrong with a machine that asks to be a node: on releases these are
+	// refusals on the ledger.
+	vm.CodeChain, vm.CodeRevoked, vm.CodeTCB, vm.CodeQEIdentity, vm.CodeModule, vm.CodeDebug, vm.CodeAttributes, vm.CodeHardware,
+	vm.CodeCollateral, vm.CodeEvents, vm.CodeReportData, vm.CodeImage, vm.CodePending, vm.CodeRetired, vm.CodeConfig, vm.CodeCompose,
 }
 
 // firstNumber is the ABCI number of the first code; 1 is the SDK's own.

@@ -10,11 +10,26 @@ func (m *MsgRelease) ValidateBasic() error {
 	if err := CheckAddress("relay", m.Relay); err != nil {
 		return err
 	}
+	if err := m.CheckEvidence(); err != nil {
+		return err
+	}
+	switch {
+	case len(m.SessionKey) != sessionKeySize:
+		return Fail(vm.Refuse(vm.CodeMalformed, "release: the session key has %d bytes, want %d", len(m.SessionKey), sessionKeySize))
+	case len(m.Keys) == 0 || len(m.Keys) > MaxKeys:
+		return Fail(vm.Refuse(vm.CodeMalformed, "release: asks for %d keys, want 1 to %d", len(m.Keys), MaxKeys))
+	}
+	if err := keys.CheckRecipientKey(m.HpkeKey); err != nil {
+		return Fail(vm.Refuse(vm.CodeMalformed, "release: %v", err))
+	}
+	return m.checkKeys()
+}
+
+// CheckEvidence checks what the message says of the machine, whatever it asks.
+func (m *MsgRelease) CheckEvidence() error {
 	switch {
 	case !uidPattern.MatchString(m.VmUid):
 		return Fail(vm.Refuse(vm.CodeMalformed, "release: vm_uid is not 32 lower-case hex digits"))
-	case len(m.SessionKey) != sessionKeySize:
-		return Fail(vm.Refuse(vm.CodeMalformed, "release: the session key has %d bytes, want %d", len(m.SessionKey), sessionKeySize))
 	case m.Height < 1 || len(m.BlockHash) != hashSize:
 		return Fail(vm.Refuse(vm.CodeMalformed, "release: names no block by height and hash"))
 	case len(m.Config) > vm.MaxConfigSize:
@@ -29,13 +44,8 @@ func (m *MsgRelease) ValidateBasic() error {
 		return tooLarge("amd", m.Amd.Bytes(), vm.MaxCollateralSize)
 	case len(m.Events) > vm.MaxEvents || eventBytes(m.Events) > vm.MaxEventsSize:
 		return tooLarge("events", eventBytes(m.Events), vm.MaxEventsSize)
-	case len(m.Keys) == 0 || len(m.Keys) > MaxKeys:
-		return Fail(vm.Refuse(vm.CodeMalformed, "release: asks for %d keys, want 1 to %d", len(m.Keys), MaxKeys))
 	}
-	if err := keys.CheckRecipientKey(m.HpkeKey); err != nil {
-		return Fail(vm.Refuse(vm.CodeMalformed, "release: %v", err))
-	}
-	return m.checkKeys()
+	return nil
 }
 
 // checkKeys allows keys of the machine's own service only, for all of the
