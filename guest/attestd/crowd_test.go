@@ -191,19 +191,73 @@ func BenchmarkCrowd(b *testing.B) {
 }
 
 func crowd(b *testing.B, path string) {
-	const clients, length = 1000, 20 * time.Second
+	const length = 20 * time.Second
 	url, pid := startCrowdServer(b)
-	var good, busy, broken atomic.Int64
+	before, start := timeOf(b, pid), time.Now()
+	c := gather(b, url+path, length)
+	share := float64(timeOf(b, pid)-before) / float64(time.Since(start))
+	memory := memoryOf(b, pid)
+	c.report(b, length)
+	b.ReportMetric(100*share, "%-of-one-CPU")
+	b.ReportMetric(memory, "MiB")
+}
+
+// BenchmarkMachine lets the crowd loose on a running machine: its attestation
+// service at SECRETVM_CROWD_URL, its workload at SECRETVM_CROWD_WORKLOAD. It
+// states how long the workload takes to answer without and with the crowd.
+func BenchmarkMachine(b *testing.B) {
+	url, workload := os.Getenv("SECRETVM_CROWD_URL"), os.Getenv("SECRETVM_CROWD_WORKLOAD")
+	if url == "" || workload == "" {
+		b.Skip("no machine is named in SECRETVM_CROWD_URL and SECRETVM_CROWD_WORKLOAD")
+	}
+	const length = 30 * time.Second
+	probe := func(until time.Duration) float64 {
+		var times []time.Duration
+		client := &http.Client{Timeout: time.Minute}
+		for start := time.Now(); time.Since(start) < until; time.Sleep(50 * time.Millisecond) {
+			asked := time.Now()
+			resp, err := client.Get(workload)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			times = append(times, time.Since(asked))
+		}
+		slices.Sort(times)
+		return milliseconds(times[len(times)/2])
+	}
+	b.ReportMetric(probe(length/3), "ms-workload-alone")
+	crowded := make(chan *gathered)
+	go func() { crowded <- gather(b, url+"/attestation?nonce="+strings.Repeat("ab", 32), length) }()
+	time.Sleep(length / 3)
+	b.ReportMetric(probe(length/2), "ms-workload-crowded")
+	(<-crowded).report(b, length)
+}
+
+// gathered is what became of a crowd's requests.
+type gathered struct{ good, busy, broken atomic.Int64 }
+
+func (g *gathered) report(b *testing.B, length time.Duration) {
+	b.ReportMetric(float64(g.good.Load())/length.Seconds(), "answers/s")
+	b.ReportMetric(float64(g.busy.Load())/length.Seconds(), "busy/s")
+	b.ReportMetric(float64(g.broken.Load()), "broken")
+}
+
+// gather lets 1,000 clients ask for url, again and again, for some time.
+func gather(b *testing.B, url string, length time.Duration) *gathered {
+	b.Helper()
+	const clients = 1000
+	g := new(gathered)
 	var all sync.WaitGroup
 	ctx, cancel := context.WithTimeout(b.Context(), length)
 	defer cancel()
-	before, start := timeOf(b, pid), time.Now()
 	for range clients {
 		all.Go(func() {
 			c := crowdClient()
 			defer c.CloseIdleConnections()
 			for ctx.Err() == nil {
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, http.NoBody)
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 				if err != nil {
 					b.Error(err)
 					return
@@ -211,27 +265,20 @@ func crowd(b *testing.B, path string) {
 				resp, err := c.Do(req)
 				switch {
 				case err != nil && ctx.Err() == nil:
-					broken.Add(1)
+					g.broken.Add(1)
 				case err != nil:
 				default:
 					_, _ = io.Copy(io.Discard, resp.Body)
 					resp.Body.Close()
 					if resp.StatusCode == http.StatusOK {
-						good.Add(1)
+						g.good.Add(1)
 					} else {
-						busy.Add(1)
+						g.busy.Add(1)
 					}
 				}
 			}
 		})
 	}
-	<-ctx.Done()
-	share := float64(timeOf(b, pid)-before) / float64(time.Since(start))
-	memory := memoryOf(b, pid)
 	all.Wait()
-	b.ReportMetric(100*share, "%-of-one-CPU")
-	b.ReportMetric(memory, "MiB")
-	b.ReportMetric(float64(good.Load())/length.Seconds(), "answers/s")
-	b.ReportMetric(float64(busy.Load())/length.Seconds(), "busy/s")
-	b.ReportMetric(float64(broken.Load()), "broken")
+	return g
 }

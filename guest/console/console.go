@@ -5,6 +5,7 @@
 // A line of progress is "secretvm: " and one JSON object:
 //
 //	secretvm: {"step":"disk","state":"start"}
+//	secretvm: {"step":"keys","state":"waiting","remark":"2 of 4 nodes answer, 3 needed; next try in 8s"}
 //	secretvm: {"step":"disk","state":"ok","ms":512,"remark":"opened, generation 3"}
 //	secretvm: {"step":"disk","state":"failed","ms":98,"error":"…"}
 //
@@ -36,7 +37,7 @@ const maxText = 500
 // Line is the JSON object of a line of progress.
 type Line struct {
 	Step   string `json:"step"`
-	State  string `json:"state"`        // start, ok or failed
+	State  string `json:"state"`        // start, waiting, ok or failed
 	MS     int64  `json:"ms,omitempty"` // milliseconds since the step's start
 	Remark string `json:"remark,omitempty"`
 	Error  string `json:"error,omitempty"`
@@ -55,6 +56,11 @@ func New(w io.Writer) *Console { return &Console{w: w} }
 
 // Started says that a step begins.
 func (c *Console) Started(name string) { c.write(Line{Step: name, State: "start"}) }
+
+// Waiting says what a step that goes on waits for.
+func (c *Console) Waiting(name, what string) {
+	c.write(Line{Step: name, State: "waiting", Remark: oneLine(what)})
+}
 
 // Finished says what became of a step.
 func (c *Console) Finished(r step.Result) {

@@ -19,10 +19,12 @@ func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	c := New(&out)
 	c.Started("disk")
+	c.Waiting("keys", "2 of 4 nodes answer")
 	c.Finished(step.Result{Name: "disk", Took: 512 * time.Millisecond, Remark: "opened, generation 3"})
 	c.Finished(step.Result{Name: "keys", Took: time.Microsecond, Error: "refused:\nno"})
 	c.Halt("keys", errors.New("refused:\n\tno \x1b[31mred\x1b[0m \xff \u009b"))
 	want := `secretvm: {"step":"disk","state":"start"}
+secretvm: {"step":"keys","state":"waiting","remark":"2 of 4 nodes answer"}
 secretvm: {"step":"disk","state":"ok","ms":512,"remark":"opened, generation 3"}
 secretvm: {"step":"keys","state":"failed","error":"refused: no"}
 secretvm: HALT keys: refused:  no ?[31mred?[0m ? ?

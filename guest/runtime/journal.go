@@ -6,25 +6,28 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/console"
+	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/step"
 )
 
 // journal passes steps on to the console and keeps their results, which the
 // attestation service shows.
 type journal struct {
-	console step.Reporter
+	console *console.Console
 
 	mu      sync.Mutex
 	results []step.Result
 	running string
 	since   time.Time
-	over    bool // no step runs any more
+	over    bool   // no step runs any more
+	waits   string // what the running step waits for
 }
 
 // Started implements step.Reporter.
 func (j *journal) Started(name string) {
 	j.mu.Lock()
-	j.running, j.since, j.over = name, time.Now(), false
+	j.running, j.since, j.over, j.waits = name, time.Now(), false, ""
 	j.mu.Unlock()
 	j.console.Started(name)
 }
@@ -32,9 +35,19 @@ func (j *journal) Started(name string) {
 // Finished implements step.Reporter.
 func (j *journal) Finished(r step.Result) {
 	j.mu.Lock()
-	j.results, j.over = append(j.results, r), true
+	j.results, j.over, j.waits = append(j.results, r), true, ""
 	j.mu.Unlock()
 	j.console.Finished(r)
+}
+
+// waiting keeps what the running step waits for, which the attestation service
+// shows, and tells the console.
+func (j *journal) waiting(w client.Wait) {
+	j.mu.Lock()
+	name, what := j.running, w.String()
+	j.waits = what
+	j.mu.Unlock()
+	j.console.Waiting(name, what)
 }
 
 // add puts the results of stage 1 first.
@@ -50,7 +63,7 @@ func (j *journal) status() (status attestd.Status) {
 	defer j.mu.Unlock()
 	status.Steps = slices.Clone(j.results)
 	if !j.over {
-		status.Running, status.Since = j.running, j.since
+		status.Running, status.Since, status.Waiting = j.running, j.since, j.waits
 	}
 	return status
 }

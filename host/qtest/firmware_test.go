@@ -22,6 +22,11 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// server is what large processors have, with TDX or without: more address bits and
+// a fifth level of page tables. OVMF could use both and must not, for then devices
+// would be elsewhere.
+const server = "phys-bits=52,la57=on"
+
 // OVMF itself, our own and Debian's, boots a kernel in the machines of several
 // shapes: what it downloaded as ACPI tables is what is predicted, and the kernel
 // found each of them. That is as much as an emulated processor shows: nothing
@@ -32,25 +37,28 @@ func TestFirmwareDownloadsThePredictedTables(t *testing.T) {
 	for _, c := range []struct {
 		shape  vm.Shape
 		gpu    string // memory of one
+		cpu    string // what the processor has in addition; "": 46 address bits
 		images []string
 	}{
-		{vm.DefaultShape, "", []string{"own", "debian"}},
-		{vm.Shape{CPUs: 1, Memory: 512 << 20}, "", []string{"own", "debian"}},
-		{vm.Shape{CPUs: 5, Memory: 2815 << 20}, "", []string{"own"}},
-		{vm.Shape{CPUs: 3, Memory: 3 << 30}, "", []string{"own"}},
-		{vm.Shape{CPUs: 2, Memory: 2 << 30, GPUs: 1}, "128G", []string{"own", "debian"}},
-		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 8}, "128G", []string{"own", "debian"}},
-		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 8}, "256G", []string{"own"}},
-		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 3}, "64G", []string{"own"}},
-		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 1}, "64K", []string{"own"}},
+		{vm.DefaultShape, "", "", []string{"own", "debian"}},
+		{vm.DefaultShape, "", server, []string{"own", "debian"}},
+		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 8}, "256G", server, []string{"own", "debian"}},
+		{vm.Shape{CPUs: 1, Memory: 512 << 20}, "", "", []string{"own", "debian"}},
+		{vm.Shape{CPUs: 5, Memory: 2815 << 20}, "", "", []string{"own"}},
+		{vm.Shape{CPUs: 3, Memory: 3 << 30}, "", "", []string{"own"}},
+		{vm.Shape{CPUs: 2, Memory: 2 << 30, GPUs: 1}, "128G", "", []string{"own", "debian"}},
+		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 8}, "128G", "", []string{"own", "debian"}},
+		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 8}, "256G", "", []string{"own"}},
+		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 3}, "64G", "", []string{"own"}},
+		{vm.Shape{CPUs: 2, Memory: 4 << 30, GPUs: 1}, "64K", "", []string{"own"}},
 	} {
 		want, err := acpi.For(c.shape)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range c.images {
-			t.Run(strings.Trim(name+" "+c.shape.String()+" "+c.gpu, " "), func(t *testing.T) {
-				got, console := boot(t, emulator, images[name], c.shape, c.gpu)
+			t.Run(strings.Join(strings.Fields(name+" "+c.shape.String()+" "+c.gpu+" "+c.cpu), " "), func(t *testing.T) {
+				got, console := boot(t, emulator, images[name], c.shape, c.gpu, c.cpu)
 				for file, pair := range map[string][2][]byte{
 					acpi.LoaderFile: {got.Loader, want.Loader}, acpi.RSDPFile: {got.RSDP, want.RSDP}, acpi.TablesFile: {got.Tables, want.Tables},
 				} {
@@ -78,11 +86,14 @@ func TestFirmwareDownloadsThePredictedTables(t *testing.T) {
 // boot starts the machine, waits until the kernel has read the tables, and reads
 // what QEMU handed to the firmware: QEMU makes the files when they are first
 // selected and never anew.
-func boot(t *testing.T, binary qemu.Binary, image string, shape vm.Shape, gpu string) (b acpi.Blobs, console string) {
+func boot(t *testing.T, binary qemu.Binary, image string, shape vm.Shape, gpu, cpu string) (b acpi.Blobs, console string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	dir := t.TempDir()
+	if cpu == "" {
+		cpu = "phys-bits=46"
+	}
 	args, err := Arguments(shape)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +110,7 @@ func boot(t *testing.T, binary qemu.Binary, image string, shape vm.Shape, gpu st
 	}
 	args = append(args,
 		// Without pages of 1 GiB OVMF uses 40 address bits; with AMD's name QEMU would move memory out of the way of 4 TiB.
-		"-cpu", "Nehalem,phys-bits=46,pdpe1gb=on", "-bios", image, "-kernel", kernel(t), "-initrd", initrd,
+		"-cpu", "Nehalem,pdpe1gb=on,"+cpu, "-bios", image, "-kernel", kernel(t), "-initrd", initrd,
 		"-append", "console=ttyS0 earlyprintk=ttyS0 panic=-1", "-qmp", "unix:"+filepath.Join(dir, qemu.QMPSocket)+",server=on,wait=off",
 	)
 	s, err := start(ctx, binary, []string{"-accel", "tcg,thread=multi", "-qtest", "stdio", "-qtest-log", "none"}, args)
