@@ -18,7 +18,6 @@ import (
 	"github.com/secretvm/secretvm/image/initramfs"
 	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/tools"
-	"github.com/secretvm/secretvm/vm"
 )
 
 // machine is what testdata/probe says of a kernel.
@@ -46,7 +45,11 @@ func newBench(t *testing.T) bench {
 		t.Fatal(err)
 	}
 	kernel, ok := recipe.Cached(cache)
-	if !ok {
+	if file := os.Getenv(linux.Variable); file != "" {
+		if kernel, err = recipe.Prebuilt(file); err != nil {
+			t.Fatal(err)
+		}
+	} else if !ok {
 		t.Skip("the kernel is not in the cache: build it with `secretvm image kernel build`")
 	}
 	b := bench{command: "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t random.trust_cpu=1 cryptomgr.notests=1 8250.nr_uarts=1"}
@@ -128,6 +131,10 @@ func (b bench) boot(t *testing.T, kernel, processor string) (m machine) {
 	return m
 }
 
+// nested is a vulnerability of hosts: a kernel without KVM has nothing to mitigate
+// it with, and nothing that could be attacked by it.
+const nested, nestedWithoutKVM = "itlb_multihit", "Processor vulnerable"
+
 // Whatever Debian's kernel does against what a processor leaks, ours does.
 func TestMitigationsAreThoseOfDebian(t *testing.T) {
 	b := newBench(t)
@@ -139,6 +146,9 @@ func TestMitigationsAreThoseOfDebian(t *testing.T) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(debian)) {
 			t.Logf("%s: %-26s %s", processor, name, ours[name])
+			if name == nested && ours[name] == nestedWithoutKVM && strings.HasPrefix(debian[name], "KVM: ") {
+				continue
+			}
 			if ours[name] != debian[name] {
 				t.Errorf("%s: %s is %q, Debian's kernel says %q", processor, name, ours[name], debian[name])
 			}
@@ -160,7 +170,7 @@ func TestKernelIsClosed(t *testing.T) {
 	ours, debian := b.boot(t, b.minimal, processor), b.boot(t, b.generic, processor)
 	for name, want := range map[string]string{
 		"finit_module": "ENOSYS", "kexec_load": "ENOSYS", "io_uring_setup": "ENOSYS", "userfaultfd": "ENOSYS", "swapon": "ENOSYS",
-		"modify_ldt": "ENOSYS", "process_vm_readv": "ENOSYS", "unshare user": "EINVAL", "socket vsock": "EAFNOSUPPORT", "socket alg": "EAFNOSUPPORT",
+		"modify_ldt": "ENOSYS", "process_vm_readv": "ENOSYS", "socket vsock": "EAFNOSUPPORT", "socket alg": "EAFNOSUPPORT",
 		"membarrier": "",
 	} {
 		if got := ours.Errors[name]; got != want {
@@ -171,22 +181,14 @@ func TestKernelIsClosed(t *testing.T) {
 		}
 	}
 	for name, there := range ours.Files {
-		if want := name == "/sys/kernel/config"; there != want {
+		if want := name == "/sys/kernel/config" || name == "/proc/self/ns/net"; there != want {
 			t.Errorf("%s: there is %v, want %v", name, there, want)
+		}
+		if name == "/proc/self/ns/user" && !debian.Files[name] {
+			t.Errorf("%s: Debian's kernel lacks it as well: the probe shows nothing", name)
 		}
 	}
 	if !strings.Contains(ours.Lockdown, "[confidentiality]") || ours.BPF != "2" || !strings.Contains(ours.LSM, "landlock") {
 		t.Errorf("lockdown %q, LSMs %q, unprivileged BPF %q", ours.Lockdown, ours.LSM, ours.BPF)
 	}
-	var sum vm.Hash = vm.HashOf(read(t, b.minimal))
-	t.Logf("%s: %s", sum, ours.Version)
-}
-
-func read(t *testing.T, file string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
 }
