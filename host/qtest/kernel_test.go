@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/host/qtest"
 	"github.com/secretvm/secretvm/image"
 	"github.com/secretvm/secretvm/image/linux"
@@ -38,9 +39,9 @@ func bzImage() []byte {
 	return b
 }
 
-// handedOver starts the locked QEMU with a kernel and an initrd and returns the
+// handedOver starts a QEMU with a kernel and an initrd and returns the
 // file that newer firmware reads, and what older firmware reads: setup and kernel.
-func handedOver(t *testing.T, kernel, initrd []byte, line string, mib int64) (s *qtest.Session, patched []byte) {
+func handedOver(t *testing.T, binary qemu.Binary, kernel, initrd []byte, line string, mib int64) (s *qtest.Session, patched []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, b := range map[string][]byte{"vmlinuz": kernel, "initrd": initrd} {
@@ -48,7 +49,7 @@ func handedOver(t *testing.T, kernel, initrd []byte, line string, mib int64) (s 
 			t.Fatal(err)
 		}
 	}
-	s, err := qtest.Start(t.Context(), locked.QEMU(t), []string{
+	s, err := qtest.Start(t.Context(), binary, []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35,memory-backend=ram",
 		"-m", strconv.FormatInt(mib, 10) + "M", "-object", "memory-backend-ram,id=ram,reserve=off,size=" + strconv.FormatInt(mib<<20, 10),
 		"-kernel", filepath.Join(dir, "vmlinuz"), "-initrd", filepath.Join(dir, "initrd"), "-append", line,
@@ -72,9 +73,10 @@ func handedOver(t *testing.T, kernel, initrd []byte, line string, mib int64) (s 
 // is the file. The items that older firmware reads hold QEMU's own values in the
 // setup header, in a machine that is not confidential: exactly those of Patch.
 func TestKernelAsHandedOver(t *testing.T) {
+	binary := locked.QEMU(t)
 	kernel, initrd, line := bzImage(), bytes.Repeat([]byte("initrd"), 3000), "console=ttyS0 panic=-1"
 	for _, mib := range []int64{512, 1234, 2048, 2815, 2816, 8192} {
-		s, got := handedOver(t, kernel, initrd, line, mib)
+		s, got := handedOver(t, binary, kernel, initrd, line, mib)
 		for name, want := range map[string][]byte{
 			"etc/boot/kernel": kernel, "bootorder": measure.EDK2Stable202505().Items[1].Content,
 		} {
@@ -135,14 +137,15 @@ func TestMinimalKernelIsHandedOverAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	binary := locked.QEMU(t)
 	line := "console=ttyS0 panic=-1"
 	for _, mib := range []int64{512, 1024, 1234, 2048, 2815, 2816, 3072, 65536} {
-		if _, got := handedOver(t, kernel, initrd, line, mib); !bytes.Equal(got, kernel) {
+		if _, got := handedOver(t, binary, kernel, initrd, line, mib); !bytes.Equal(got, kernel) {
 			t.Errorf("%d MiB: QEMU has changed the kernel", mib)
 		}
 	}
 	// The promise is about initrds of one size: it is the header that keeps it.
-	if _, got := handedOver(t, kernel, initrd[1:], line, 2048); bytes.Equal(got, kernel) {
+	if _, got := handedOver(t, binary, kernel, initrd[1:], line, 2048); bytes.Equal(got, kernel) {
 		t.Error("an initrd of another size changes nothing: the test shows nothing")
 	}
 }
