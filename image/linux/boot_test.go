@@ -25,6 +25,7 @@ type machine struct {
 	Vulnerabilities, Errors     map[string]string
 	Files                       map[string]bool
 	Lockdown, LSM, Version, BPF string
+	Memory                      string
 }
 
 // bench has both kernels, the locked QEMU and a firmware.
@@ -128,6 +129,7 @@ func (b bench) boot(t *testing.T, kernel, processor string) (m machine) {
 		t.Fatalf("%v in %s", err, text)
 	}
 	t.Logf("%s, %s: %s after %.1f s", filepath.Base(kernel), processor, m.Version, time.Since(started).Seconds())
+	t.Log(strings.Join(strings.Fields(m.Memory)[:9], " "))
 	return m
 }
 

@@ -25,6 +25,7 @@ func main() {
 		"lsm":             text("/sys/kernel/security/lsm"),
 		"version":         text("/proc/version"),
 		"bpf":             text("/proc/sys/kernel/unprivileged_bpf_disabled"),
+		"memory":          text("/proc/meminfo"),
 		"errors":          errors(),
 	})
 	if err != nil {
