@@ -66,7 +66,7 @@ firmware: bin/secretvm ## build our own firmware (minutes), and boot it with wha
 	$(GO) test -count=1 -timeout 20m -tags firmware -v -run Firmware ./host/qtest
 
 .PHONY: kernel
-kernel: bin/secretvm ## build our own kernel (14 minutes of a processor), and hold it against Debian's
+kernel: bin/secretvm ## build our own kernel (up to 19 minutes of a processor), and hold it against Debian's
 	bin/secretvm image kernel build
 	$(GO) test -count=1 -timeout 20m -tags kernel -v ./image/linux
 	$(GO) test -count=1 -v -run Kernel ./host/qtest

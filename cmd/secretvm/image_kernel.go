@@ -37,8 +37,8 @@ func newKernelBuildCommand() *cobra.Command {
 compiler and the options of image/linux/minimal.config, in namespaces of its own: no
 root, no network, and no tool of this machine takes part. An option that does not
 take effect is an error, and so is a kernel without the SHA-256 that this release
-names. It takes about 14 minutes of one processor, 167 MB of source to download and
-3 GB of disk; after that the kernel is in the cache.
+names. It takes 14 to 19 minutes of one processor, 247 MB to download and 3 GB of disk;
+after that the kernel is in the cache.
 
 Where namespaces are forbidden, --kernel FILE (or ` + linux.Variable + `) gives a file
 that was built elsewhere; it is taken if it has the same SHA-256.`,
