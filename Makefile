@@ -15,6 +15,7 @@ export GOTOOLCHAIN := local
 
 WORKLOAD ?= examples/guestbook
 OUTPUT ?= dist/image
+KERNEL ?= generic
 
 # Build recipes print their own time, as `secretvm up` does for its steps.
 define timed
@@ -54,8 +55,8 @@ test-unit: ## run all tests but the end-to-end ones
 	$(GO) test -timeout 30m ./...
 
 .PHONY: e2e
-e2e: build ## run only the end-to-end tests
-	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e/...
+e2e: build ## run only the end-to-end tests (KERNEL=minimal: with our own kernel)
+	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e -kernel $(KERNEL)
 
 .PHONY: firmware
 firmware: bin/secretvm ## build our own firmware (minutes), and boot it with what it has to refuse
@@ -63,6 +64,12 @@ firmware: bin/secretvm ## build our own firmware (minutes), and boot it with wha
 	bin/secretvm image firmware build --tee snp
 	$(GO) test -count=1 -timeout 20m -tags firmware -v -run 'B6|TDX|Tables' ./image/firmware
 	$(GO) test -count=1 -timeout 20m -tags firmware -v -run Firmware ./host/qtest
+
+.PHONY: kernel
+kernel: bin/secretvm ## build our own kernel (up to 19 minutes of a processor), and hold it against Debian's
+	bin/secretvm image kernel build
+	$(GO) test -count=1 -timeout 20m -tags kernel -v ./image/linux
+	$(GO) test -count=1 -v -run Kernel ./host/qtest
 
 .PHONY: image
 image: bin/secretvm ## build the base image into OUTPUT (dist/image)

@@ -10,13 +10,15 @@ import (
 
 	"github.com/secretvm/secretvm/image/initramfs"
 	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/tools"
 	"github.com/secretvm/secretvm/image/tree"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Names of an image's files.
+// Names of an image's files. An image with our own kernel has linux.File instead
+// of KernelName: its manifest says which one it is.
 const (
 	FirmwareName = "OVMF.fd"
 	KernelName   = "vmlinuz"
@@ -149,7 +151,12 @@ func (b *build) makeInitramfs(context.Context) (string, error) {
 	if b.initramfs, err = initramfs.Compress(archive); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%.1f MB, %.1f MB compressed", megabytes(len(archive)), megabytes(len(b.initramfs))), nil
+	remark := fmt.Sprintf("%.1f MB, %.1f MB compressed", megabytes(len(archive)), megabytes(len(b.initramfs)))
+	if b.Kernel != nil {
+		// Its size is in our kernel's header.
+		b.initramfs, err = linux.Pad(b.initramfs)
+	}
+	return remark, err
 }
 
 // cleanUp removes what an interrupted build left.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/tree"
 	"github.com/secretvm/secretvm/vm"
@@ -217,6 +219,8 @@ func TestKeyFollowsEveryInput(t *testing.T) {
 		"guestd":        func(b *build) { b.guestd = []byte("other") },
 		"moved border":  func(b *build) { b.guestInit, b.guestd = []byte("initg"), []byte("uestd") },
 		"specification": func(b *build) { b.Source.SpecBytes = append(slices.Clone(s.SpecBytes), '\n') },
+		"firmware":      func(b *build) { b.Firmware = []byte("own") },
+		"kernel":        func(b *build) { b.Kernel = []byte("own") },
 		"lock": func(b *build) {
 			groups := map[string][]lock.Package{}
 			for name, g := range s.Lock.Groups {
@@ -228,6 +232,89 @@ func TestKeyFollowsEveryInput(t *testing.T) {
 	} {
 		if key(change) == same {
 			t.Errorf("%s changed and the key did not", name)
+		}
+	}
+}
+
+// The minimal kernel has built in whatever the specification loads as a module:
+// what runs with the one runs with the other.
+func TestMinimalKernelHasEveryModule(t *testing.T) {
+	s, err := BaseSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &build{Options: Options{Source: s, Kernel: []byte("own")}, modules: kernel.NewSet(), guestInit: []byte("init")}
+	b.modules.Add("modules.builtin", linux.Builtin())
+	for _, name := range slices.Concat(s.Spec.Initramfs.Modules, s.Spec.Rootfs.Modules) {
+		if modules, err := b.modules.Resolve([]string{name}, nil); err != nil || len(modules) != 0 {
+			t.Errorf("%s: %d modules, %v; want it built in", name, len(modules), err)
+		}
+	}
+	if _, err := b.modules.Resolve([]string{"nfs"}, nil); err == nil {
+		t.Error("a module that is not built in is found")
+	}
+	// The initramfs has none, and the size that the kernel's header says.
+	if _, err := b.makeInitramfs(t.Context()); err != nil || len(b.initramfs) != linux.InitramfsSize {
+		t.Errorf("the initramfs has %d bytes, want %d (%v)", len(b.initramfs), linux.InitramfsSize, err)
+	}
+}
+
+// A fix that Debian makes reaches both kernels: their locks are refreshed together.
+func TestKernelsHaveOneVersion(t *testing.T) {
+	s, err := BaseSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := linux.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	generic := slices.IndexFunc(s.Lock.Groups[lock.Kernel], func(p lock.Package) bool { return strings.HasPrefix(p.Name, "linux-binary-") })
+	if generic < 0 {
+		t.Fatal("the image's lock has no linux-binary package")
+	}
+	want, got := s.Lock.Groups[lock.Kernel][generic].Version, own.Groups[lock.Source][0].Version
+	if got != want {
+		t.Errorf("our own kernel is %s, Debian's %s: run `secretvm image kernel lock`, and see docs/kernel.md", got, want)
+	}
+}
+
+// What is given as a file is not taken from a package, and its source is named.
+func TestOriginsFollowWhatIsOurOwn(t *testing.T) {
+	s, err := BaseSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := linux.Lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := l.Groups[lock.Source][0].Name
+	for _, c := range []struct {
+		name             string
+		kernel, firmware []byte
+		want, absent     []string
+	}{
+		{"Debian's", nil, nil, []string{"linux-image-amd64", "ovmf"}, []string{own, "edk2.orig"}},
+		{"own kernel", []byte("k"), nil, []string{own, "ovmf"}, []string{"linux-image-amd64", "edk2.orig"}},
+		{"both own", []byte("k"), []byte("f"), []string{own, "edk2.orig"}, []string{"linux-image-amd64", "ovmf"}},
+	} {
+		packages, err := Options{Source: s, Kernel: c.kernel, Firmware: c.firmware}.origins()
+		if err != nil {
+			t.Fatal(err)
+		}
+		has := func(name string) bool {
+			return slices.ContainsFunc(packages, func(p lock.Package) bool { return p.Name == name })
+		}
+		for _, name := range c.want {
+			if !has(name) {
+				t.Errorf("%s: %s is not among the origins", c.name, name)
+			}
+		}
+		for _, name := range c.absent {
+			if has(name) {
+				t.Errorf("%s: %s is among the origins", c.name, name)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -54,6 +55,11 @@ func (b *build) inputs() (vm.Hash, error) {
 	if b.SNP != nil {
 		add(d, []byte(vm.SNP))
 		add(d, b.SNP)
+	}
+	if b.Kernel != nil { // behind a word, so that it is no firmware
+		add(d, []byte(linux.File))
+		add(d, b.Kernel)
+		add(d, linux.Builtin())
 	}
 	var h vm.Hash
 	d.Sum(h[:0])

@@ -13,6 +13,7 @@ import (
 
 	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/initramfs"
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/measure/snp"
 	"github.com/secretvm/secretvm/vm"
@@ -90,11 +91,15 @@ func (b *build) checkSNP() error {
 func (b *build) describe() error {
 	m := &b.manifest
 	m.Version, m.Name, m.Release = 1, b.Source.Spec.Name, b.Source.Spec.Release
+	kernelName := KernelName
+	if b.Kernel != nil {
+		kernelName = linux.File
+	}
 	for _, f := range []struct {
 		to      *vm.File
 		name    string
 		content []byte
-	}{{&m.Firmware, FirmwareName, b.firmware}, {&m.Kernel, KernelName, b.kernel}, {&m.Initramfs, initramfs.Name, b.initramfs}} {
+	}{{&m.Firmware, FirmwareName, b.firmware}, {&m.Kernel, kernelName, b.kernel}, {&m.Initramfs, initramfs.Name, b.initramfs}} {
 		if err := writeFile(filepath.Join(b.dir, f.name), f.content); err != nil {
 			return err
 		}
@@ -105,10 +110,10 @@ func (b *build) describe() error {
 		if err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(b.dir, platform.File()), b.SNP); err != nil {
+		if err := writeFile(filepath.Join(b.dir, platform.File), b.SNP); err != nil {
 			return err
 		}
-		m.SNPFirmware = &vm.File{Name: platform.File(), Size: int64(len(b.SNP)), SHA256: vm.HashOf(b.SNP)}
+		m.SNPFirmware = &vm.File{Name: platform.File, Size: int64(len(b.SNP)), SHA256: vm.HashOf(b.SNP)}
 	}
 	var err error
 	if m.Rootfs, err = describeFile(b.dir, RootfsName); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/fetch"
 	"github.com/secretvm/secretvm/image/firmware"
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/step"
@@ -22,6 +23,7 @@ type Options struct {
 	Output   string     // where the image goes; "" leaves it in the cache
 	Firmware []byte     // OVMF image to put in instead of the firmware group's; may be nil
 	SNP      []byte     // OVMF image for SEV-SNP machines, put in beside it; may be nil
+	Kernel   []byte     // our own kernel, instead of the kernel group's; may be nil
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
 	Report   step.Reporter
@@ -57,25 +59,45 @@ func OpenPool(cacheDir, etc, env string, extra []string, note func(string, ...an
 	return &pool.Pool{Dir: filepath.Join(cacheDir, "packages"), Mirrors: mirrors, Client: fetch.New(etc), Note: note}, nil
 }
 
-// packages returns what is unpacked into the image, in the order of the lock's groups.
-func (o Options) packages() ([]lock.Package, error) {
-	if o.Firmware != nil {
-		return o.Source.Lock.Group(lock.Guest, lock.Kernel)
+// groups returns the lock's groups that are unpacked into the image: what is
+// given as a file comes from no package.
+func (o Options) groups() []string {
+	groups := []string{lock.Guest}
+	if o.Kernel == nil {
+		groups = append(groups, lock.Kernel)
 	}
-	return o.Source.Lock.Group(lock.Guest, lock.Kernel, lock.Firmware)
+	if o.Firmware == nil {
+		groups = append(groups, lock.Firmware)
+	}
+	return groups
 }
 
-// origins returns what the image is made from: packages, and the source of our
-// own firmware.
+// packages returns what is unpacked into the image, in the order of the lock's groups.
+func (o Options) packages() ([]lock.Package, error) { return o.Source.Lock.Group(o.groups()...) }
+
+// origins returns what the image is made from: packages, and the sources of our
+// own kernel and firmware.
 func (o Options) origins() ([]lock.Package, error) {
 	packages, err := o.packages()
-	if err != nil || o.Firmware == nil && o.SNP == nil {
-		return packages, err
-	}
-	l, err := firmware.Lock()
 	if err != nil {
 		return nil, err
 	}
-	source, err := l.Group(lock.Source)
-	return append(packages, source...), err
+	for _, own := range []struct {
+		there bool
+		lock  func() (lock.Lock, error)
+	}{{o.Kernel != nil, linux.Lock}, {o.Firmware != nil || o.SNP != nil, firmware.Lock}} {
+		if !own.there {
+			continue
+		}
+		l, err := own.lock()
+		if err != nil {
+			return nil, err
+		}
+		source, err := l.Group(lock.Source)
+		if err != nil {
+			return nil, err
+		}
+		packages = append(packages, source...)
+	}
+	return packages, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretvm/secretvm/image/deb"
 	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/lock"
 	"github.com/secretvm/secretvm/image/tree"
 )
@@ -27,12 +28,19 @@ func (b *build) unpack(ctx context.Context) (string, error) {
 		return "not needed", nil
 	}
 	b.root, b.modules = tree.Tree{}, kernel.NewSet()
+	b.firmware, b.kernel = b.Firmware, b.Kernel
+	if b.Kernel != nil {
+		b.modules.Add("modules.builtin", linux.Builtin())
+	}
 	guest := make([]tree.Tree, len(b.Source.Lock.Groups[lock.Guest]))
 	var kernelLock sync.Mutex
 	jobs, ctx := errgroup.WithContext(ctx)
 	jobs.SetLimit(4)
 	// The kernel's modules are the largest package by far: first.
 	for _, p := range b.Source.Lock.Groups[lock.Kernel] {
+		if b.Kernel != nil {
+			break
+		}
 		jobs.Go(func() error {
 			return b.walk(ctx, p, func(e deb.Entry, content []byte) error {
 				kernelLock.Lock()
@@ -52,7 +60,6 @@ func (b *build) unpack(ctx context.Context) (string, error) {
 			return b.walk(ctx, p, func(e deb.Entry, content []byte) error { return b.keep(guest[i], e, content) })
 		})
 	}
-	b.firmware = b.Firmware
 	for _, p := range b.Source.Lock.Groups[lock.Firmware] {
 		if b.Firmware != nil {
 			break

@@ -11,6 +11,7 @@ func newImageCommand() *cobra.Command {
 		Use:   "image",
 		Short: "Build the machine image from locked Debian packages",
 	}
-	c.AddCommand(newImageBuildCommand(), newImageLockCommand(), newImageFirmwareCommand())
+	c.AddCommand(newImageBuildCommand(), newImageLockCommand(),
+		newImageFirmwareCommand(), newImageKernelCommand(), newImageEnterCommand())
 	return c
 }

@@ -19,7 +19,7 @@ import (
 func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var mirrors []string
-	var ovmf, snpOVMF string
+	var ovmf, snpOVMF, kernel string
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "build",
@@ -39,32 +39,38 @@ file that was built elsewhere and must be the same byte for byte.
 
 Debian has no firmware that checks what an SEV-SNP machine boots. Ours does: an image
 with our own firmware has it beside the other, and --snp-firmware own puts it beside
-Debian's.`,
+Debian's.
+
+The kernel is Debian's with the modules that the guest needs (--kernel generic), or
+our own, which has no modules and no more than the guest uses: --kernel minimal
+builds it (see secretvm image kernel), --kernel FILE takes a file.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
   secretvm image build --firmware own
+  secretvm image build --kernel minimal
   secretvm image build --mirror debian=https://mirror.example/debian`,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if o.Fresh && o.Output == "" {
 				return &exitError{exitUsage, fmt.Errorf("--no-cache needs --output")}
 			}
 			if ovmf != firmwareDebian {
-				built, err := findFirmware(c, vm.TDX, ovmf, mirrors, false)
-				if err != nil {
+				if o.Firmware, err = findFirmware(c, vm.TDX, ovmf, mirrors); err != nil {
 					return err
 				}
-				o.Firmware = built.Image
 			}
 			if snpOVMF == "" && ovmf == firmwareOwn {
 				snpOVMF = firmwareOwn
 			}
 			if snpOVMF != "" && snpOVMF != firmwareNone {
-				built, err := findFirmware(c, vm.SNP, snpOVMF, mirrors, false)
-				if err != nil {
+				if o.SNP, err = findFirmware(c, vm.SNP, snpOVMF, mirrors); err != nil {
 					return err
 				}
-				o.SNP = built.Image
+			}
+			if kernel != kernelGeneric {
+				if o.Kernel, err = findKernel(c, kernel, mirrors); err != nil {
+					return err
+				}
 			}
 			result, err := buildImage(c, o, mirrors)
 			if err != nil {
@@ -81,6 +87,7 @@ Debian's.`,
 	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
 	c.Flags().StringVar(&ovmf, "firmware", firmwareDebian, "debian, own, or a prebuilt FILE of our own")
 	c.Flags().StringVar(&snpOVMF, "snp-firmware", "", "for SEV-SNP machines: own, a prebuilt FILE of our own, or none (default: own with --firmware own, else none)")
+	c.Flags().StringVar(&kernel, "kernel", kernelGeneric, "generic, minimal, or a prebuilt FILE of the minimal one")
 	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	return c

@@ -1,17 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"github.com/secretvm/secretvm/image"
-	"github.com/secretvm/secretvm/image/archive"
 	"github.com/secretvm/secretvm/image/firmware"
-	"github.com/secretvm/secretvm/progress"
+	"github.com/secretvm/secretvm/image/foundry"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -28,15 +25,14 @@ func newImageFirmwareCommand() *cobra.Command {
 		Use:   "firmware",
 		Short: "Build our own OVMF from Debian's edk2 source",
 	}
-	c.AddCommand(newFirmwareBuildCommand(), newFirmwareLockCommand(), newFirmwareEnterCommand())
+	c.AddCommand(newFirmwareBuildCommand(), newFirmwareLockCommand())
 	return c
 }
 
 // newFirmwareBuildCommand makes a firmware image, or finds it in the cache.
 func newFirmwareBuildCommand() *cobra.Command {
-	var tee, output, prebuilt string
-	var mirrors []string
-	var fresh, asJSON bool
+	var tee, prebuilt string
+	var f foundryFlags
 	c := &cobra.Command{
 		Use:   "build",
 		Short: "Build the firmware for TDX or SEV-SNP, byte for byte the same everywhere",
@@ -58,80 +54,39 @@ name both files, with a colon between.`,
 			if tee != string(vm.TDX) && tee != string(vm.SNP) {
 				return &exitError{exitUsage, fmt.Errorf("--tee is %q, want tdx (for the soft TEE too) or snp", tee)}
 			}
-			if prebuilt == "" {
-				prebuilt = firmwareOwn
-			}
-			built, err := findFirmware(c, vm.TEE(tee), prebuilt, mirrors, fresh)
+			r, err := firmwareRecipe(vm.TEE(tee))
 			if err != nil {
 				return err
 			}
-			if output != "" {
-				if err := os.WriteFile(output, built.Image, 0o644); err != nil {
-					return fmt.Errorf("write firmware: %w", err)
-				}
-			}
-			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(built)
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s  secretvm-%s.fd\n", built.SHA256, built.TEE)
-			return nil
+			return f.run(c, r, prebuilt)
 		},
 	}
 	c.Flags().StringVar(&tee, "tee", string(vm.TDX), "tdx or snp")
-	c.Flags().StringVarP(&output, "output", "o", "", "file to write the firmware to (default: it stays in the cache)")
 	c.Flags().StringVar(&prebuilt, "firmware", "", "prebuilt FILE to take instead of building")
-	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
-	c.Flags().BoolVar(&fresh, "no-cache", false, "build even if the cache has it")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f.add(c, "firmware")
 	return c
 }
 
-// findFirmware returns our image for a TEE: the prebuilt file that from or the
-// environment names, or for firmwareOwn what a build yields.
-func findFirmware(c *cobra.Command, tee vm.TEE, from string, mirrors []string, fresh bool) (firmware.Result, error) {
-	platform, err := firmware.For(tee)
+// findFirmware returns our image for a TEE: the prebuilt file that from names, or
+// for firmwareOwn what the environment names or a build yields.
+func findFirmware(c *cobra.Command, tee vm.TEE, from string, mirrors []string) ([]byte, error) {
+	r, err := firmwareRecipe(tee)
 	if err != nil {
-		return firmware.Result{}, err
+		return nil, err
 	}
-	prebuilt := []string{from}
 	if from == firmwareOwn {
-		prebuilt = filepath.SplitList(os.Getenv(firmware.Variable))
+		from = ""
 	}
-	for i, file := range prebuilt {
-		content, err := firmware.Prebuilt(file, platform)
-		if err == nil || i == len(prebuilt)-1 {
-			return firmware.Result{TEE: platform.TEE, SHA256: platform.SHA256, Image: content}, err
-		}
-	}
-	o := firmware.Options{Platform: platform, Fresh: fresh}
-	if o.CacheDir, err = image.CacheDir(); err != nil {
-		return firmware.Result{}, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return firmware.Result{}, fmt.Errorf("find this program: %w", err)
-	}
-	o.Enter = []string{self, "image", "firmware", "enter"}
-	printer := progress.New(c.ErrOrStderr())
-	o.Report, o.Note = printer, printer.Note
-	if o.Pool, err = image.OpenPool(o.CacheDir, aptFolder, os.Getenv(archive.MirrorsVariable), mirrors, printer.Note); err != nil {
-		return firmware.Result{}, &exitError{exitUsage, err}
-	}
-	return firmware.Build(c.Context(), o)
+	built, err := obtain(c, r, from, mirrors, false)
+	return built.Content, err
 }
 
-// newFirmwareEnterCommand is what the build runs in its namespaces first.
-func newFirmwareEnterCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    "enter TOOLCHAIN ROOT PLATFORM JOBS",
-		Short:  "Run a build in its root (started by image firmware build)",
-		Hidden: true,
-		Args:   usageArgs(cobra.ExactArgs(4)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			code, err := firmware.Enter(args[0], args[1], args[2], args[3])
-			return &exitError{code, err}
-		},
+func firmwareRecipe(tee vm.TEE) (foundry.Recipe, error) {
+	p, err := firmware.For(tee)
+	if err != nil {
+		return foundry.Recipe{}, err
 	}
+	return p.Recipe()
 }
 
 // newFirmwareLockCommand chooses source and tools anew.

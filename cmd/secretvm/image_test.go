@@ -90,3 +90,35 @@ func TestFirmwareIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// So is the kernel.
+func TestKernelIsRefused(t *testing.T) {
+	other := filepath.Join(t.TempDir(), "vmlinuz")
+	if err := os.WriteFile(other, []byte("kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, variable string
+		args           []string
+		code           int
+		wantErr        string
+	}{
+		{"another file", "", []string{"image", "kernel", "build", "--kernel", other}, exitRefused, "this release's is"},
+		{"another file by the environment", other, []string{"image", "kernel", "build"}, exitRefused, "secretvm image kernel build"},
+		{"another file for an image", "", []string{"image", "build", "--kernel", other}, exitRefused, "this release's is"},
+		{"the environment, for an image", other, []string{"image", "build", "--kernel", "minimal"}, exitRefused, "this release's is"},
+		{"no file", "", []string{"image", "build", "--kernel", other + "x"}, exitRefused, "no such file"},
+		{"no specification", "", []string{"image", "kernel", "lock", "--spec", other + "x"}, exitUsage, "--spec and --lock"},
+		{"an argument", "", []string{"image", "kernel", "build", "now"}, exitUsage, "kernel build --help"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("XDG_CACHE_HOME", t.TempDir())
+			t.Setenv("SECRETVM_KERNEL", c.variable)
+			var out, errs bytes.Buffer
+			code := run(t.Context(), c.args, strings.NewReader(""), &out, &errs)
+			if code != c.code || !strings.Contains(errs.String(), c.wantErr) {
+				t.Errorf("exit code %d and %q, want %d and %q", code, errs.String(), c.code, c.wantErr)
+			}
+		})
+	}
+}

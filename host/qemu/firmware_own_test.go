@@ -26,7 +26,7 @@ func TestB6_FirmwareOfThisReleaseIsStarted(t *testing.T) {
 	}
 	content, ok := firmware.Cached(cache, p)
 	if !ok {
-		t.Skipf("%s is not in the cache, to be looked at itself", p.File())
+		t.Skipf("%s is not in the cache, to be looked at itself", p.File)
 	}
 	if err := qemu.CheckFirmware(vm.SNP, content, qemu.Verifying); err != nil {
 		t.Error(err)

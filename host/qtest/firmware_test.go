@@ -156,9 +156,9 @@ func firmwares(t *testing.T) map[string]string {
 	}
 	content, ok := firmware.Cached(cache, p)
 	if !ok {
-		t.Skipf("%s is not in the cache: build it with `secretvm image firmware build`", p.File())
+		t.Skipf("%s is not in the cache: build it with `secretvm image firmware build`", p.File)
 	}
-	own := filepath.Join(t.TempDir(), p.File())
+	own := filepath.Join(t.TempDir(), p.File)
 	if err := os.WriteFile(own, content, 0o600); err != nil {
 		t.Fatal(err)
 	}

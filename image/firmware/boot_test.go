@@ -130,9 +130,9 @@ func newBench(t *testing.T, tee vm.TEE) bench {
 	}
 	content, ok := firmware.Cached(cache, platform)
 	if !ok {
-		t.Skipf("%s is not in the cache: build it with `secretvm image firmware build --tee %s`", platform.File(), tee)
+		t.Skipf("%s is not in the cache: build it with `secretvm image firmware build --tee %s`", platform.File, tee)
 	}
-	return newBenchOf(t, platform.File(), content)
+	return newBenchOf(t, platform.File, content)
 }
 
 func newBenchOf(t *testing.T, name string, content []byte) bench {
@@ -143,12 +143,11 @@ func newBenchOf(t *testing.T, name string, content []byte) bench {
 	}
 	b := bench{dir: t.TempDir()}
 	b.firmware = b.write(t, name, content)
-	manifests, err := filepath.Glob(filepath.Join(cache, "images", "*", vm.ManifestName))
-	if err != nil || len(manifests) == 0 {
+	kernels, err := filepath.Glob(filepath.Join(cache, "images", "*", image.KernelName))
+	if err != nil || len(kernels) == 0 {
 		t.Skip("no image is in the cache, whose kernel could be booted: build one with `secretvm image build`")
 	}
-	folder := filepath.Dir(manifests[0])
-	b.kernel = filepath.Join(folder, image.KernelName)
+	b.kernel = kernels[0]
 	b.initrd = b.write(t, "initrd", bytes.Repeat([]byte("initrd"), 1000)) // the kernel speaks before it looks at it
 	base, err := image.BaseSource()
 	if err != nil {

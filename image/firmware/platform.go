@@ -3,20 +3,21 @@ package firmware
 import (
 	"embed"
 	"fmt"
-	"strings"
 
+	"github.com/secretvm/secretvm/image/foundry"
 	"github.com/secretvm/secretvm/vm"
 )
 
+// Variable names the environment variable that gives a prebuilt image, for
+// machines that cannot build one.
+const Variable = "SECRETVM_FIRMWARE"
+
 // Platform is one firmware image that this package makes.
 type Platform struct {
-	TEE    vm.TEE  // TDX (for the soft TEE too) or SNP
-	name   string  // of its .dsc and .fdf below platform/
-	SHA256 vm.Hash // what a build must yield, from SHA256SUMS
+	foundry.Product
+	TEE  vm.TEE // TDX (for the soft TEE too) or SNP
+	name string // of its .dsc and .fdf below platform/
 }
-
-// File is the name that the image goes by: secretvm-tdx.fd or secretvm-snp.fd.
-func (p Platform) File() string { return "secretvm-" + string(p.TEE) + ".fd" }
 
 // The platforms' descriptions, our patches to edk2 and the build script: with
 // the lock all that a build depends on.
@@ -29,31 +30,19 @@ var sums string
 
 // For returns the platform for a TEE, vm.TDX or vm.SNP. The soft TEE has that of
 // TDX: what is tested is the file that ships.
-func For(tee vm.TEE) (Platform, error) {
-	p := Platform{TEE: tee}
+func For(tee vm.TEE) (p Platform, err error) {
 	switch tee {
 	case vm.TDX, vm.Soft:
 		p.TEE, p.name = vm.TDX, "Tdx"
 	case vm.SNP:
-		p.name = "Snp"
+		p.TEE, p.name = vm.SNP, "Snp"
 	default:
 		return p, fmt.Errorf("no firmware for the TEE %q; there is one for %s and one for %s", tee, vm.TDX, vm.SNP)
 	}
-	for line := range strings.Lines(sums) {
-		fields := strings.Fields(line)
-		if len(fields) == 2 && fields[1] == p.File() {
-			var err error
-			p.SHA256, err = vm.ParseHash(fields[0])
-			return p, err
-		}
+	p.Product = foundry.Product{
+		Kind: "firmware", File: "secretvm-" + string(p.TEE) + ".fd", Home: "image/firmware",
+		Command: "secretvm image firmware build --tee " + string(p.TEE), Flag: "--firmware", Variable: Variable,
 	}
-	return p, fmt.Errorf("SHA256SUMS has no line for %s", p.File())
-}
-
-// Check refuses an image that is not, byte for byte, the one of this repository.
-func (p Platform) Check(image []byte) error {
-	if got := vm.HashOf(image); got != p.SHA256 {
-		return fmt.Errorf("%s has SHA-256 %s, this release's is %s", p.File(), got, p.SHA256)
-	}
-	return nil
+	p.SHA256, err = foundry.Sum(sums, p.File)
+	return p, err
 }

@@ -1,27 +1,17 @@
 package firmware
 
 import (
-	"bytes"
-	"crypto/sha256"
+	"context"
 	_ "embed"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"os"
+	"path"
+	"strings"
 
-	"go.yaml.in/yaml/v3"
-
-	"github.com/secretvm/secretvm/image/archive"
+	"github.com/secretvm/secretvm/image/foundry"
 	"github.com/secretvm/secretvm/image/lock"
-	"github.com/secretvm/secretvm/vm"
 )
-
-// Spec is firmware.yaml: what the firmware is built from and with.
-type Spec struct {
-	Suites []archive.SuiteSpec       `yaml:"suites"`
-	Groups map[string]archive.Wanted `yaml:"groups"`
-}
 
 // The names of a source package's tarballs in the lock: edk2.orig, edk2.debian.
 const (
@@ -29,70 +19,78 @@ const (
 	debianTarball = "edk2.debian"
 )
 
+// sourceDir is where edk2 is in the build's root.
+const sourceDir = foundry.Dir + "/edk2"
+
 //go:embed firmware.lock.json
 var locked []byte
-
-// ParseSpec reads a specification; unknown fields are errors.
-func ParseSpec(b []byte) (Spec, error) {
-	var s Spec
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	dec.KnownFields(true)
-	if err := dec.Decode(&s); err != nil {
-		return s, fmt.Errorf("parse firmware specification: %w", err)
-	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return s, errors.New("parse firmware specification: more than one document")
-	}
-	if len(s.Groups[lock.Source].Sources) == 0 || len(s.Groups[lock.FirmwareToolchain].Packages) == 0 {
-		return s, fmt.Errorf("firmware specification: group %s or %s is empty", lock.Source, lock.FirmwareToolchain)
-	}
-	return s, nil
-}
 
 // Lock returns the lock that this program was built with: groups lock.Source and
 // lock.FirmwareToolchain.
 func Lock() (lock.Lock, error) { return lock.Parse(locked) }
 
-// tarball finds one of the source package's tarballs.
-func tarball(sources []lock.Package, name string) (lock.Package, error) {
-	for _, p := range sources {
-		if p.Name == name {
-			return p, nil
-		}
-	}
-	return lock.Package{}, fmt.Errorf("lock file has no %s; refresh it with `secretvm image firmware lock`", name)
+// ParseSpec reads firmware.yaml, which the lock is made from.
+func ParseSpec(b []byte) (foundry.Spec, error) {
+	return foundry.ParseSpec(b, "firmware", lock.Source, lock.FirmwareToolchain)
 }
 
-// key digests all that the bytes of a platform's image depend on: the locked
-// source and tools, the descriptions, the patches and the script.
-func (p Platform) key(l lock.Lock) (vm.Hash, error) {
-	d := sha256.New()
-	add := func(part []byte) {
-		d.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(part))))
-		d.Write(part)
-	}
-	add([]byte(p.name))
-	for _, name := range []string{lock.Source, lock.FirmwareToolchain} {
-		group, err := l.Group(name)
-		if err != nil {
-			return vm.Hash{}, err
-		}
-		digest := lock.Digest(group)
-		add(digest[:])
-	}
-	err := fs.WalkDir(inputs, ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		text, err := inputs.ReadFile(name)
-		add([]byte(name))
-		add(text)
-		return err
-	})
+// Recipe returns how p's image is made.
+func (p Platform) Recipe() (foundry.Recipe, error) {
+	l, err := Lock()
+	return foundry.Recipe{
+		Product: p.Product, Variant: p.name, Lock: l, Toolchain: lock.FirmwareToolchain, Inputs: inputs,
+		Links:   map[string]string{"sh": "bash", "awk": "gawk"},
+		Place:   place,
+		Stages:  []foundry.Stage{{Script: []string{"build.sh", p.name}}},
+		Finish:  func(root *os.Root) ([]byte, error) { return root.ReadFile(foundry.Dir + "/OVMF.fd") },
+		Notable: notable,
+	}, err
+}
+
+// place lays out edk2, with the platforms' descriptions in it.
+func place(ctx context.Context, sources foundry.Sources, root *os.Root) (string, error) {
+	orig, err := sources.Unpack(ctx, origTarball, root, foundry.Dir)
 	if err != nil {
-		return vm.Hash{}, fmt.Errorf("digest firmware's inputs: %w", err)
+		return "", err
 	}
-	var h vm.Hash
-	d.Sum(h[:0])
-	return h, nil
+	if _, err := sources.Unpack(ctx, debianTarball, root, foundry.Dir); err != nil {
+		return "", err
+	}
+	// The folder in the tarball has the version in its name, and its length is in
+	// the result: one name for all.
+	upstream, _, _ := strings.Cut(orig.Version, "-")
+	if err := root.Rename(foundry.Dir+"/edk2-"+upstream, sourceDir); err != nil {
+		return "", fmt.Errorf("lay out build folder: %w", err)
+	}
+	if err := root.Mkdir(sourceDir+"/SecretVm", 0o755); err != nil {
+		return "", err
+	}
+	files, err := fs.Glob(inputs, "platform/*")
+	for _, name := range files {
+		text, err := inputs.ReadFile(name)
+		if err != nil {
+			return "", err
+		}
+		if err := root.WriteFile(sourceDir+"/SecretVm/"+path.Base(name), text, 0o644); err != nil {
+			return "", err
+		}
+	}
+	return "edk2 " + orig.Version, err
+}
+
+// notable finds the module that edk2 says it builds.
+func notable(line string) (string, bool) {
+	_, module, ok := strings.Cut(line, "Building ... ")
+	name, _, _ := strings.Cut(path.Base(module), " ")
+	return name, ok
+}
+
+// Cached returns the image of p from the cache, if one was built from the inputs
+// of this release.
+func Cached(cacheDir string, p Platform) ([]byte, bool) {
+	r, err := p.Recipe()
+	if err != nil {
+		return nil, false
+	}
+	return r.Cached(cacheDir)
 }

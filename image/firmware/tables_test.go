@@ -23,12 +23,12 @@ func end(t *testing.T, tee vm.TEE) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := os.ReadFile(filepath.Join("testdata", p.File()+".end"))
+	page, err := os.ReadFile(filepath.Join("testdata", p.File+".end"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if whole, ok := cached(t, tee); ok && !bytes.HasSuffix(whole, page) {
-		t.Errorf("%s in the cache does not end in testdata/%s.end", p.File(), p.File())
+		t.Errorf("%s in the cache does not end in testdata/%s.end", p.File, p.File)
 	}
 	image := make([]byte, size)
 	copy(image[size-len(page):], page)

@@ -27,10 +27,11 @@ const (
 	Example  = "example"  // what the example's OCI images are made from
 )
 
-// The groups that the lock of our own firmware has.
+// The groups that the locks of our own firmware and our own kernel have.
 const (
-	Source            = "source"             // edk2 as Debian has it: tarballs, not packages
-	FirmwareToolchain = "firmware-toolchain" // what builds it, in a root of its own
+	Source            = "source"             // as Debian has it: edk2's tarballs, linux-source
+	FirmwareToolchain = "firmware-toolchain" // what builds the one, in a root of its own
+	KernelToolchain   = "kernel-toolchain"   // what builds the other
 )
 
 // SourceArch is the architecture of a tarball of a source package.

@@ -8,10 +8,12 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +41,11 @@ type lab struct {
 	result     local.Result // of the newest `secretvm up`
 	manifest   vm.Manifest
 	image      string // image folder
+	upArgs     []string
 }
+
+// kernel is which of the two kernels the machines run.
+var kernel = flag.String("kernel", "generic", "kernel of the image: generic, minimal, or a prebuilt `FILE` of the minimal one")
 
 var (
 	labOnce sync.Once
@@ -75,10 +81,25 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{repository: repository, state: filepath.Join(labDir, "state")}
+	if *kernel != "generic" {
+		l.build(t, filepath.Join(labDir, "image"))
+	}
 	up := l.up(t)
 	up.story(t)
 	up.down(t)
 	return l
+}
+
+// build makes the image with another kernel than up would choose.
+func (l *lab) build(t *testing.T, folder string) {
+	t.Helper()
+	command := exec.Command(filepath.Join(l.repository, "bin", "secretvm"), "image", "build", "--kernel", *kernel, "--output", folder)
+	command.Dir = l.repository
+	command.Stderr = testWriter{t}
+	if err := command.Run(); err != nil {
+		t.Fatalf("secretvm image build --kernel %s: %v", *kernel, err)
+	}
+	l.upArgs = []string{"--image", folder}
 }
 
 // session is one running `secretvm up`.
@@ -93,7 +114,8 @@ type session struct {
 func (l *lab) up(t *testing.T) *session {
 	t.Helper()
 	s := &session{lab: l, stderr: &bytes.Buffer{}, ended: make(chan error, 1)}
-	s.command = exec.Command(filepath.Join(l.repository, "bin", "secretvm"), "up", "--json", "--state", l.state, "examples/guestbook")
+	args := slices.Concat([]string{"up", "--json", "--state", l.state}, l.upArgs, []string{"examples/guestbook"})
+	s.command = exec.Command(filepath.Join(l.repository, "bin", "secretvm"), args...)
 	s.command.Dir = l.repository
 	s.command.Stderr = io.MultiWriter(s.stderr, testWriter{t})
 	stdout, err := s.command.StdoutPipe()

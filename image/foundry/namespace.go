@@ -1,4 +1,4 @@
-package firmware
+package foundry
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -24,11 +25,11 @@ var environment = []string{
 	"PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "SOURCE_DATE_EPOCH=1793491200",
 }
 
-// namespaced is the build as the first process of new user, mount, PID, network,
+// namespaced is a script as the first process of new user, mount, PID, network,
 // IPC and host name namespaces: whoever runs it is root there and nobody else,
-// nothing reaches a network, and all ends with it. enter leads to Enter.
-func namespaced(ctx context.Context, enter []string, toolchain, root, platform, jobs string) *exec.Cmd {
-	c := exec.CommandContext(ctx, enter[0], append(append([]string{}, enter[1:]...), toolchain, root, platform, jobs)...)
+// nothing reaches a network, and all ends with it. o.Enter leads to Enter.
+func (o Options) namespaced(ctx context.Context, toolchain, root string, script []string) *exec.Cmd {
+	c := exec.CommandContext(ctx, o.Enter[0], slices.Concat(o.Enter[1:], []string{toolchain, root}, script)...)
 	c.Env = environment
 	c.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET |
@@ -41,20 +42,21 @@ func namespaced(ctx context.Context, enter []string, toolchain, root, platform, 
 }
 
 // namespaceError says what to do where namespaces are forbidden.
-func namespaceError(err error) error {
+func (p Product) namespaceError(err error) error {
 	return fmt.Errorf("make namespaces for the build: %w; this machine forbids them to this user "+
 		"(kernel.unprivileged_userns_clone, user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns, or a container's seccomp filter): "+
-		"allow them, build as root or elsewhere, or give a prebuilt file with --firmware FILE or %s", err, Variable)
+		"allow them, build as root or elsewhere, or give a prebuilt file with %s FILE or %s", err, p.Flag, p.Variable)
 }
 
 // Enter is the first thing that runs in the namespaces: it mounts the toolchain
-// read-only below root, makes root the root, and becomes the build script. It
-// returns only when it fails; the process should then exit with its code.
-func Enter(toolchain, root, platform, jobs string) (exitCode int, err error) {
+// read-only below root, makes root the root, and becomes the shell that runs the
+// script, a path below /Dir with its arguments. It returns only when it fails;
+// the process should then exit with its code.
+func Enter(toolchain, root string, script []string) (exitCode int, err error) {
 	if err := enter(toolchain, root); err != nil {
 		return enterFailed, err
 	}
-	err = syscall.Exec("/usr/bin/bash", []string{"bash", "/" + buildDir + "/build.sh", platform, jobs}, environment)
+	err = syscall.Exec("/usr/bin/bash", slices.Concat([]string{"bash", "/" + Dir + "/" + script[0]}, script[1:]), environment)
 	return enterFailed, fmt.Errorf("start the build: %w", err)
 }
 
@@ -74,7 +76,7 @@ func enter(toolchain, root string) error {
 	if err := syscall.Chroot(root); err != nil {
 		return fmt.Errorf("enter build folder: %w", err)
 	}
-	return os.Chdir("/" + buildDir)
+	return os.Chdir("/" + Dir)
 }
 
 // bindReadOnly keeps the flags that the mount below has already: a user

@@ -1,4 +1,4 @@
-package firmware
+package foundry
 
 import (
 	"bytes"
@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/secretvm/secretvm/vm"
 )
 
 // TestMain lets this program be what a build starts: first Enter, then, under
@@ -25,14 +23,18 @@ func TestMain(m *testing.M) {
 		}
 		if os.Args[2] == "Broken" {
 			fmt.Println("error C2065: undeclared identifier")
+			fmt.Print(strings.Repeat("  CC      other.o\n", 3*tail)) // other jobs go on
 			os.Exit(2)
 		}
-		if err := os.WriteFile("/b/OVMF.fd", []byte("firmware"), 0o600); err != nil {
+		f, err := os.OpenFile("/b/result", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
 			os.Exit(1)
 		}
+		fmt.Fprint(f, os.Args[2])
+		fmt.Println("Building " + os.Args[2])
 		os.Exit(0)
-	case len(os.Args) == 6 && os.Args[1] == "enter":
-		code, err := Enter(os.Args[2], os.Args[3], os.Args[4], os.Args[5])
+	case len(os.Args) > 4 && os.Args[1] == "enter":
+		code, err := Enter(os.Args[2], os.Args[3], os.Args[4:])
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(code)
 	}
@@ -66,8 +68,9 @@ func look() view {
 	return v
 }
 
-// newTestBuild has a toolchain that consists of this program alone.
-func newTestBuild(t *testing.T, platform string) *build {
+// newTestBuild has a toolchain that consists of this program alone, and one stage
+// for each of the words, which it adds to the result.
+func newTestBuild(t *testing.T, words ...string) *build {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -77,22 +80,29 @@ func newTestBuild(t *testing.T, platform string) *build {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &build{Options: Options{Platform: Platform{TEE: vm.TDX, name: platform}, Enter: []string{self, "enter"}}}
-	b.toolchain, b.work = t.TempDir(), t.TempDir()
+	b := &build{Options: Options{Enter: []string{self, "enter"}}, recipe: Recipe{
+		Product: Product{Kind: "kernel", File: "k", Flag: "--kernel", Variable: "KERNEL_FILE", Home: "image/k"},
+		Finish:  func(root *os.Root) ([]byte, error) { return root.ReadFile(Dir + "/result") },
+		Notable: func(line string) (string, bool) { return strings.CutPrefix(line, "Building ") },
+	}}
+	for _, word := range words {
+		b.recipe.Stages = append(b.recipe.Stages, Stage{Script: []string{"build.sh", word}})
+	}
+	b.toolchain = t.TempDir()
 	if err := os.MkdirAll(filepath.Join(b.toolchain, "usr/bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(b.toolchain, "usr/bin/bash"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	root, err := os.OpenRoot(b.work)
-	if err != nil {
+	if err := b.open(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	defer root.Close()
-	if err := layOut(root); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() {
+		if err := b.cleanUp(); err != nil {
+			t.Error(err)
+		}
+	})
 	return b
 }
 
@@ -107,15 +117,15 @@ func skipForbidden(t *testing.T, output []byte, err error) {
 
 func TestBuildSeesNothingOfTheMachine(t *testing.T) {
 	t.Setenv("CFLAGS", "-DEVIL")
-	b := newTestBuild(t, "Tdx")
-	c := namespaced(t.Context(), b.Enter, b.toolchain, b.work, "Tdx", "2")
+	b := newTestBuild(t)
+	c := b.namespaced(t.Context(), b.toolchain, b.work, []string{"build.sh", "Tdx", "2"})
 	output, err := c.Output()
 	skipForbidden(t, output, err)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var v view
-	if err := json.Unmarshal(output, &v); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(output)).Decode(&v); err != nil {
 		t.Fatalf("%v in %q", err, output)
 	}
 	for _, c := range []struct{ what, got, want string }{
@@ -134,45 +144,38 @@ func TestBuildSeesNothingOfTheMachine(t *testing.T) {
 }
 
 func TestCompile(t *testing.T) {
-	b := newTestBuild(t, "Tdx")
-	output, err := namespaced(t.Context(), b.Enter, b.toolchain, b.work, "Tdx", "1").Output()
+	b := newTestBuild(t)
+	output, err := b.namespaced(t.Context(), b.toolchain, b.work, []string{"build.sh", "Try", "1"}).Output()
 	skipForbidden(t, output, err)
-	if _, err := b.compile(t.Context()); err != nil || !bytes.Equal(b.image, []byte("firmware")) {
-		t.Errorf("built %q, %v", b.image, err)
+
+	b = newTestBuild(t, "One", "Two")
+	var seen []byte
+	b.recipe.Stages[0].Check = func(root *os.Root) (err error) {
+		seen, err = root.ReadFile(Dir + "/result")
+		return err
 	}
+	remark, err := b.compile(t.Context())
+	if err != nil || string(b.content) != "OneTwo" || string(seen) != "One" || !strings.HasPrefix(remark, "2 objects") {
+		t.Errorf("built %q (%s), %q after the first stage, %v", b.content, remark, seen, err)
+	}
+	// A check that fails ends the build before the next stage.
+	b = newTestBuild(t, "One", "Two")
+	b.recipe.Stages[0].Check = func(*os.Root) error { return errors.New("CONFIG_X did not take effect") }
+	if _, err := b.compile(t.Context()); err == nil || !strings.Contains(err.Error(), "CONFIG_X") {
+		t.Errorf("error is %v, want that of the check", err)
+	}
+	if got, err := b.root.ReadFile(Dir + "/result"); err != nil || string(got) != "One" {
+		t.Errorf("after the check failed there is %q (%v)", got, err)
+	}
+
 	b = newTestBuild(t, "Broken")
 	if _, err := b.compile(t.Context()); err == nil || !strings.Contains(err.Error(), "undeclared identifier") {
 		t.Errorf("error is %v, want one that shows the end of the output", err)
 	}
 	// A root that cannot be set up: the way out is named.
-	b = newTestBuild(t, "Tdx")
+	b = newTestBuild(t, "One")
 	b.toolchain = filepath.Join(b.toolchain, "absent")
-	if _, err := b.compile(t.Context()); err == nil || !strings.Contains(err.Error(), Variable) {
-		t.Errorf("error is %v, want one that names %s", err, Variable)
-	}
-}
-
-// Built firmware counts only with the committed SHA-256; other is kept aside.
-func TestCheckRefusesOtherFirmware(t *testing.T) {
-	b := &build{Options: Options{CacheDir: t.TempDir(), Platform: Platform{TEE: vm.SNP, SHA256: vm.HashOf([]byte("firmware"))}}, image: []byte("Firmware")}
-	if err := os.MkdirAll(filepath.Dir(b.cacheFile()), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	_, err := b.check(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "SHA256SUMS") {
-		t.Errorf("error is %v, want one that names SHA256SUMS", err)
-	}
-	if kept, e := os.ReadFile(b.cacheFile() + ".different"); e != nil || !bytes.Equal(kept, b.image) {
-		t.Errorf("the other firmware is not kept: %v", e)
-	}
-	if _, e := os.Stat(b.cacheFile()); e == nil {
-		t.Error("the other firmware is in the cache")
-	}
-	b.image = []byte("firmware")
-	if _, err := b.check(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if kept, e := os.ReadFile(b.cacheFile()); e != nil || !bytes.Equal(kept, b.image) {
-		t.Errorf("the right firmware is not in the cache: %v", e)
+	if _, err := b.compile(t.Context()); err == nil || !strings.Contains(err.Error(), "--kernel FILE or KERNEL_FILE") {
+		t.Errorf("error is %v, want one that names the flag and the variable", err)
 	}
 }

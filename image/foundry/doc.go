@@ -1,0 +1,6 @@
+// Package foundry makes one file from locked sources with locked tools, so that
+// the same bytes come out everywhere: the build sees only those, always at the
+// same path, without a network and without anything of the machine; what it
+// yields must have the SHA-256 that this repository names. Our firmware
+// (image/firmware) and our kernel (image/linux) are made here.
+package foundry
