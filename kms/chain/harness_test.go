@@ -141,7 +141,7 @@ func (w *world) sign(from signer.Account, msg sdk.Msg) []byte {
 	if a := w.app.Accounts.GetAccount(ctx, b); a != nil {
 		at.Number, at.Sequence = a.GetAccountNumber(), a.GetSequence()
 	}
-	tx, err := from.Sign(w.t.Context(), w.app.Encoding, at, gas, msg)
+	tx, err := from.Sign(w.t.Context(), w.app.Encoding, at, max(gas, types.Gas(msg)), msg)
 	must(w.t, err)
 	return tx
 }
