@@ -196,7 +196,7 @@ func BenchmarkVerifyProof(b *testing.B) {
 	}
 	c := f.Commit()
 	for b.Loop() {
-		if err := c.VerifyProof([]byte("bench"), proof); err != nil {
+		if err := VerifyProof(c, []byte("bench"), proof); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -25,9 +25,9 @@ func NewPolynomial(random io.Reader, t int) (*Polynomial, error) {
 	return drawPolynomial(random, secret, t)
 }
 
-// Polynomial draws a polynomial whose secret is the share itself, so that a share
+// PolynomialOf draws a polynomial whose secret is the share itself, so that a share
 // can be shared again: in resharing, and for recovery.
-func (s Share) Polynomial(random io.Reader, t int) (*Polynomial, error) {
+func PolynomialOf(random io.Reader, s Share, t int) (*Polynomial, error) {
 	if s.IsZero() {
 		return nil, errors.New("share again: there is no share")
 	}
@@ -126,7 +126,7 @@ func InterpolateShares(dealers []uint32, shares []Share) (Share, error) {
 }
 
 // Assemble interpolates shares of one sharing at zero and calls the result the
-// share of index: the inverse of Share.Polynomial, for recovery. It does not look
+// share of index: the inverse of PolynomialOf, for recovery. It does not look
 // whether they are right: compare Public with what is known of it.
 func Assemble(index uint32, shares []Share) (Share, error) {
 	if index == 0 || index > MaxNodes {

@@ -57,7 +57,7 @@ func TestPolynomialAndCommitments(t *testing.T) {
 	if _, err := NewPolynomial(bytes.NewReader(make([]byte, 100)), 2); err == nil {
 		t.Error("drawn from too little randomness")
 	}
-	if _, err := (Share{Index: 1}).Polynomial(rand.Reader, 2); err == nil {
+	if _, err := PolynomialOf(rand.Reader, Share{Index: 1}, 2); err == nil {
 		t.Error("no share was shared")
 	}
 }
@@ -72,36 +72,36 @@ func TestProofs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := c.VerifyProof(context, proof); err != nil {
+			if err := VerifyProof(c, context, proof); err != nil {
 				t.Fatal(err)
 			}
-			if c.VerifyProof([]byte("round 1, dealer 3"), proof) == nil {
+			if VerifyProof(c, []byte("round 1, dealer 3"), proof) == nil {
 				t.Error("another context: accepted")
 			}
 			for k := range c {
 				other := append(Commitments(nil), c...)
 				other[k] = polynomial(t, 1).Commit()[0]
-				if other.VerifyProof(context, proof) == nil {
+				if VerifyProof(other, context, proof) == nil {
 					t.Errorf("commitment %d is another: accepted", k)
 				}
 			}
-			if append(c, c[0]).VerifyProof(context, proof) == nil {
+			if VerifyProof(append(c, c[0]), context, proof) == nil {
 				t.Error("one commitment more: accepted")
 			}
 			for i := range proof {
 				wrong := proof
 				wrong[i] ^= 1
-				if c.VerifyProof(context, wrong) == nil {
+				if VerifyProof(c, context, wrong) == nil {
 					t.Fatalf("byte %d altered: accepted", i)
 				}
 			}
 		})
 	}
 	f := polynomial(t, 2)
-	if f.Commit().VerifyProof(nil, Proof{}) == nil {
+	if VerifyProof(f.Commit(), nil, Proof{}) == nil {
 		t.Error("a proof of zeros: accepted")
 	}
-	if (Commitments{}).VerifyProof(nil, Proof{}) == nil || (Commitments{{}}).VerifyProof(nil, Proof{}) == nil {
+	if VerifyProof(Commitments{}, nil, Proof{}) == nil || VerifyProof(Commitments{{}}, nil, Proof{}) == nil {
 		t.Error("a proof of nothing: accepted")
 	}
 	if _, err := f.Prove(failing{}, nil); err == nil {
@@ -226,7 +226,7 @@ func opposite(c Commitments) Commitments {
 func TestK4_FewPiecesOfAShareSayNothing(t *testing.T) {
 	_, shares := deal(t, 2, 3)
 	const k = 3
-	f, err := shares[1].Polynomial(rand.Reader, k)
+	f, err := PolynomialOf(rand.Reader, shares[1], k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +321,7 @@ func FuzzVerifyProof(f *testing.F) {
 	f.Add(make([]byte, ProofSize))
 	c := p.Commit()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) == ProofSize && c.VerifyProof(nil, Proof(b)) == nil && !bytes.Equal(b, proof[:]) {
+		if len(b) == ProofSize && VerifyProof(c, nil, Proof(b)) == nil && !bytes.Equal(b, proof[:]) {
 			t.Fatalf("%x is a forgery", b)
 		}
 	})

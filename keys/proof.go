@@ -74,9 +74,9 @@ func (f *Polynomial) nonce(random io.Reader, context []byte) (fr.Element, error)
 	return e, nil
 }
 
-// VerifyProof checks a proof: with c and z read from it and R = z·G2 - Σ c^(k+1)·C_k,
-// c must be the hash of context, commitments and R.
-func (c Commitments) VerifyProof(context []byte, proof Proof) error {
+// VerifyProof checks a proof for commitments c: with e and z read from it and R = z·G2 - Σ e^(k+1)·C_k,
+// e must be the hash of context, commitments and R.
+func VerifyProof(c Commitments, context []byte, proof Proof) error {
 	if err := c.Validate(); err != nil {
 		return fmt.Errorf("verify proof: %w", err)
 	}

@@ -149,7 +149,7 @@ func (r Round) NewDealer(index uint32, seed Seed, share *keys.Share) (*Dealer, e
 		if err := r.Old.Verify(*share); err != nil {
 			return nil, fmt.Errorf("deal as node %d: %w", index, err)
 		}
-		d.polynomial, err = share.Polynomial(random, r.Threshold)
+		d.polynomial, err = keys.PolynomialOf(random, *share, r.Threshold)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("deal as node %d: %w", index, err)

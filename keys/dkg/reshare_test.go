@@ -133,7 +133,7 @@ func TestCheatingReshare(t *testing.T) {
 	t.Run("another node's share", func(t *testing.T) {
 		n := reshare(t, before, old, 3, []uint32{1, 2, 3, 4})
 		err := n.post(t, 2, func(d *Deal) {
-			f, err := old[3].Polynomial(rand.Reader, 3)
+			f, err := keys.PolynomialOf(rand.Reader, old[3], 3)
 			if err != nil {
 				t.Fatal(err)
 			}

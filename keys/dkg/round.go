@@ -184,7 +184,7 @@ func (r Round) check(d Deal) error {
 			return errors.New("it does not share the dealer's old share: its first commitment is not that share's public key")
 		}
 	}
-	return d.Commitments.VerifyProof(r.statement(d), d.Proof)
+	return keys.VerifyProof(d.Commitments, r.statement(d), d.Proof)
 }
 
 // statement is what a deal's proof is bound to: the round, the dealer, and the

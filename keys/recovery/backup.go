@@ -107,7 +107,7 @@ func Make(random io.Reader, subject Subject, share keys.Share, k int, committee 
 	if share.Index != subject.Node || !share.Public().Equal(subject.Public) {
 		return Backup{}, fmt.Errorf("back up the share of %s: the share is another", subject)
 	}
-	f, err := share.Polynomial(random, k)
+	f, err := keys.PolynomialOf(random, share, k)
 	if err != nil {
 		return Backup{}, fmt.Errorf("back up the share of %s: %w", subject, err)
 	}
@@ -154,7 +154,7 @@ func (b Backup) Check(subject Subject, k, members int) error {
 	case !b.Commitments.GroupKey().Equal(subject.Public):
 		return fmt.Errorf("backup of %s: its pieces are not of the share", subject)
 	}
-	if err := b.Commitments.VerifyProof(b.statement(), b.Proof); err != nil {
+	if err := keys.VerifyProof(b.Commitments, b.statement(), b.Proof); err != nil {
 		return fmt.Errorf("backup of %s: %w", subject, err)
 	}
 	return nil

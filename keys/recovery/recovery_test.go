@@ -296,7 +296,7 @@ func TestCheckRefuses(t *testing.T) {
 	l := lose(t)
 	good, want := l.backups[0], subject(t, l.sharing, 1)
 	_, recipients := committee(t, 3)
-	f, err := l.shares[1].Polynomial(rand.Reader, 2)
+	f, err := keys.PolynomialOf(rand.Reader, l.shares[1], 2)
 	if err != nil {
 		t.Fatal(err)
 	}
