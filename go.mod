@@ -38,7 +38,7 @@ require (
 )
 
 require (
-	cosmossdk.io/api v1.1.0 // indirect
+	cosmossdk.io/api v1.1.0
 	cosmossdk.io/depinject v1.2.1 // indirect
 	cosmossdk.io/math v1.5.3 // indirect
 	cosmossdk.io/schema v1.1.0 // indirect

@@ -31,6 +31,10 @@ var intelRoot = sync.OnceValue(func() *x509.Certificate {
 // certificate is shared: do not change it.
 func IntelRoot() *x509.Certificate { return intelRoot() }
 
+// Anchor describes a root certificate as verdicts name the one they rest on:
+// with the vendor's name for a vendor's production root, without for any other.
+func Anchor(root *x509.Certificate) vm.Anchor { return anchor(root) }
+
 // anchor describes the root that a verdict rests on.
 func anchor(root *x509.Certificate) vm.Anchor {
 	a := vm.Anchor{

@@ -20,8 +20,8 @@ func newInitCommand(s *settings) *cobra.Command {
 it, the validator, the account that relays for machines, and a development owner
 (keys/owner.json, not encrypted). An existing chain is never touched.
 
-Evidence is accepted when it is rooted in Intel's production root. --trust-root
-adds another root; the development root of the soft TEE protects NOTHING.`,
+Evidence is accepted when it is rooted in a production root of Intel or AMD.
+--trust-root adds another root; the development root of the soft TEE protects NOTHING.`,
 		Example: `  kmsd init
   kmsd init --home /tmp/kms --chain-id secretvm-test --trust-root dev-root.pem`,
 		Args: usageArgs(cobra.NoArgs),
@@ -43,15 +43,15 @@ adds another root; the development root of the soft TEE protects NOTHING.`,
 		},
 	}
 	c.Flags().StringVar(&o.ChainID, "chain-id", "secretvm-local-1", "name of the chain; part of what machines measure")
-	c.Flags().StringArrayVar(&roots, "trust-root", nil, "PEM file of a certificate to accept beside Intel's root")
+	c.Flags().StringArrayVar(&roots, "trust-root", nil, "PEM file of a certificate to accept beside the vendors' roots")
 	return c
 }
 
-// shout says in capitals which evidence a chain takes beside Intel's.
+// shout says in capitals which evidence a chain takes beside the vendors'.
 func shout(w io.Writer, made node.Made) {
 	for _, root := range made.TrustRoots {
-		if !root.Intel {
-			fmt.Fprintf(w, "WARNING: THIS CHAIN GIVES KEYS TO EVIDENCE OF %q, WHICH IS NOT INTEL. FOR DEVELOPMENT ONLY.\n", root.Subject)
+		if root.Vendor == "" {
+			fmt.Fprintf(w, "WARNING: THIS CHAIN GIVES KEYS TO EVIDENCE OF %q, WHICH IS NO VENDOR OF PROCESSORS. FOR DEVELOPMENT ONLY.\n", root.Subject)
 		}
 	}
 }

@@ -10,13 +10,13 @@ import (
 )
 
 func newQueryCommand(s *settings) *cobra.Command {
-	return group("query", "Read the ledger", group("kms", "Services, grants and refusals",
+	return group("query", "Read the ledger", s.moduleQuery("kms", "Services, grants and refusals",
 		s.newQuery("services", "List all services", cobra.NoArgs, func([]string) (string, error) { return wire.PathServices, nil }),
 		s.newQuery("service SERVICE", "Show a service and its images", cobra.ExactArgs(1), s.below("")),
 		s.newQuery("log SERVICE", "Show the newest grants and refusals of a service", cobra.ExactArgs(1), s.below("/log")),
 		s.newQuery("grant ID", "Show a grant", cobra.ExactArgs(1), func(args []string) (string, error) { return wire.PathGrants + "/" + args[0], nil }),
 		s.newQuery("params", "Show whose evidence the chain accepts, and for how long", cobra.NoArgs, func([]string) (string, error) { return wire.PathParams, nil }),
-	))
+	), s.moduleQuery("council", "Councils and their proposals"), s.moduleQuery("committee", "Nodes, epochs and rounds"))
 }
 
 // below is the path of something of a service.

@@ -28,9 +28,11 @@ type usageError struct{ error }
 
 // settings are the flags of every command.
 type settings struct {
-	home string
-	node string
-	json bool
+	home     string
+	node     string
+	json     bool
+	from     string // account file of a transaction's signer
+	unsigned string // file to write a transaction to, instead of sending it
 }
 
 // run executes one command line and returns its exit code.
@@ -76,7 +78,8 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 4 could not be reached.`,
   kmsd start &
   kmsd tx kms create-service web
   kmsd tx kms add-image web --image image.json
-  kmsd query kms log web`,
+  kmsd query kms log web
+  kmsd testnet --nodes 4 --dir kms`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.ArbitraryArgs, RunE: helpOnly,
 	}
@@ -86,7 +89,7 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 4 could not be reached.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
-	root.AddCommand(newInitCommand(s), newStartCommand(s), newStatusCommand(s), newTxCommand(s), newQueryCommand(s))
+	root.AddCommand(newInitCommand(s), newTestnetCommand(s), newJoinCommand(s), newStartCommand(s), newStatusCommand(s), newTxCommand(s), newQueryCommand(s), newKeysCommand(s))
 	return root
 }
 

@@ -10,9 +10,6 @@ import (
 	"github.com/secretvm/secretvm/kms/node"
 )
 
-// defaultListen is the interface's address: this machine only.
-const defaultListen = "127.0.0.1:29380"
-
 func newStartCommand(s *settings) *cobra.Command {
 	o := node.Options{Timing: node.DefaultTiming}
 	var level string
@@ -40,7 +37,7 @@ nothing.`,
 			return node.Run(c.Context(), o)
 		},
 	}
-	c.Flags().StringVar(&o.Listen, "listen", defaultListen, "host:port of the node's interface; port 0 is any free one")
+	c.Flags().StringVar(&o.Listen, "listen", "", "host:port of the node's interface; port 0 is any free one (default: that of HOME/config/node.json, else "+node.DefaultListen+")")
 	c.Flags().StringVar(&o.GRPC, "grpc", "", "host:port of the gRPC interface, without TLS; empty for none")
 	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	c.Flags().DurationVar(&o.Timing.Commit, "commit-interval", o.Timing.Commit, "time between blocks that have transactions")

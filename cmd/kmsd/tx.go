@@ -12,15 +12,39 @@ import (
 
 	"github.com/secretvm/secretvm/kms/chain"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/kms/signer"
 	"github.com/secretvm/secretvm/kms/wire"
 )
 
-// ownerGas is the gas of an owner's transaction.
-const ownerGas = 10_000_000
-
 func newTxCommand(s *settings) *cobra.Command {
-	return group("tx", "Send a transaction as the local owner",
-		group("kms", "Services and images", newCreateServiceCommand(s), newAddImageCommand(s)))
+	c := group("tx", "Send a transaction, as the local owner or another account",
+		s.moduleTx("kms", "Services, their images, policies and secrets", newCreateServiceCommand(s), newAddImageCommand(s)),
+		s.moduleTx("council", "Accounts, and owners that are m of n people"),
+		s.moduleTx("committee", "The nodes, and the epochs of their key"),
+		newSignCommand(s), newCombineCommand(s), newBroadcastCommand(s))
+	c.PersistentFlags().StringVar(&s.from, "from", "", "account file of the signer (default: the owner of --home); with --unsigned it may be a public one")
+	c.PersistentFlags().StringVar(&s.unsigned, "unsigned", "", "write the transaction to this file, to be signed elsewhere, and send nothing")
+	return c
+}
+
+// signer is the account that a transaction is of.
+func (s *settings) signer() (signer.Public, error) {
+	if s.from != "" {
+		return signer.LoadPublic(s.from)
+	}
+	owner, err := s.folder().Owner()
+	if err != nil {
+		return signer.Public{}, err
+	}
+	return owner.Public(), nil
+}
+
+// account is the one that signs here.
+func (s *settings) account() (signer.Account, error) {
+	if s.from != "" {
+		return signer.Load(s.from)
+	}
+	return s.folder().Owner()
 }
 
 // sent is what a transaction did.
@@ -40,12 +64,16 @@ never replaced: a second time is refused with the code "exists".`,
 		Example: "  kmsd tx kms create-service web --json",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			owner, err := s.folder().Owner()
+			owner, err := s.signer()
 			if err != nil {
 				return err
 			}
 			var answer types.MsgCreateServiceResponse
-			result, err := s.send(c.Context(), &types.MsgCreateService{Owner: owner.Address, Name: args[0]}, &answer)
+			msg := &types.MsgCreateService{Owner: owner.Address, Name: args[0]}
+			if s.unsigned != "" {
+				return s.writeUnsigned(c, msg)
+			}
+			result, err := s.send(c.Context(), msg, &answer)
 			if err != nil {
 				return err
 			}
@@ -56,7 +84,7 @@ never replaced: a second time is refused with the code "exists".`,
 }
 
 func newAddImageCommand(s *settings) *cobra.Command {
-	var file string
+	var file, record string
 	c := &cobra.Command{
 		Use:   "add-image SERVICE",
 		Short: "Let machines with these registers have the service's keys",
@@ -69,25 +97,36 @@ an id, or a bare name for one of the local owner's. FILE is JSON:
 Registers are 96 hex digits. rtmr3 is that of the template config (instance id
 all zeros). root_hash, the dm-verity root hash, and template, that config, are
 optional together; with them the chain can say what differs when it refuses a
-machine, and rtmr3 may be left out: it follows.`,
-		Example: "  kmsd tx kms add-image web --image image.json --json",
-		Args:    usageArgs(cobra.ExactArgs(1)),
+machine, and rtmr3 may be left out: it follows.
+
+RECORD is what secretvm measure --all-shapes --config prints: with it one image
+serves machines of every shape that it lists.`,
+		Example: `  kmsd tx kms add-image web --image image.json --json
+  kmsd tx kms add-image web --record record.json`,
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			if file == "" {
-				return usageError{fmt.Errorf("--image FILE is needed (see %s --help)", c.CommandPath())}
+			if (file == "") == (record == "") {
+				return usageError{fmt.Errorf("--image FILE or --record FILE is needed (see %s --help)", c.CommandPath())}
 			}
-			msg, err := readImage(file)
+			read, path := readImage, file
+			if record != "" {
+				read, path = readRecord, record
+			}
+			msg, err := read(path)
 			if err != nil {
 				return err
 			}
 			if msg.Service, err = s.service(args[0]); err != nil {
 				return err
 			}
-			owner, err := s.folder().Owner()
+			owner, err := s.signer()
 			if err != nil {
 				return err
 			}
 			msg.Owner = owner.Address
+			if s.unsigned != "" {
+				return s.writeUnsigned(c, msg)
+			}
 			var answer types.MsgAddImageResponse
 			result, err := s.send(c.Context(), msg, &answer)
 			if err != nil {
@@ -98,13 +137,14 @@ machine, and rtmr3 may be left out: it follows.`,
 		},
 	}
 	c.Flags().StringVar(&file, "image", "", "JSON file of the registers")
+	c.Flags().StringVar(&record, "record", "", "record of secretvm measure --all-shapes")
 	return c
 }
 
-// send signs a message as the local owner and waits for its block.
+// send signs a message here and waits for its block.
 func (s *settings) send(ctx context.Context, msg sdk.Msg, into proto.Message) (wire.TxResult, error) {
 	var result wire.TxResult
-	owner, err := s.folder().Owner()
+	owner, err := s.account()
 	if err != nil {
 		return result, err
 	}
@@ -116,7 +156,7 @@ func (s *settings) send(ctx context.Context, msg sdk.Msg, into proto.Message) (w
 	if err := s.ask(ctx, http.MethodGet, wire.PathAccounts+"/"+owner.Address, nil, &account); err != nil {
 		return result, err
 	}
-	tx, err := owner.Sign(ctx, encoding, account, ownerGas, msg)
+	tx, err := owner.Sign(ctx, encoding, account, types.Gas(msg), msg)
 	if err != nil {
 		return result, err
 	}

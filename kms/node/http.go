@@ -49,6 +49,7 @@ func (n *Node) handler() http.Handler {
 		_, p, err := n.ledger.params()
 		return p, err
 	})
+	get(wire.PathGenesis, func(*http.Request) (any, error) { return n.genesis, nil })
 	get(wire.PathServices, func(*http.Request) (any, error) { return n.ledger.services() })
 	get(wire.PathServices+"/{owner}/{name}", func(r *http.Request) (any, error) { return n.ledger.service(serviceOf(r)) })
 	get(wire.PathServices+"/{owner}/{name}/log", func(r *http.Request) (any, error) { return n.ledger.log(serviceOf(r)) })

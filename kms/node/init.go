@@ -11,6 +11,7 @@ import (
 
 	cmttypes "github.com/cometbft/cometbft/types"
 
+	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
@@ -152,7 +153,7 @@ func (h Home) writeGenesis(doc *cmttypes.GenesisDoc) error {
 func anchors(roots []*x509.Certificate) []vm.Anchor {
 	out := make([]vm.Anchor, len(roots))
 	for i, r := range roots {
-		out[i] = vm.Anchor{Subject: r.Subject.String(), SHA256: vm.HashOf(r.Raw), Intel: isIntel(r)}
+		out[i] = attest.Anchor(r)
 	}
 	return out
 }

@@ -1,19 +1,15 @@
 package node
 
 import (
-	"crypto/x509"
 	"encoding/json"
 	"time"
 
-	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // This file turns the ledger's state into the shapes of package wire.
-
-func isIntel(c *x509.Certificate) bool { return c.Equal(attest.IntelRoot()) }
 
 func at(unix int64) time.Time { return time.Unix(unix, 0).UTC() }
 

@@ -2,11 +2,13 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/secretvm/secretvm/kms/api"
@@ -34,12 +36,13 @@ type Running struct {
 
 // Node serves one home.
 type Node struct {
-	ledger *ledger
-	public *api.API
-	relay  *relay
-	keys   *keyring
-	now    func() time.Time
-	log    *slog.Logger
+	ledger  *ledger
+	public  *api.API
+	relay   *relay
+	keys    *keyring
+	genesis json.RawMessage // the file's bytes
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 // stopTimeout is how long requests that are under way may take at the end.
@@ -52,6 +55,10 @@ func Run(ctx context.Context, o Options) (err error) {
 	doc, state, err := o.Home.readGenesis()
 	if err != nil {
 		return err
+	}
+	genesis, err := os.ReadFile(o.Home.genesis())
+	if err != nil {
+		return fmt.Errorf("read genesis: %w", err)
 	}
 	settings, err := o.Home.readSettings()
 	if err != nil {
@@ -89,7 +96,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer stopGRPC()
-	n := &Node{ledger: ledger, public: public, relay: &relay{account: account, ledger: ledger}, keys: newKeyring(o.Home), now: time.Now, log: o.Log}
+	n := &Node{ledger: ledger, public: public, relay: &relay{account: account, ledger: ledger}, keys: newKeyring(o.Home), genesis: genesis, now: time.Now, log: o.Log}
 	if err := n.loadShares(state); err != nil {
 		return err
 	}

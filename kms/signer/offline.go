@@ -127,7 +127,12 @@ func Combine(ctx context.Context, enc chain.Encoding, u Unsigned, signatures []S
 	}
 	all := multisig.NewMultisig(len(keys))
 	var one *signing.SingleSignatureData
+	signed := make(map[string]bool, len(signatures))
 	for _, s := range signatures {
+		if signed[s.Key] {
+			return nil, fmt.Errorf("key %s signed twice, which counts once", s.Key)
+		}
+		signed[s.Key] = true
 		key, err := parseKey(s.Key)
 		if err != nil {
 			return nil, err

@@ -15,6 +15,7 @@ const (
 	PathServices = "/kms/v1/services" // GET: []Service; below it {owner}/{name}: Service, and …/log: Log
 	PathGrants   = "/kms/v1/grants"   // GET {id}: Grant
 	PathParams   = "/kms/v1/params"   // GET: Params
+	PathGenesis  = "/kms/v1/genesis"  // GET: the chain's genesis file
 	PathAccounts = "/kms/v1/accounts" // GET {address}: Account
 	PathTx       = "/kms/v1/tx"       // POST Tx: TxResult
 )
