@@ -31,6 +31,7 @@ type Settings struct {
 	Shape   vm.Shape  // a default; any registered shape may run the workload
 	Open    []string  // endpoints that strangers may read, sorted
 	Tokens  []vm.Hash // SHA-256 of the tokens that open every endpoint, sorted
+	Env     []string  // variables that the owner sets through the KMS, sorted
 	Egress  []string  // host:port, sorted; empty: everything
 	Images  string    // "digest" or "tag"
 	GPU     string    // "none" or "attest"
@@ -79,6 +80,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		}},
 		field{"open", readList(&s.Open, isEndpoint)},
 		field{"tokens", readTokens(&s.Tokens)},
+		field{"env", readList(&s.Env, vm.CheckEnv)},
 		field{"egress", readList(&s.Egress, checkHostPort)},
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},

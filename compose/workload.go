@@ -105,6 +105,7 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		Images:      s.Images,
 		GPU:         s.GPU,
 		Egress:      slices.Clone(s.Egress),
+		Env:         slices.Clone(s.Env),
 	}
 	if w.Files != nil {
 		h := vm.HashOf(w.Files)

@@ -126,17 +126,26 @@ func ReservedEnv(name string) bool {
 	return false
 }
 
+// CheckEnv refuses what is no name of a variable that an owner may set.
+func CheckEnv(name string) error {
+	switch {
+	case !envPattern.MatchString(name):
+		return fmt.Errorf("env names %q, want letters, digits and underscores", name)
+	case ReservedEnv(name):
+		return fmt.Errorf("env names %s, which would steer the container engine", name)
+	}
+	return nil
+}
+
 func validateEnv(names []string) error {
 	if len(names) > MaxEnv || names != nil && len(names) == 0 {
 		return fmt.Errorf("env names %d variables, want 1 to %d or no such field", len(names), MaxEnv)
 	}
 	for i, name := range names {
-		switch {
-		case !envPattern.MatchString(name):
-			return fmt.Errorf("env names %q, want letters, digits and underscores", name)
-		case ReservedEnv(name):
-			return fmt.Errorf("env names %s, which would steer the container engine", name)
-		case i > 0 && names[i-1] >= name:
+		if err := CheckEnv(name); err != nil {
+			return err
+		}
+		if i > 0 && names[i-1] >= name {
 			return fmt.Errorf("env is %q, want a sorted list without repetition", names)
 		}
 	}

@@ -28,6 +28,9 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := m.unseal(); err != nil {
+		return "", err
+	}
 	if err := m.forwardRegistry(ctx); err != nil {
 		return "", err
 	}
@@ -47,6 +50,26 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	m.shown.Store(m.project)
 	laps.lap("daemons")
 	return strings.TrimPrefix(laps.text, ", "), err
+}
+
+// unseal hands the workload what its owner sealed on the ledger: variables that
+// the measured config names, and logins to registries. Names are no secret, and
+// one that is left out is worth a word.
+func (m *machine) unseal() error {
+	env, err := m.session.Environment()
+	if err != nil {
+		return fmt.Errorf("environment from the key manager: %w", err)
+	}
+	set, others := env.Allowed(m.handover.config.Env)
+	if len(others) > 0 {
+		m.out.Note("left out of the sealed environment, because the compose file's x-secretvm.env does not name them: " + strings.Join(others, ", "))
+	}
+	auths, err := m.session.Registry()
+	if err != nil {
+		return fmt.Errorf("registry credentials from the key manager: %w", err)
+	}
+	defer clear(auths)
+	return m.project.Unseal(set, auths)
 }
 
 // rise begins the first attempt to bring the compose file up.

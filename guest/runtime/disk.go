@@ -12,13 +12,15 @@ import (
 	"github.com/secretvm/secretvm/disk/volume"
 	"github.com/secretvm/secretvm/guest/blockdev"
 	"github.com/secretvm/secretvm/guest/process"
+	"github.com/secretvm/secretvm/kms/client"
 )
 
 const (
 	dataFolder   = "/data"
 	diskPatience = 3 * time.Minute
 	// advanceEvery bounds how much a host can roll back unseen (threat D4).
-	advanceEvery = time.Hour
+	advanceEvery    = time.Hour
+	advancePatience = time.Minute
 )
 
 // openDisk opens the data disk with the granted key and tells the chain.
@@ -49,7 +51,7 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 		return "ephemeral, formatted", nil
 	}
 	g := &generations{volume: v, session: m.session}
-	if err := g.first(ctx, m.out.Note); err != nil {
+	if err := g.first(ctx, m.waiting()); err != nil {
 		return "", err
 	}
 	laps.lap("generation")
@@ -114,11 +116,18 @@ type generations struct {
 
 // first writes G+1 and waits until the chain has it: only then may a workload
 // write to the disk (see package volume).
-func (g *generations) first(ctx context.Context, note func(string)) error {
+func (g *generations) first(ctx context.Context, waiting func(client.Wait)) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.confirmed = g.session.Generation()
-	return whileUnavailable(ctx, note, "disk", g.advance)
+	err := client.Persist(ctx, waiting, g.advance)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return errStopped
+	case err != nil:
+		return refusal(err)
+	}
+	return nil
 }
 
 // advance moves on by one, or repeats the last step that was not confirmed.
@@ -146,7 +155,7 @@ func (g *generations) hourly(ctx context.Context, note func(string)) {
 			return
 		case <-ticker.C:
 		}
-		attempt, cancel := context.WithTimeout(ctx, askPatience)
+		attempt, cancel := context.WithTimeout(ctx, advancePatience)
 		if err := g.last(attempt); err != nil {
 			note(fmt.Sprintf("advance the disk's generation: %v", err))
 		}

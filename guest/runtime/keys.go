@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/secretvm/secretvm/disk/luks"
+	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -16,69 +16,52 @@ type session interface {
 	Generation() uint64
 	// DiskKey returns the key of this instance's disk.
 	DiskKey() (luks.Key, error)
-	// Advance tells the chain that the disk has reached generation n.
+	// Environment returns the variables that the owner sealed; nil: none.
+	Environment() (vm.Environment, error)
+	// Registry returns the auths of a Docker config that the owner sealed; nil:
+	// none. The caller wipes it.
+	Registry() ([]byte, error)
+	// Suspects names nodes that answered wrongly, and how.
+	Suspects() []string
+	// Advance tells the chain that the disk has reached generation n. A
+	// *client.Outage in the error says that nothing was decided.
 	Advance(ctx context.Context, n uint64) error
 }
 
-// Time-outs of one question to the key manager and of the pauses in between.
-const (
-	askPatience = time.Minute
-	minPause    = 500 * time.Millisecond
-	maxPause    = 15 * time.Second
-)
-
-// getKeys asks the key manager for this boot's keys. A refusal ends the boot;
-// a key manager that cannot be reached is waited for.
+// getKeys asks the key manager for this boot's keys. A refusal ends the boot; a
+// key manager that cannot decide now is waited for.
 func (m *machine) getKeys(ctx context.Context) (string, error) {
 	if err := m.handover.config.Unsupported(); err != nil {
 		return "", fmt.Errorf("config: %w", err)
 	}
-	release, err := newRelease(m.handover, m.device)
+	release, err := newRelease(m.handover, m.device, m.waiting())
 	if err != nil {
 		return "", err
 	}
-	err = whileUnavailable(ctx, m.out.Note, "keys", func(ctx context.Context) (err error) {
-		m.session, err = release(ctx)
-		return err
-	})
-	if err != nil {
-		return "", err
+	m.session, err = release(ctx)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return "", errStopped
+	case err != nil:
+		return "", refusal(err)
+	}
+	for _, suspect := range m.session.Suspects() {
+		m.out.Note("keys: " + suspect)
 	}
 	return fmt.Sprintf("granted, generation %d", m.session.Generation()), nil
 }
 
-// whileUnavailable asks until there is an answer, pausing longer and longer.
-// Only "could not be reached" is asked again: a refusal will not change by
-// repetition, and asking costs the chain a transaction. It notes what it waits
-// for whenever that changes.
-func whileUnavailable(ctx context.Context, note func(string), what string, ask func(context.Context) error) error {
+// waiting returns what tells everybody that the running step waits, and the
+// console whatever nodes said about it, once.
+func (m *machine) waiting() func(client.Wait) {
 	var said string
-	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		attempt, cancel := context.WithTimeout(ctx, askPatience)
-		err := ask(attempt)
-		cancel()
-		switch {
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return errStopped
-		case !unavailable(err):
-			return refusal(err)
-		}
-		if text := fmt.Sprintf("%s: waiting for the key manager: %v", what, err); text != said {
-			note(text)
-			said = text
-		}
-		select {
-		case <-ctx.Done():
-			return errStopped
-		case <-time.After(pause):
+	return func(w client.Wait) {
+		m.journal.waiting(w)
+		if err := w.Outage.Err; err != nil && err.Error() != said {
+			said = err.Error()
+			m.out.Note(m.journal.current() + ": waiting for the key manager: " + said)
 		}
 	}
-}
-
-func unavailable(err error) bool {
-	return vm.CodeOf(err) == vm.CodeUnavailable || errors.Is(err, context.DeadlineExceeded)
 }
 
 // refusal puts the code of a refusal first, as the owner looks it up.

@@ -14,7 +14,7 @@ import (
 
 // newRelease returns the question that asks the key manager of the measured
 // config for this boot's keys. Where to ask is the host's hint.
-func newRelease(h handOver, device tee.Device) (func(context.Context) (session, error), error) {
+func newRelease(h handOver, device tee.Device, waiting func(client.Wait)) (func(context.Context) (session, error), error) {
 	if len(h.archive.Hints.KMS) == 0 {
 		return nil, errors.New("the host names no key manager: put its URL into the hints (kms)")
 	}
@@ -22,8 +22,13 @@ func newRelease(h handOver, device tee.Device) (func(context.Context) (session, 
 	if err != nil {
 		return nil, fmt.Errorf("key manager: %w", err)
 	}
+	kms.Waiting = waiting
+	kms.Waiting = waiting
 	disk := keys.Disk(h.config.Service, h.config.InstanceID)
 	request := client.Request{Config: h.config, Events: h.events, Keys: []keys.ID{disk}}
+	for _, name := range []string{"env", "registry"} { // nothing is made of these where nothing is sealed
+		request.Keys = append(request.Keys, keys.ID{Service: h.config.Service, Scope: keys.ScopeService, Name: name, Epoch: h.config.KMS.Epoch})
+	}
 	return func(ctx context.Context) (session, error) {
 		s, err := kms.Release(ctx, device, request)
 		if err != nil {
@@ -40,6 +45,16 @@ type kmsSession struct {
 }
 
 func (s kmsSession) Generation() uint64 { return s.Grant().Generation }
+
+// Environment implements session.
+func (s kmsSession) Environment() (vm.Environment, error) {
+	plain, err := s.Env()
+	if err != nil || plain == nil {
+		return nil, err
+	}
+	defer clear(plain)
+	return vm.ParseEnvironment(plain)
+}
 
 func (s kmsSession) DiskKey() (key luks.Key, err error) {
 	secret, err := s.Key(s.disk)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -16,7 +17,9 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/disk/luks"
+	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/initramfs"
+	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -60,49 +63,44 @@ func TestShutdownOrder(t *testing.T) {
 	})
 }
 
-func TestAskUntilThereIsAnAnswer(t *testing.T) {
-	away := vm.Refuse(vm.CodeUnavailable, "connection refused")
-	no := vm.Refuse(vm.CodeImage, "registers match no image")
-	for _, tt := range []struct {
-		name     string
-		answers  []error
-		wantErr  string
-		wantSaid string
-		wantTook time.Duration
-	}{
-		{"at once", []error{nil}, "", "", 0},
-		{"after a while", []error{away, fmt.Errorf("ask: %w", away), away, nil}, "", "keys: waiting for the key manager: connection refused [unavailable]|keys: waiting for the key manager: ask: connection refused [unavailable]|keys: waiting for the key manager: connection refused [unavailable]", 3500 * time.Millisecond},
-		{"refused", []error{no}, "image-not-allowed: registers match no image [image-not-allowed]", "", 0},
-		{"refused later", []error{away, no}, "image-not-allowed:", "keys: waiting for the key manager: connection refused [unavailable]", 500 * time.Millisecond},
-		{"no answer in time", []error{context.DeadlineExceeded, nil}, "", "keys: waiting for the key manager: context deadline exceeded", 500 * time.Millisecond},
-		{"another error", []error{errors.New("no quote")}, "no quote", "", 0},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var said []string
-				asked, start := 0, time.Now()
-				err := whileUnavailable(t.Context(), func(s string) { said = append(said, s) }, "keys", func(context.Context) error {
-					asked++
-					return tt.answers[asked-1]
-				})
-				if tt.wantErr == "" && err != nil || tt.wantErr != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.wantErr)) {
-					t.Errorf("got %v, want %q", err, tt.wantErr)
-				}
-				if asked != len(tt.answers) || strings.Join(said, "|") != tt.wantSaid || time.Since(start) != tt.wantTook {
-					t.Errorf("asked %d times in %v, said %q", asked, time.Since(start), said)
-				}
-			})
-		})
+// TestWaitingIsTold: what a step waits for is on the console and in the status
+// each time, and what nodes said about it once.
+func TestWaitingIsTold(t *testing.T) {
+	var out bytes.Buffer
+	c := console.New(&out)
+	m := &machine{out: c, journal: &journal{console: c, over: true}}
+	m.journal.Started("keys")
+	waiting := m.waiting()
+	away := &client.Outage{Answering: 2, Nodes: 4, Needed: 3, Err: vm.Refuse(vm.CodeUnavailable, "connection\nrefused")}
+	waiting(client.Wait{Outage: away, Next: time.Second})
+	waiting(client.Wait{Outage: away, Next: 8 * time.Second})
+	if got := m.status(); got.Waiting != "2 of 4 nodes answer, 3 needed; next try in 8s" || got.Running != "keys" {
+		t.Errorf("status is %+v", got)
 	}
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		said := 0
-		err := whileUnavailable(ctx, func(string) { said++ }, "keys", func(context.Context) error { return away })
-		if !errors.Is(err, errStopped) || said != 1 {
-			t.Errorf("stopped while waiting: %v, said %d times", err, said)
+	m.journal.Finished(step.Result{Name: "keys"})
+	if got := m.status(); got.Waiting != "" {
+		t.Errorf("it still waits for %q", got.Waiting)
+	}
+	want := `secretvm: {"step":"keys","state":"start"}
+secretvm: {"step":"keys","state":"waiting","remark":"2 of 4 nodes answer, 3 needed; next try in 1s"}
+secretvm: note: keys: waiting for the key manager: connection refused [unavailable]
+secretvm: {"step":"keys","state":"waiting","remark":"2 of 4 nodes answer, 3 needed; next try in 8s"}
+secretvm: {"step":"keys","state":"ok"}
+`
+	if out.String() != want {
+		t.Errorf("console shows\n%swant\n%s", out.String(), want)
+	}
+}
+
+func TestRefusalNamesItsCodeFirst(t *testing.T) {
+	for want, err := range map[string]error{
+		"image-not-allowed: ask: registers match no image [image-not-allowed]": fmt.Errorf("ask: %w", vm.Refuse(vm.CodeImage, "registers match no image")),
+		"no quote": errors.New("no quote"),
+	} {
+		if got := refusal(err).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
-	})
+	}
 }
 
 // ledger is a chain and a disk that count generations.
@@ -116,18 +114,24 @@ type ledger struct {
 
 func (l *ledger) Generation() uint64 { return l.chain }
 
+func (l *ledger) Environment() (vm.Environment, error) { return nil, nil }
+
+func (l *ledger) Registry() ([]byte, error) { return nil, nil }
+
+func (l *ledger) Suspects() []string { return nil }
+
 func (l *ledger) DiskKey() (luks.Key, error) { return luks.Key{}, nil }
 
 func (l *ledger) Advance(_ context.Context, n uint64) error {
 	if l.deaf || time.Now().Before(l.deafUntil) {
-		return vm.Refuse(vm.CodeUnavailable, "nobody there")
+		return &client.Outage{Err: vm.Refuse(vm.CodeUnavailable, "nobody there")}
 	}
 	if n != l.chain && n != l.chain+1 {
 		return vm.Refuse(vm.CodeInvalid, "generation %d after %d", n, l.chain)
 	}
 	l.chain = n
 	if l.lost {
-		return vm.Refuse(vm.CodeUnavailable, "no answer")
+		return &client.Outage{Err: vm.Refuse(vm.CodeUnavailable, "no answer")}
 	}
 	return nil
 }
@@ -157,7 +161,7 @@ func TestD4_DiskIsNeverTwoAhead(t *testing.T) {
 			l.deaf, l.lost = !tt.hears[i], !tt.knows[i]
 			var err error
 			if i == 0 {
-				err = g.first(t.Context(), func(string) {})
+				err = g.first(t.Context(), nil)
 			} else {
 				err = g.last(t.Context())
 			}
@@ -179,7 +183,7 @@ func TestFirstGenerationWaitsForTheChain(t *testing.T) {
 		l := &ledger{deafUntil: time.Now().Add(time.Minute)}
 		g := &generations{volume: l, session: l}
 		start := time.Now()
-		if err := g.first(t.Context(), func(string) {}); err != nil || l.chain != 1 || len(l.written) != 1 {
+		if err := g.first(t.Context(), nil); err != nil || l.chain != 1 || len(l.written) != 1 {
 			t.Errorf("%v, chain %d, written %v", err, l.chain, l.written)
 		}
 		if time.Since(start) < time.Minute {

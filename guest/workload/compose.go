@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ type Project struct {
 
 	engine *Engine
 	note   func(string)
+	secret []string // NAME=value, from the owner
 }
 
 // fileName is the compose file's name in the project's folder.
@@ -47,8 +49,40 @@ func (e *Engine) Project(name, folder string, composeFile, files []byte) (*Proje
 	return &Project{Name: name, Folder: folder, engine: e, note: e.note}, nil
 }
 
+// Unseal gives the project what its owner sealed: variables, as NAME=value, that
+// the compose file interpolates, and the auths of a Docker config. Both stay in
+// memory; what a container is given of them is in Docker's files on the
+// encrypted disk.
+func (p *Project) Unseal(variables []string, auths []byte) error {
+	p.secret = variables
+	if len(auths) == 0 {
+		return nil
+	}
+	var given map[string]struct {
+		Auth          string `json:"auth"`
+		IdentityToken string `json:"identitytoken,omitempty"`
+	}
+	if err := json.Unmarshal(auths, &given); err != nil || len(given) == 0 {
+		return errors.New("the registry credentials are not the auths of a Docker config") // the cause could quote one
+	}
+	b, err := json.Marshal(map[string]any{"auths": given})
+	if err != nil {
+		return errors.New("encode the registry credentials")
+	}
+	defer clear(b)
+	folder := p.engine.folders.dockerConfig()
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("prepare Docker's config: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "config.json"), b, 0o600); err != nil {
+		return fmt.Errorf("write Docker's config: %w", err)
+	}
+	return nil
+}
+
 // command is docker compose with args. It sees no variable of this process:
-// what the compose file interpolates is measured, or empty.
+// what the compose file interpolates is measured, sealed by the owner under a
+// name that is, or empty.
 func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
 	cmd := exec.CommandContext(ctx, dockerCompose, append(base, args...)...)
@@ -56,8 +90,9 @@ func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Env = append([]string{
 		searchPath, "HOME=/root",
 		"DOCKER_HOST=unix://" + p.engine.folders.Socket(),
-		"DOCKER_CONFIG=" + filepath.Join(p.engine.folders.Run, "docker-config"),
+		"DOCKER_CONFIG=" + p.engine.folders.dockerConfig(),
 	}, lazyCollector...)
+	cmd.Env = append(cmd.Env, p.secret...)
 	return cmd
 }
 

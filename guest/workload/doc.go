@@ -36,4 +36,6 @@ func (f Folders) containerdSocket() string {
 	return filepath.Join(f.Run, "containerd", "containerd.sock")
 }
 
+func (f Folders) dockerConfig() string { return filepath.Join(f.Run, "docker-config") }
+
 func (f Folders) dockerdConfig() string { return filepath.Join(f.Run, "docker", "daemon.json") }
