@@ -38,6 +38,7 @@ func TestClean(t *testing.T) {
 func TestParseProgress(t *testing.T) {
 	for line, want := range map[string]Progress{
 		`secretvm: {"step":"disk","state":"ok","ms":512,"remark":"opened, generation 3"}`:           {"disk", OK, 512 * time.Millisecond, "opened, generation 3", ""},
+		`secretvm: {"step":"keys","state":"waiting","remark":"2 of 4 nodes answer"}`:                {"keys", Waiting, 0, "2 of 4 nodes answer", ""},
 		`secretvm: {"step":"keys","state":"start"}`:                                                 {"keys", Start, 0, "", ""},
 		`secretvm: {"step":"workload","state":"failed","ms":1,"error":"image \u001b[2Jnot\nfound"}`: {"workload", Failed, time.Millisecond, "", "image notfound"},
 		`secretvm: {"step":"keys","state":"ok","error":"only shown when failed","new":[1]}`:         {"keys", OK, 0, "", ""},

@@ -27,9 +27,10 @@ type State string
 
 // The states of a step.
 const (
-	Start  State = "start"
-	OK     State = "ok"
-	Failed State = "failed"
+	Start   State = "start"
+	Waiting State = "waiting" // it goes on; the remark says what it waits for
+	OK      State = "ok"
+	Failed  State = "failed"
 )
 
 // Progress is one progress line of a guest.
@@ -71,7 +72,7 @@ func ParseProgress(line string) (Progress, bool) {
 	if err := json.Unmarshal([]byte(text), &wire); err != nil {
 		return Progress{}, false
 	}
-	known := wire.State == Start || wire.State == OK || wire.State == Failed
+	known := wire.State == Start || wire.State == Waiting || wire.State == OK || wire.State == Failed
 	if !known || !stepName.MatchString(wire.Step) || wire.Millis < 0 || wire.Millis > int64(24*time.Hour/time.Millisecond) {
 		return Progress{}, false
 	}

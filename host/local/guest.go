@@ -47,8 +47,11 @@ const maxSteps = 64
 
 func (g *guest) read(line string, note Note) {
 	if p, is := console.ParseProgress(line); is {
-		if p.State == console.Start {
+		switch p.State {
+		case console.Start:
 			note("%s", p.Step)
+		case console.Waiting:
+			note("%s: %s", p.Step, p.Remark)
 		}
 		g.change(func() {
 			if _, known := g.at[p.Step]; !known && len(g.at) < maxSteps {

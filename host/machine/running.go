@@ -89,7 +89,7 @@ func (r *Running) WaitStep(ctx context.Context, step string) (console.Progress, 
 	var p console.Progress
 	_, err := r.WaitLine(ctx, func(line string) (is bool) {
 		p, is = console.ParseProgress(line)
-		return is && p.Step == step && p.State != console.Start
+		return is && p.Step == step && p.State != console.Start && p.State != console.Waiting
 	})
 	if err == nil && p.State == console.Failed {
 		err = fmt.Errorf("the guest's step %s failed: %s", step, p.Error)
