@@ -53,6 +53,8 @@ type world struct {
 	group               keys.PublicKey
 	share               keys.Share
 	genesis             []byte
+
+	watch func(*abci.ResponseFinalizeBlock) // sees every block's results; nil: nobody
 }
 
 // newWorld starts a chain that accepts the given roots.
@@ -110,9 +112,13 @@ func softWorld(t *testing.T) *world {
 
 func initChain(t *testing.T, app *chain.App, genesis []byte, now time.Time) {
 	t.Helper()
+	must(t, tryInit(app, genesis, now))
+}
+
+func tryInit(app *chain.App, genesis []byte, now time.Time) error {
 	params := cmttypes.DefaultConsensusParams().ToProto()
 	_, err := app.InitChain(&abci.RequestInitChain{ChainId: chainID, InitialHeight: 1, Time: now, AppStateBytes: genesis, ConsensusParams: &params})
-	must(t, err)
+	return err
 }
 
 // block makes and commits one block, a second after the last.
@@ -127,6 +133,9 @@ func (w *world) block(txs ...[]byte) []*abci.ExecTxResult {
 	_, err = w.app.Commit()
 	must(w.t, err)
 	w.blocks = append(w.blocks, req)
+	if w.watch != nil {
+		w.watch(res)
+	}
 	return res.TxResults
 }
 
