@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
@@ -18,6 +20,8 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	consensuskeeper "github.com/cosmos/cosmos-sdk/x/consensus/keeper"
 	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
+	upgradekeeper "github.com/cosmos/cosmos-sdk/x/upgrade/keeper"
+	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	"github.com/secretvm/secretvm/kms/chain/x/committee"
 	committeetypes "github.com/secretvm/secretvm/kms/chain/x/committee/types"
@@ -45,15 +49,19 @@ type App struct {
 	Council   council.Keeper
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
+	upgrades  *upgradekeeper.Keeper
+	stores    map[string]*storetypes.KVStoreKey // by name
 }
 
 // Genesis is the application's state at height 0: the chain's accounts, which
 // are owners, operators and relays, and the modules.
 type Genesis struct {
-	Accounts  []string                    `json:"accounts"` // bech32 addresses
+	Accounts  []string                    `json:"accounts"` // bech32 addresses of new ones
 	Committee committeetypes.GenesisState `json:"committee"`
 	Council   counciltypes.GenesisState   `json:"council"`
 	KMS       types.GenesisState          `json:"kms"`
+
+	AccountStates []json.RawMessage `json:"account_states,omitempty"` // of an export, with numbers, keys and sequences
 }
 
 // Validate checks that the state can start a chain.
@@ -63,6 +71,10 @@ func (g Genesis) Validate() error {
 
 // New makes the application over db and loads its last committed state.
 func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
+	return newApp(logger, db, chainID, Upgrades)
+}
+
+func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade) (*App, error) {
 	encoding, err := NewEncoding()
 	if err != nil {
 		return nil, err
@@ -79,8 +91,10 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 	app.SetProtocolVersion(protocolVersion)
 
 	// Stores and keepers. Nobody is the authority: parameters are genesis'.
-	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, counciltypes.StoreKey, types.StoreKey)
+	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, counciltypes.StoreKey, types.StoreKey, upgradetypes.StoreKey)
+	app.stores = stores
 	app.MountKVStores(stores)
+	app.SetStoreLoader(loader(slices.Sorted(maps.Keys(stores)), known))
 	nobody := authtypes.NewModuleAddress(types.ModuleName).String()
 	app.consensus = consensuskeeper.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[consensustypes.StoreKey]), nobody, runtime.EventService{})
 	app.SetParamStore(app.consensus.ParamsStore)
@@ -99,7 +113,11 @@ func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
 		return nil, err
 	}
 
+	app.upgrades = newUpgrades(app, stores[upgradetypes.StoreKey], nobody)
+	app.setUpgrades(known)
+
 	// What blocks and transactions do.
+	upgradetypes.RegisterMsgServer(app.MsgServiceRouter(), scheduled{app})
 	counciltypes.RegisterMsgServer(app.MsgServiceRouter(), council.NewMsgServer(app.Council))
 	committeetypes.RegisterMsgServer(app.MsgServiceRouter(), committee.NewMsgServer(app.Committee, app.KMS, app.Council))
 	types.RegisterMsgServer(app.MsgServiceRouter(), kms.NewMsgServer(app.KMS))
@@ -129,15 +147,8 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 	if err := json.Unmarshal(req.AppStateBytes, &g); err != nil {
 		return nil, fmt.Errorf("decode the genesis state: %w", err)
 	}
-	if err := app.Accounts.Params.Set(ctx, authtypes.DefaultParams()); err != nil {
-		return nil, fmt.Errorf("write the parameters of auth: %w", err)
-	}
-	for _, bech32 := range g.Accounts {
-		b, err := app.Addresses.StringToBytes(bech32)
-		if err != nil {
-			return nil, fmt.Errorf("genesis account %q: %w", bech32, err)
-		}
-		app.Accounts.SetAccount(ctx, app.Accounts.NewAccountWithAddress(ctx, b))
+	if err := app.initAccounts(ctx, g); err != nil {
+		return nil, err
 	}
 	validators, err := app.Committee.InitGenesis(ctx, g.Committee)
 	if err != nil {

@@ -11,10 +11,12 @@ import (
 	addresscodec "github.com/cosmos/cosmos-sdk/codec/address"
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/std"
+	"github.com/cosmos/cosmos-sdk/types/msgservice"
 	"github.com/cosmos/cosmos-sdk/types/tx/signing"
 	authtx "github.com/cosmos/cosmos-sdk/x/auth/tx"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	txsigning "github.com/cosmos/cosmos-sdk/x/tx/signing"
+	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
@@ -48,6 +50,7 @@ func NewEncoding() (Encoding, error) {
 	}
 	std.RegisterInterfaces(e.Registry)
 	authtypes.RegisterInterfaces(e.Registry)
+	msgservice.RegisterMsgServiceDesc(e.Registry, &upgradetypes.Msg_serviceDesc)
 	counciltypes.RegisterInterfaces(e.Registry)
 	committee.RegisterInterfaces(e.Registry)
 	types.RegisterInterfaces(e.Registry)

@@ -4,6 +4,7 @@ import (
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	consensustypes "github.com/cosmos/cosmos-sdk/x/consensus/types"
+	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	"github.com/secretvm/secretvm/kms/chain/x/committee"
 	committeetypes "github.com/secretvm/secretvm/kms/chain/x/committee/types"
@@ -20,6 +21,7 @@ func (app *App) registerQueries() {
 	authtypes.RegisterQueryServer(router, authkeeper.NewQueryServer(app.Accounts))
 	consensustypes.RegisterQueryServer(router, app.consensus)
 	committeetypes.RegisterQueryServer(router, committee.NewQueryServer(app.Committee))
+	upgradetypes.RegisterQueryServer(router, app.upgrades)
 	counciltypes.RegisterQueryServer(router, council.NewQueryServer(app.Council))
 	types.RegisterQueryServer(router, kms.NewQueryServer(app.KMS))
 }

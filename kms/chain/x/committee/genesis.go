@@ -2,6 +2,7 @@ package committee
 
 import (
 	"context"
+	"errors"
 
 	abci "github.com/cometbft/cometbft/abci/types"
 
@@ -26,10 +27,39 @@ func (k Keeper) InitGenesis(ctx context.Context, g types.GenesisState) ([]abci.V
 			return nil, err
 		}
 	}
+	last := uint64(0)
 	for _, group := range g.Groups {
 		if err := k.groups.Set(ctx, group.Epoch, group); err != nil {
 			return nil, err
 		}
+		last = max(last, group.Round)
+	}
+	if last > 0 { // of an export: rounds go on with the next number
+		if err := k.lastRound.Set(ctx, last); err != nil {
+			return nil, err
+		}
 	}
 	return k.updateValidators(ctx)
+}
+
+// ExportGenesis reads who shares what. A round that is under way is not part of
+// it: the chain that starts from it begins another.
+func (k Keeper) ExportGenesis(ctx context.Context) (g types.GenesisState, err error) {
+	if g.Params, err = k.params.Get(ctx); err != nil {
+		return g, err
+	}
+	if g.Nodes, err = k.Nodes(ctx); err != nil {
+		return g, err
+	}
+	err = errors.Join(
+		k.epochs.Walk(ctx, nil, func(_ uint64, e types.Epoch) (bool, error) {
+			g.Epochs = append(g.Epochs, e)
+			return false, nil
+		}),
+		k.groups.Walk(ctx, nil, func(_ uint64, group types.Group) (bool, error) {
+			g.Groups = append(g.Groups, group)
+			return false, nil
+		}),
+	)
+	return g, err
 }
