@@ -41,7 +41,7 @@ var pki = sync.OnceValues(func() (*emulator.PKI, error) { return emulator.NewPKI
 // world is a chain without CometBFT: blocks are made by the test, with a clock
 // of its own.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	app    *chain.App
 	db     dbm.DB
 	height int64
@@ -58,7 +58,7 @@ type world struct {
 }
 
 // newWorld starts a chain that accepts the given roots.
-func newWorld(t *testing.T, roots ...string) *world {
+func newWorld(t testing.TB, roots ...string) *world {
 	t.Helper()
 	w := &world{t: t, db: dbm.NewMemDB(), now: time.Now().UTC().Truncate(time.Second), sequences: map[string]uint64{}}
 	for _, account := range []*signer.Account{&w.owner, &w.other, &w.relay} {
@@ -85,7 +85,7 @@ func newWorld(t *testing.T, roots ...string) *world {
 }
 
 // oneNode is a committee of one, that relay signs for.
-func oneNode(t *testing.T, operator, relay string, c keys.Commitments) committee.GenesisState {
+func oneNode(t testing.TB, operator, relay string, c keys.Commitments) committee.GenesisState {
 	t.Helper()
 	sealing, err := keys.NewRecipient()
 	must(t, err)
@@ -103,14 +103,14 @@ func oneNode(t *testing.T, operator, relay string, c keys.Commitments) committee
 }
 
 // softWorld accepts the development root.
-func softWorld(t *testing.T) *world {
+func softWorld(t testing.TB) *world {
 	t.Helper()
 	p, err := pki()
 	must(t, err)
 	return newWorld(t, types.TrustIntel, string(p.RootPEM()))
 }
 
-func initChain(t *testing.T, app *chain.App, genesis []byte, now time.Time) {
+func initChain(t testing.TB, app *chain.App, genesis []byte, now time.Time) {
 	t.Helper()
 	must(t, tryInit(app, genesis, now))
 }
@@ -214,7 +214,7 @@ func tdxPlatform(mrtd, rtmr0 vm.Register) types.Platform {
 	return types.Platform{Tee: string(vm.TDX), Mrtd: mrtd[:], Rtmr0: rtmr0[:], Shape: "2 vCPU 2 GiB"}
 }
 
-func replay(t *testing.T, root vm.Hash, cfg vm.Config) vm.Register {
+func replay(t testing.TB, root vm.Hash, cfg vm.Config) vm.Register {
 	t.Helper()
 	events, err := vm.BootEvents(root, cfg)
 	must(t, err)
@@ -233,7 +233,7 @@ type machine struct {
 }
 
 // boot starts a machine that measured root and cfg, as guest-init would.
-func boot(t *testing.T, root vm.Hash, cfg vm.Config) *machine {
+func boot(t testing.TB, root vm.Hash, cfg vm.Config) *machine {
 	t.Helper()
 	p, err := pki()
 	must(t, err)
@@ -245,7 +245,7 @@ func boot(t *testing.T, root vm.Hash, cfg vm.Config) *machine {
 	return bootWith(t, p, at, cfg, events)
 }
 
-func bootWith(t *testing.T, p *emulator.PKI, at vm.Measurement, cfg vm.Config, events []vm.Event) *machine {
+func bootWith(t testing.TB, p *emulator.PKI, at vm.Measurement, cfg vm.Config, events []vm.Event) *machine {
 	t.Helper()
 	m := &machine{cfg: cfg, events: events}
 	var err error
