@@ -48,6 +48,7 @@ var rules = []rule{
 	{"peer", module + "/tee/...", "a verifier needs no device"},
 	{"peer", module + "/image/...", "a verifier needs no builder"},
 	{"kms/client", module + "/kms/chain/...", "the guest links the client, and its trusted base stays small"},
+	{"kms/secretnetwork", module + "/kms/chain/...", "the guest links it, and its trusted base stays small"},
 	{"kms/client", "github.com/cosmos/cosmos-sdk/...", "the guest links the client, and its trusted base stays small"},
 	{"guest/...", module + "/host/...", "a guest never needs its host"},
 	{"guest/...", module + "/image/...", "a guest never needs its host"},
