@@ -69,23 +69,24 @@ func (g Genesis) Validate() error {
 	return errors.Join(g.Committee.Validate(), g.Council.Validate(), g.KMS.Validate())
 }
 
-// New makes the application over db and loads its last committed state.
-func New(logger log.Logger, db dbm.DB, chainID string) (*App, error) {
-	return newApp(logger, db, chainID, Upgrades)
+// New makes the application over db and loads its last committed state. Options
+// are for what is a node's own affair and no other's.
+func New(logger log.Logger, db dbm.DB, chainID string, options ...func(*baseapp.BaseApp)) (*App, error) {
+	return newApp(logger, db, chainID, Upgrades, options...)
 }
 
-func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade) (*App, error) {
+func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, options ...func(*baseapp.BaseApp)) (*App, error) {
 	encoding, err := NewEncoding()
 	if err != nil {
 		return nil, err
 	}
-	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.Tx.TxDecoder(),
+	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.Tx.TxDecoder(), append([]func(*baseapp.BaseApp){
 		baseapp.SetChainID(chainID),
 		baseapp.EnableBlockGasMeter(),
 		// States older than a few blocks are of no use: nodes answer for the
 		// newest, and a block can be replayed from the one before.
 		baseapp.SetPruning(pruning.NewCustomPruningOptions(100, 10)),
-	)}
+	}, options...)...)}
 	app.SetInterfaceRegistry(encoding.Registry)
 	app.SetTxEncoder(encoding.Tx.TxEncoder())
 	app.SetProtocolVersion(protocolVersion)

@@ -73,8 +73,9 @@ type Chain struct {
 
 	MaxBlockAge     uint64 // blocks
 	MaxBlockSeconds uint64
-	Verify          attest.Options // trust roots, the block's time and the service's policy
-	NoHardware      bool           // whether the service's policy lists hardware, and none
+	Verify          attest.Options   // trust roots, the block's time and the service's policy
+	Verifier        *attest.Verifier // says what attest.Verify says, faster; nil: attest.Verify
+	NoHardware      bool             // whether the service's policy lists hardware, and none
 }
 
 // Outcome is what a grant says beside the request.
@@ -226,7 +227,11 @@ func (d deciding) verify() (verdict vm.Verdict, refusal *vm.Refusal) {
 			verdict, refusal = vm.Verdict{}, vm.Refuse(vm.CodeInternal, "verifying the evidence failed in an unexpected way")
 		}
 	}()
-	verdict, err := attest.Verify(d.Evidence, d.chain.Verify)
+	verify := attest.Verify
+	if d.chain.Verifier != nil {
+		verify = d.chain.Verifier.Verify
+	}
+	verdict, err := verify(d.Evidence, d.chain.Verify)
 	if err != nil {
 		var r *vm.Refusal
 		if errors.As(err, &r) {

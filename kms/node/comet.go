@@ -15,6 +15,8 @@ import (
 	cmttypes "github.com/cometbft/cometbft/types"
 	dbm "github.com/cosmos/cosmos-db"
 
+	"github.com/cosmos/cosmos-sdk/baseapp"
+
 	"github.com/secretvm/secretvm/kms/chain"
 )
 
@@ -41,7 +43,7 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	if err != nil {
 		return nil, fmt.Errorf("open the chain's state (is another kmsd running on %s?): %w", home, err)
 	}
-	app, err := chain.New(sdkLogger{log}, db, doc.ChainID)
+	app, err := chain.New(sdkLogger{log}, db, doc.ChainID, baseapp.SetMinRetainBlocks(settings.KeepBlocks))
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

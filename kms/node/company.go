@@ -53,6 +53,7 @@ func (n *Node) accompany(ctx context.Context, home Home, settings Settings, gene
 	var running sync.WaitGroup
 	running.Go(func() { ceremony.run(ctx) })
 	running.Go(func() { company.run(ctx) })
+	running.Go(func() { n.relay.releases.run(ctx) })
 	return func() {
 		cancel()
 		running.Wait()

@@ -26,8 +26,8 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 // handler is the node's whole interface.
 func (n *Node) handler() http.Handler {
 	read := newLimiter(50, 200, 64, n.now)
-	decide := newLimiter(5, 20, 16, n.now) // a release costs every validator a verification
-	seal := newLimiter(20, 60, 16, n.now)
+	decide := newLimiter(n.rate, 4*n.rate, 512, n.now) // a release costs every validator a verification
+	seal := newLimiter(4*n.rate, 16*n.rate, 512, n.now)
 	own := newLimiter(10, 30, 16, n.now)
 
 	mux := http.NewServeMux()
@@ -41,7 +41,7 @@ func (n *Node) handler() http.Handler {
 	// What machines ask.
 	get(wire.PathStatus, func(*http.Request) (any, error) { return n.ledger.status(n.now()) })
 	post(wire.PathRelease, decide, with(n.relay.release))
-	post(wire.PathPartials, seal, with(func(_ context.Context, q wire.PartialsRequest) (wire.Partials, error) { return n.partials(q) }))
+	post(wire.PathPartials, seal, with(n.partials))
 	post(wire.PathAdvance, decide, with(n.relay.advance))
 
 	// What anybody may read.

@@ -55,7 +55,7 @@ func Prepare(home Home, o JoinOptions) (Joiner, error) {
 	if err != nil {
 		return joiner, fmt.Errorf("read the peer key: %w", err)
 	}
-	settings := Settings{Listen: o.Listen, PeerListen: o.PeerListen, Peers: o.Peers, Profile: o.Profile, KeepBlocks: defaultKeepBlocks}
+	settings := Settings{Listen: o.Listen, PeerListen: o.PeerListen, Peers: o.Peers, Profile: o.Profile, ReleaseRate: defaultRate}
 	if settings.Profile == "" {
 		settings.Profile = ProfileLocal
 	}

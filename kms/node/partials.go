@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 // partials computes this node's parts of keys that a committed grant names, and
 // seals them to the key that the granted quote names.
-func (n *Node) partials(q wire.PartialsRequest) (wire.Partials, error) {
-	grant, err := n.ledger.grant(q.Grant)
+func (n *Node) partials(ctx context.Context, q wire.PartialsRequest) (wire.Partials, error) {
+	grant, err := n.awaitGrant(ctx, q.Grant)
 	if err != nil {
 		return wire.Partials{}, err
 	}
@@ -44,6 +45,33 @@ func (n *Node) partials(q wire.PartialsRequest) (wire.Partials, error) {
 		return wire.Partials{}, err
 	}
 	return wire.Partials{Grant: q.Grant, Node: held.share.Index, Ledger: ledger, Commitments: held.commitments, Sealed: sealed}, nil
+}
+
+// behind is how long a node waits for a grant that another one has told of: its
+// own commit of the same block is a moment away.
+const (
+	behind     = 400 * time.Millisecond
+	behindStep = 8 * time.Millisecond
+)
+
+// awaitGrant reads a committed grant, and waits a moment for one that is not
+// there yet.
+func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (types.Grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, behind)
+	defer cancel()
+	tick := time.NewTicker(behindStep)
+	defer tick.Stop()
+	for {
+		grant, err := n.ledger.grant(id)
+		if vm.CodeOf(err) != vm.CodePermission {
+			return grant, err
+		}
+		select {
+		case <-ctx.Done():
+			return grant, err
+		case <-tick.C:
+		}
+	}
 }
 
 // held returns the share for keys, which are of one epoch: partials of different

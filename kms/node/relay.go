@@ -25,8 +25,16 @@ type relay struct {
 	account signer.Account
 	ledger  *ledger
 
+	releases *batch
+
 	mu   sync.Mutex
 	next *wire.Account // with the sequence of the next transaction; nil: read it
+}
+
+func newRelay(account signer.Account, l *ledger) *relay {
+	r := &relay{account: account, ledger: l}
+	r.releases = newBatch(r)
+	return r
 }
 
 // send signs a message, waits for its block and reads its response. Sending is
@@ -46,17 +54,17 @@ func (r *relay) post(ctx context.Context, gas uint64, msg sdk.Msg) error {
 }
 
 func (r *relay) deliver(ctx context.Context, gas uint64, msg sdk.Msg) (wire.TxResult, error) {
-	wait, err := r.enqueue(ctx, gas, msg)
-	if errors.Is(err, errSequence) { // a transaction before this one was dropped, or the node was restarted
-		wait, err = r.enqueue(ctx, gas, msg)
-	}
+	wait, err := r.enqueueAgain(ctx, gas, msg)
 	if err != nil {
 		return wire.TxResult{}, err
 	}
 	return wait(ctx)
 }
 
-func (r *relay) enqueue(ctx context.Context, gas uint64, msg sdk.Msg) (func(context.Context) (wire.TxResult, error), error) {
+// waiting waits for the block of a transaction.
+type waiting func(context.Context) (wire.TxResult, error)
+
+func (r *relay) enqueue(ctx context.Context, gas uint64, msgs ...sdk.Msg) (waiting, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next == nil {
@@ -66,7 +74,7 @@ func (r *relay) enqueue(ctx context.Context, gas uint64, msg sdk.Msg) (func(cont
 		}
 		r.next = &account
 	}
-	tx, err := r.account.Sign(ctx, r.ledger.Encoding, *r.next, gas, msg)
+	tx, err := r.account.Sign(ctx, r.ledger.Encoding, *r.next, gas, msgs...)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +102,8 @@ func (r *relay) release(ctx context.Context, q wire.Release) (wire.Grant, error)
 	if err := msg.ValidateBasic(); err != nil {
 		return wire.Grant{}, basic(err)
 	}
-	var answer types.MsgReleaseResponse
-	if err := r.send(ctx, msg, &answer); err != nil {
+	answer, err := r.releases.send(ctx, msg)
+	if err != nil {
 		return wire.Grant{}, err
 	}
 	switch {

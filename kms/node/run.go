@@ -41,6 +41,7 @@ type Node struct {
 	relay   *relay
 	keys    *keyring
 	genesis json.RawMessage // the file's bytes
+	rate    float64         // releases a second of one address
 	now     func() time.Time
 	log     *slog.Logger
 }
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer stopGRPC()
-	n := &Node{ledger: ledger, public: public, relay: &relay{account: account, ledger: ledger}, keys: newKeyring(o.Home), genesis: genesis, now: time.Now, log: o.Log}
+	n := &Node{ledger: ledger, public: public, relay: newRelay(account, ledger), keys: newKeyring(o.Home), genesis: genesis, rate: settings.ReleaseRate, now: time.Now, log: o.Log}
 	if err := n.loadShares(state); err != nil {
 		return err
 	}

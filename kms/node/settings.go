@@ -20,7 +20,12 @@ type Settings struct {
 	PeerListen string   `json:"peer_listen,omitempty"` // host:port where other nodes connect
 	Peers      []string `json:"peers,omitempty"`       // id@host:port of nodes to begin with; the ledger names more
 	Profile    Profile  `json:"profile,omitempty"`
-	KeepBlocks int64    `json:"keep_blocks,omitempty"` // blocks that CometBFT keeps for nodes that catch up
+	// KeepBlocks is how many blocks stay for nodes that catch up; 0 keeps all. A
+	// chain on which no node keeps all takes new nodes from a copy of a home's data.
+	KeepBlocks uint64 `json:"keep_blocks,omitempty"`
+	// ReleaseRate is how many releases one address may ask for in a second, and
+	// all together ten times as many.
+	ReleaseRate float64 `json:"release_rate,omitempty"`
 }
 
 // Profile is what kind of network lies between the nodes.
@@ -36,12 +41,13 @@ const (
 const (
 	DefaultListen     = "127.0.0.1:29380" // this machine only
 	defaultPeerListen = "127.0.0.1:0"
-	defaultKeepBlocks = 100_000
+	defaultRate       = 20
+	minKeepBlocks     = 200 // more than the application keeps states
 )
 
 // readSettings reads config/node.json; a home without one has the defaults.
 func (h Home) readSettings() (Settings, error) {
-	s := Settings{Listen: DefaultListen, PeerListen: defaultPeerListen, Profile: ProfileLocal, KeepBlocks: defaultKeepBlocks}
+	s := Settings{Listen: DefaultListen, PeerListen: defaultPeerListen, Profile: ProfileLocal, ReleaseRate: defaultRate}
 	b, err := os.ReadFile(h.settings())
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
@@ -56,6 +62,9 @@ func (h Home) readSettings() (Settings, error) {
 	}
 	if s.Profile != ProfileLocal && s.Profile != ProfileWide {
 		return s, fmt.Errorf("read settings %s: profile is %q, want %s or %s", h.settings(), s.Profile, ProfileLocal, ProfileWide)
+	}
+	if s.ReleaseRate <= 0 || s.KeepBlocks != 0 && s.KeepBlocks < minKeepBlocks {
+		return s, fmt.Errorf("read settings %s: release_rate is %g and keep_blocks %d, want more than 0 and at least %d", h.settings(), s.ReleaseRate, s.KeepBlocks, minKeepBlocks)
 	}
 	return s, nil
 }

@@ -94,7 +94,7 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 		}
 		node.Index, node.Operator, node.Status = uint32(i+1), operator.Address, committee.NodeActive
 		node.Api, node.Peer = "http://"+address(ports[2*i]), string(id.ID())+"@"+address(ports[2*i+1])
-		settings := Settings{Listen: address(ports[2*i]), PeerListen: address(ports[2*i+1]), Profile: ProfileLocal, KeepBlocks: defaultKeepBlocks}
+		settings := Settings{Listen: address(ports[2*i]), PeerListen: address(ports[2*i+1]), Profile: ProfileLocal, ReleaseRate: testnetRate}
 		if err := home.writeSettings(settings); err != nil {
 			return made, err
 		}
@@ -128,6 +128,9 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// testnetRate lets all machines of one computer, which share an address, ask.
+const testnetRate = 1000
 
 // choosePorts returns n ports of 127.0.0.1: those from first on, or free ones.
 func choosePorts(first, n int) ([]int, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cosmos/cosmos-sdk/codec"
 
+	"github.com/secretvm/secretvm/attest"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/vm"
@@ -17,6 +18,7 @@ import (
 
 // Keeper reads and writes the module's state.
 type Keeper struct {
+	verifier   *attest.Verifier // remembers what was genuine; never changes a verdict
 	committee  Committee
 	params     collections.Item[types.Params]
 	newest     collections.Item[types.Anchor]                                                  // the newest anchor
@@ -54,6 +56,7 @@ func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService, nodes Commit
 	rows := collections.TripleKeyCodec(collections.StringKey, collections.Uint64Key, collections.Uint64Key)
 	k := Keeper{
 		committee:  nodes,
+		verifier:   attest.NewVerifier(attest.CacheOptions{}),
 		params:     collections.NewItem(sb, prefix(types.PrefixParams), "params", codec.CollValue[types.Params](cdc)),
 		newest:     collections.NewItem(sb, prefix(types.PrefixNewest), "newest_anchor", codec.CollValue[types.Anchor](cdc)),
 		anchors:    collections.NewMap(sb, prefix(types.PrefixAnchors), "anchors", collections.Int64Key, codec.CollValue[types.Anchor](cdc)),

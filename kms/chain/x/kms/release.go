@@ -105,7 +105,7 @@ func (k Keeper) gather(block sdk.Context, service types.Service, m *types.MsgRel
 	if policy.MaxEvidenceAge != 0 {
 		c.MaxBlockSeconds = min(c.MaxBlockSeconds, policy.MaxEvidenceAge)
 	}
-	c.Verify.Time = block.BlockTime()
+	c.Verify.Time, c.Verifier = block.BlockTime(), k.verifier
 	if c.Verify.Roots, err = params.Roots(); err != nil {
 		return c, err
 	}

@@ -1,0 +1,186 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
+	"github.com/secretvm/secretvm/kms/chain"
+	"github.com/secretvm/secretvm/kms/chain/x/kms"
+	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/vm"
+)
+
+// batch sends releases to the chain, as many as wait in one transaction: a block
+// orders and signs transactions, not messages. While few come, each is sent at
+// once; while many come, they gather behind the transactions that are under way.
+//
+// A release that the chain refuses is a message that succeeds, so that nobody in
+// a transaction depends on the others. Where one fails all the same, its company
+// is sent again, one by one.
+type batch struct {
+	relay *relay
+
+	mu      sync.Mutex
+	wake    chan struct{} // holds a token when there may be something to send
+	waiting []*waiter
+	flying  int
+}
+
+// waiter is one release and who waits for its decision.
+type waiter struct {
+	msg    *types.MsgRelease
+	size   int
+	alone  bool // it was in a transaction that failed
+	answer chan decided
+}
+
+type decided struct {
+	response types.MsgReleaseResponse
+	err      error
+}
+
+// Bounds of a transaction, and of how many are under way: the next one is
+// gathered meanwhile.
+const (
+	maxBatch      = 32
+	maxBatchBytes = 900 << 10
+	maxFlying     = 3
+	maxWaiting    = 4096
+)
+
+func newBatch(r *relay) *batch { return &batch{relay: r, wake: make(chan struct{}, 1)} }
+
+// send waits for the chain's decision about a release.
+func (b *batch) send(ctx context.Context, msg *types.MsgRelease) (types.MsgReleaseResponse, error) {
+	w := &waiter{msg: msg, size: msg.Size(), answer: make(chan decided, 1)}
+	b.mu.Lock()
+	if len(b.waiting) >= maxWaiting {
+		b.mu.Unlock()
+		return types.MsgReleaseResponse{}, vm.Refuse(vm.CodeUnavailable, "the node is busy").Try("wait a second, or ask another node")
+	}
+	b.waiting = append(b.waiting, w)
+	b.mu.Unlock()
+	b.nudge()
+	select {
+	case d := <-w.answer:
+		return d.response, d.err
+	case <-ctx.Done():
+		return types.MsgReleaseResponse{}, vm.Refuse(vm.CodeUnavailable, "who asked for the release went away before it was decided")
+	}
+}
+
+func (b *batch) nudge() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends what waits until ctx ends.
+func (b *batch) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		}
+		for {
+			next := b.next()
+			if len(next) == 0 {
+				break
+			}
+			b.fly(ctx, next)
+		}
+	}
+}
+
+// next takes what fits into a transaction, unless enough are under way.
+func (b *batch) next() []*waiter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flying >= maxFlying {
+		return nil
+	}
+	n, bytes := 0, 0
+	for _, w := range b.waiting {
+		if n == maxBatch || n > 0 && (w.alone || b.waiting[0].alone || bytes+w.size > maxBatchBytes) {
+			break
+		}
+		n, bytes = n+1, bytes+w.size
+	}
+	next := b.waiting[:n:n]
+	b.waiting = b.waiting[n:]
+	if n > 0 {
+		b.flying++
+	}
+	return next
+}
+
+// fly sends one transaction, and waits for its block behind the caller's back.
+func (b *batch) fly(ctx context.Context, ws []*waiter) {
+	var gas uint64 = txGas
+	msgs := make([]sdk.Msg, len(ws))
+	for i, w := range ws {
+		msgs[i] = w.msg
+		gas += releaseGas(w.size)
+	}
+	wait, err := b.relay.enqueueAgain(ctx, gas, msgs...)
+	go func() {
+		defer b.landed()
+		var responses [][]byte
+		if err == nil {
+			result, waitErr := wait(ctx)
+			if err = waitErr; err == nil {
+				responses, err = chain.Responses(result.Data, len(ws))
+			}
+		}
+		if err != nil && len(ws) > 1 && vm.CodeOf(err) != vm.CodeUnavailable {
+			b.again(ws)
+			return
+		}
+		for i, w := range ws {
+			d := decided{err: err}
+			if err == nil {
+				d.err = d.response.Unmarshal(responses[i])
+			}
+			w.answer <- d
+		}
+	}()
+}
+
+// again puts releases back whose transaction failed because of one of them.
+func (b *batch) again(ws []*waiter) {
+	for _, w := range ws {
+		w.alone = true
+	}
+	b.mu.Lock()
+	b.waiting = append(ws, b.waiting...)
+	b.mu.Unlock()
+}
+
+func (b *batch) landed() {
+	b.mu.Lock()
+	b.flying--
+	b.mu.Unlock()
+	b.nudge()
+}
+
+// txGas is what a transaction costs beside its messages.
+const txGas = 1_000_000
+
+// releaseGas is what a release of so many bytes costs at most: its verification,
+// its bytes, which the transaction and the ledger charge for, and its records.
+func releaseGas(size int) uint64 { return kms.ReleaseGas + 1_500_000 + 20*uint64(size) }
+
+// enqueueAgain is enqueue, twice where a transaction before this one was dropped
+// or the node was restarted.
+func (r *relay) enqueueAgain(ctx context.Context, gas uint64, msgs ...sdk.Msg) (waiting, error) {
+	wait, err := r.enqueue(ctx, gas, msgs...)
+	if errors.Is(err, errSequence) {
+		wait, err = r.enqueue(ctx, gas, msgs...)
+	}
+	return wait, err
+}
