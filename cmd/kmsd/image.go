@@ -28,7 +28,7 @@ type imageFile struct {
 const maxImageFile = 1 << 20
 
 // readImage reads an image file into a message without owner and service.
-func readImage(path string) (*types.MsgAddImage, error) {
+func readImage(path string) ([]*types.MsgAddImage, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read image: %w", err)
@@ -42,7 +42,7 @@ func readImage(path string) (*types.MsgAddImage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", path, err)
 	}
-	return msg, nil
+	return []*types.MsgAddImage{msg}, nil
 }
 
 func parseImage(b []byte) (*types.MsgAddImage, error) {

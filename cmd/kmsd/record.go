@@ -11,9 +11,10 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// readRecord reads what secretvm measure --all-shapes printed into a message
-// without owner and service: one image, a platform for each row.
-func readRecord(path string) (*types.MsgAddImage, error) {
+// readRecord reads what secretvm measure --all-shapes printed into messages
+// without owner and service: a platform for each row, and as many images as it
+// takes to hold them.
+func readRecord(path string) ([]*types.MsgAddImage, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read record: %w", err)
@@ -35,15 +36,40 @@ func readRecord(path string) (*types.MsgAddImage, error) {
 		msg.Rtmr1, msg.Rtmr2, msg.Rtmr3 = r.TDX.RTMR1[:], r.TDX.RTMR2[:], r.Workload.RTMR3[:]
 	}
 	for _, row := range r.Rows() {
-		p := types.Platform{Tee: string(row.TEE), Shape: shapes(row.Shapes)}
-		if row.TEE == vm.TDX {
-			p.Mrtd, p.Rtmr0 = row.MRTD[:], row.RTMR0[:]
-		} else {
-			p.Launch = row.Digest[:]
+		at := types.Platform{Tee: string(row.TEE), Shape: shapes(row.Shapes)}
+		if row.TEE == vm.SNP {
+			at.Launch = row.Digest[:]
+			msg.Platforms = append(msg.Platforms, at)
+			continue
 		}
-		msg.Platforms = append(msg.Platforms, p)
+		// The host's kernel decides in which order pages are measured; both
+		// orders are the same firmware.
+		for _, mrtd := range [][]byte{r.TDX.MRTD[:], r.TDX.MRTDTwoPass[:]} {
+			at.Mrtd, at.Rtmr0 = mrtd, row.RTMR0[:]
+			msg.Platforms = append(msg.Platforms, at)
+		}
 	}
-	return msg, nil
+	return parts(msg), nil
+}
+
+// perImage bounds the platforms of one image: an odd number would part the two
+// orders of a row.
+const perImage = types.MaxPlatforms &^ 1
+
+// parts divides an image that has more platforms than one may have.
+func parts(whole *types.MsgAddImage) []*types.MsgAddImage {
+	var out []*types.MsgAddImage
+	for rows := range slices.Chunk(whole.Platforms, perImage) {
+		part := *whole
+		part.Platforms = rows
+		out = append(out, &part)
+	}
+	for i, part := range out {
+		if len(out) > 1 {
+			part.Description = fmt.Sprintf("%s, part %d of %d", whole.Description, i+1, len(out))
+		}
+	}
+	return out
 }
 
 // shapes says for people which machines a row is about.

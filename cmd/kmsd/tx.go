@@ -99,8 +99,9 @@ all zeros). root_hash, the dm-verity root hash, and template, that config, are
 optional together; with them the chain can say what differs when it refuses a
 machine, and rtmr3 may be left out: it follows.
 
-RECORD is what secretvm measure --all-shapes --config prints: with it one image
-serves machines of every shape that it lists.`,
+RECORD is what secretvm measure --all-shapes --config prints: with it machines of
+every shape that it lists are served. More platforms than one image can have become
+several images, of which each is printed.`,
 		Example: `  kmsd tx kms add-image web --image image.json --json
   kmsd tx kms add-image web --record record.json`,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -112,33 +113,48 @@ serves machines of every shape that it lists.`,
 			if record != "" {
 				read, path = readRecord, record
 			}
-			msg, err := read(path)
+			msgs, err := read(path)
 			if err != nil {
 				return err
 			}
-			if msg.Service, err = s.service(args[0]); err != nil {
-				return err
-			}
-			owner, err := s.signer()
-			if err != nil {
-				return err
-			}
-			msg.Owner = owner.Address
-			if s.unsigned != "" {
-				return s.writeUnsigned(c, msg)
-			}
-			var answer types.MsgAddImageResponse
-			result, err := s.send(c.Context(), msg, &answer)
-			if err != nil {
-				return err
-			}
-			return s.print(c, sent{Service: msg.Service, Image: &answer.Image, Tx: result.Hash, Height: result.Height},
-				fmt.Sprintf("image %d of service %s registered in block %d", answer.Image, msg.Service, result.Height))
+			return s.addImages(c, args[0], msgs)
 		},
 	}
 	c.Flags().StringVar(&file, "image", "", "JSON file of the registers")
 	c.Flags().StringVar(&record, "record", "", "record of secretvm measure --all-shapes")
 	return c
+}
+
+// addImages sends what add-image has read, one after the other.
+func (s *settings) addImages(c *cobra.Command, name string, msgs []*types.MsgAddImage) error {
+	service, err := s.service(name)
+	if err != nil {
+		return err
+	}
+	owner, err := s.signer()
+	if err != nil {
+		return err
+	}
+	if s.unsigned != "" && len(msgs) > 1 {
+		return usageError{fmt.Errorf("%d images do not fit into one file: --unsigned takes one transaction", len(msgs))}
+	}
+	for _, msg := range msgs {
+		msg.Owner, msg.Service = owner.Address, service
+		if s.unsigned != "" {
+			return s.writeUnsigned(c, msg)
+		}
+		var answer types.MsgAddImageResponse
+		result, err := s.send(c.Context(), msg, &answer)
+		if err != nil {
+			return err
+		}
+		err = s.print(c, sent{Service: service, Image: &answer.Image, Tx: result.Hash, Height: result.Height},
+			fmt.Sprintf("image %d of service %s registered in block %d", answer.Image, service, result.Height))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // send signs a message here and waits for its block.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cometbft/cometbft/mempool"
 	cmttypes "github.com/cometbft/cometbft/types"
 
 	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
@@ -35,6 +36,10 @@ func (l *ledger) submit(ctx context.Context, tx []byte) (wait func(context.Conte
 	unsubscribe := func() { _ = bus.Unsubscribe(context.WithoutCancel(ctx), subscriber, query) }
 
 	checked, err := l.local.BroadcastTxSync(ctx, tx)
+	if errors.Is(err, mempool.ErrTxInCache) {
+		unsubscribe()
+		return nil, vm.Refuse(vm.CodeReplayed, "the chain has seen this very transaction %s", hash)
+	}
 	if err != nil {
 		unsubscribe()
 		return nil, fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeUnavailable, "the chain does not take the transaction now"), err)
