@@ -129,6 +129,29 @@ func TestW1_TagsAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestContractAsKeyManagerIsWarnedOf: a machine with the keys of another system
+// is verified like any, and its reader is told what that key manager lacks.
+func TestContractAsKeyManagerIsWarnedOf(t *testing.T) {
+	pin := strings.Repeat("5c", 32)
+	m := machinetest.Boot(t, func(s *machinetest.Spec) {
+		s.Config.Service = "secret1w500qy39wtwaghwn9e5qu5sx23k2xtjfkj20as/guestbook"
+		s.Config.KMS = vm.KMS{ChainID: "secret-4", Provider: vm.ProviderSecretNetwork, Contract: &vm.Contract{CodeHash: pin, ConsensusKey: pin}}
+	})
+	want := everything(m)
+	want.GroupKey = ""
+	r := verification.Appraise(answer(t, m, ourKey, ourNonce), want)
+	weaknesses := m.Config.KMS.Weaknesses()
+	if r.Verdict != verification.Verified || len(weaknesses) != 5 || len(r.Warnings) != 1+len(weaknesses) {
+		t.Fatalf("%s: %s; warnings are %q", r.Verdict, r.Summary, r.Warnings)
+	}
+	if w := r.Warnings[1]; !strings.HasPrefix(w, "keys from secret-network: one secret in every enclave") {
+		t.Errorf("warning is %q", w)
+	}
+	if c := r.Check("configuration"); !strings.Contains(c.What, "KMS secret-4 secret-network") {
+		t.Errorf("configuration is %q", c.What)
+	}
+}
+
 func TestReportAsJSON(t *testing.T) {
 	m := machinetest.Boot(t)
 	want := everything(m)

@@ -13,6 +13,11 @@ func (f *finding) conclude(r *Report) {
 	if f.config != nil && f.config.Images == "tag" {
 		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
 	}
+	if f.config != nil {
+		for _, weakness := range f.config.KMS.Weaknesses() {
+			r.Warnings = append(r.Warnings, "keys from "+f.config.KMS.Provider+": "+weakness)
+		}
+	}
 	if f.verdict.Stale {
 		r.Warnings = append(r.Warnings, "the collateral is out of date; the policy tolerates it until "+f.verdict.ValidUntil.UTC().Format(time.DateOnly))
 	}

@@ -167,7 +167,10 @@ func (f *finding) checkWishes(config vm.Config, digest vm.Hash) Check {
 		return fails("configuration", vm.Refuse(vm.CodeConfig, "the machine takes its keys from another key manager").
 			On("kms.group_key", config.KMS.GroupKey, want).Try("`kmsd status` shows the group key of a key manager"))
 	}
-	what := fmt.Sprintf("service %s, KMS %s %s…", config.Service, config.KMS.ChainID, config.KMS.GroupKey[:8])
+	what := fmt.Sprintf("service %s, KMS %s %s", config.Service, config.KMS.ChainID, config.KMS.Provider)
+	if config.KMS.Provider == "" {
+		what = fmt.Sprintf("service %s, KMS %s %s…", config.Service, config.KMS.ChainID, config.KMS.GroupKey[:8])
+	}
 	if f.want.Service == "" { // bound to the quote, but compared with nothing
 		return fact("configuration", what+"; not compared: pass --service", "config-hash %s = MR_CONFIG_ID", short(digest))
 	}

@@ -35,7 +35,7 @@ func OpenEphemeral(ctx context.Context, o Options) (*Volume, error) {
 		return nil, err
 	}
 	v := &Volume{Formatted: true, mountPoint: o.MountPoint, system: o.System}
-	if err := v.mount(ctx, path, 0); err != nil {
+	if err := v.mount(ctx, path, Options{}); err != nil {
 		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
 	}
 	return v, nil

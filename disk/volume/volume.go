@@ -19,6 +19,7 @@ type Options struct {
 	MountPoint string
 	Key        luks.Key
 	Generation uint64 // what the chain says
+	Uncounted  bool   // nobody counts: Generation is 0 always, and only a blank disk is ever written to
 	System     System
 }
 
@@ -67,7 +68,7 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		return nil, err
 	}
 	v := &Volume{Formatted: formatted, mountPoint: o.MountPoint, system: o.System}
-	if err := v.mount(ctx, path, o.Generation); err != nil {
+	if err := v.mount(ctx, path, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
 	}
 	return v, nil
@@ -121,12 +122,12 @@ func format(ctx context.Context, o Options) (*luks.VolumeKey, error) {
 // mount mounts the plaintext device and checks the generation. A file system
 // is made on a disk that was just formatted, and on one whose first format
 // was interrupted before: see the package comment.
-func (v *Volume) mount(ctx context.Context, path string, chain uint64) error {
+func (v *Volume) mount(ctx context.Context, path string, o Options) error {
 	err := errNoFileSystem
 	if !v.Formatted {
 		err = v.system.Mount(path, v.mountPoint)
 	}
-	if errors.Is(err, errNoFileSystem) && chain == 0 {
+	if errors.Is(err, errNoFileSystem) && o.Generation == 0 && (v.Formatted || !o.Uncounted) {
 		v.Formatted = true
 		if err := v.system.MakeFileSystem(ctx, path); err != nil {
 			return err
@@ -141,7 +142,7 @@ func (v *Volume) mount(ctx context.Context, path string, chain uint64) error {
 	if err != nil {
 		return err
 	}
-	return checkGeneration(v.Generation, chain)
+	return checkGeneration(v.Generation, o.Generation)
 }
 
 // errNoFileSystem is wrapped by System.Mount when the device holds no

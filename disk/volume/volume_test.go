@@ -333,6 +333,25 @@ func TestInterruptedFormatOfUsedInstance(t *testing.T) {
 	}
 }
 
+// TestUncountedDiskIsNeverFormattedTwice: where nobody counts boots, a file
+// system that cannot be mounted may be a workload's.
+func TestUncountedDiskIsNeverFormattedTwice(t *testing.T) {
+	m, o := newMachine(t)
+	o.Uncounted = true
+	for boot := range 2 {
+		v, err := Open(t.Context(), o)
+		if err != nil || v.Formatted != (boot == 0) {
+			t.Fatalf("boot %d: %+v, %v", boot, v, err)
+		}
+		_ = v.Close()
+		m.boot(0)
+	}
+	m.hasFS = false // damaged
+	if _, err := Open(t.Context(), o); !errors.Is(err, errNoFileSystem) || m.hasFS {
+		t.Errorf("made a file system where one may have been: %v", err)
+	}
+}
+
 func TestEphemeral(t *testing.T) {
 	m, o := newMachine(t)
 	var keys []luks.VolumeKey

@@ -13,6 +13,7 @@ import (
 	"github.com/secretvm/secretvm/guest/blockdev"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/kms/client"
+	"github.com/secretvm/secretvm/vm"
 )
 
 const (
@@ -50,6 +51,13 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 	if cfg.Ephemeral {
 		return "ephemeral, formatted", nil
 	}
+	what := "opened"
+	if v.Formatted {
+		what = "formatted"
+	}
+	if m.uncounted() {
+		return what + ", by a key manager that counts no generations" + laps.text, nil
+	}
 	g := &generations{volume: v, session: m.session}
 	if err := g.first(ctx, m.waiting()); err != nil {
 		return "", err
@@ -57,16 +65,12 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 	laps.lap("generation")
 	go g.hourly(ctx, m.out.Note)
 	m.stops.add("advance the disk's generation", 5*time.Second, g.last)
-	what := "opened"
-	if v.Formatted {
-		what = "formatted"
-	}
 	return fmt.Sprintf("%s, generation %d%s", what, v.Generation, laps.text), nil
 }
 
 func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*volume.Volume, error) {
 	o := volume.Options{
-		Device: device, MountPoint: dataFolder, Generation: m.session.Generation(),
+		Device: device, MountPoint: dataFolder, Generation: m.session.Generation(), Uncounted: m.uncounted(),
 		System: timedDisk{volume.Linux{Run: m.commands, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"}, laps},
 	}
 	if m.handover.config.Disk.Ephemeral {
@@ -78,6 +82,12 @@ func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*v
 	}
 	defer clear(o.Key[:])
 	return volume.Open(ctx, o)
+}
+
+// uncounted reports whether the measured config chooses a key manager that does
+// not count generations.
+func (m *machine) uncounted() bool {
+	return m.handover.config.KMS.Provider == vm.ProviderSecretNetwork
 }
 
 // diskDrivers waits until dm-crypt and ext4 are there, which are loaded long

@@ -8,6 +8,7 @@ import (
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/client"
+	"github.com/secretvm/secretvm/kms/secretnetwork"
 	"github.com/secretvm/secretvm/tee"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -18,11 +19,39 @@ func newRelease(h handOver, device tee.Device, waiting func(client.Wait)) (func(
 	if len(h.archive.Hints.KMS) == 0 {
 		return nil, errors.New("the host names no key manager: put its URL into the hints (kms)")
 	}
+	if h.config.KMS.Provider == vm.ProviderSecretNetwork {
+		return newContractRelease(h, device, waiting)
+	}
+	return newChainRelease(h, device, waiting)
+}
+
+// newContractRelease asks the contract of existing machines.
+func newContractRelease(h handOver, device tee.Device, waiting func(client.Wait)) (func(context.Context) (session, error), error) {
+	contract, err := secretnetwork.New(h.archive.Hints.KMS, h.config)
+	if err != nil {
+		return nil, fmt.Errorf("key manager: %w", err)
+	}
+	contract.Waiting = waiting
+	return func(ctx context.Context) (session, error) {
+		s, err := contract.Release(ctx, device)
+		if err != nil {
+			return nil, err
+		}
+		return contractSession{s}, nil
+	}, nil
+}
+
+// contractSession is the session of a contract, which counts no generations.
+type contractSession struct{ *secretnetwork.Session }
+
+func (s contractSession) DiskKey() (luks.Key, error) { return luks.Key(s.Session.DiskKey()), nil }
+
+// newChainRelease asks the nodes of a kmsd chain.
+func newChainRelease(h handOver, device tee.Device, waiting func(client.Wait)) (func(context.Context) (session, error), error) {
 	kms, err := client.New(h.archive.Hints.KMS, h.config.KMS)
 	if err != nil {
 		return nil, fmt.Errorf("key manager: %w", err)
 	}
-	kms.Waiting = waiting
 	kms.Waiting = waiting
 	disk := keys.Disk(h.config.Service, h.config.InstanceID)
 	request := client.Request{Config: h.config, Events: h.events, Keys: []keys.ID{disk}}
