@@ -153,7 +153,7 @@ func benchStates(owner string, first, n int) []types.ServiceState {
 		image := types.Image{Rtmr1: register, Rtmr2: register, Rtmr3: register, Description: "base v1.2.3", Platforms: 2, AddedBy: owner}
 		out[i] = types.ServiceState{
 			Service:  types.Service{Id: id, Owner: owner, Name: id[len(owner)+1:], Height: 1, Time: 1, Policy: types.Policy{UpgradeDelay: week}},
-			Counters: types.Counters{Images: 1, Grants: 1, Changes: 1},
+			Counters: types.Counters{Images: 1, Platforms: 2, Grants: 1, Changes: 1},
 			Images: []types.ImageState{{Image: image, Platforms: []types.Platform{
 				{Tee: "tdx", Mrtd: register, Rtmr0: register, Shape: "2 vCPU 4 GiB"}, {Tee: "tdx", Mrtd: register, Rtmr0: bytes.Repeat([]byte{1}, 48)},
 			}}},

@@ -42,6 +42,10 @@ func (s server) AddImage(ctx context.Context, m *types.MsgAddImage) (*types.MsgA
 	if counters.Images >= types.MaxImages {
 		return nil, types.Fail(vm.Refuse(vm.CodeTooLarge, "service %s has had %d images, which is the most there can be", m.Service, counters.Images))
 	}
+	counters.Platforms += uint64(len(m.Platforms))
+	if counters.Platforms > types.MaxRows {
+		return nil, types.Fail(vm.Refuse(vm.CodeTooLarge, "the images of service %s would have %d platforms, and there can be %d", m.Service, counters.Platforms, types.MaxRows))
+	}
 	delay, err := s.delay(block, service)
 	if err != nil {
 		return nil, err

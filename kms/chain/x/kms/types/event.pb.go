@@ -5,19 +5,16 @@ package types
 
 import (
 	fmt "fmt"
+	proto "github.com/cosmos/gogoproto/proto"
 	io "io"
 	math "math"
 	math_bits "math/bits"
-
-	proto "github.com/cosmos/gogoproto/proto"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ = proto.Marshal
-	_ = fmt.Errorf
-	_ = math.Inf
-)
+var _ = proto.Marshal
+var _ = fmt.Errorf
+var _ = math.Inf
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -37,11 +34,9 @@ func (*EventServiceCreated) ProtoMessage()    {}
 func (*EventServiceCreated) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{0}
 }
-
 func (m *EventServiceCreated) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventServiceCreated) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventServiceCreated.Marshal(b, m, deterministic)
@@ -54,15 +49,12 @@ func (m *EventServiceCreated) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *EventServiceCreated) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventServiceCreated.Merge(m, src)
 }
-
 func (m *EventServiceCreated) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventServiceCreated) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventServiceCreated.DiscardUnknown(m)
 }
@@ -98,11 +90,9 @@ func (*EventImageAdded) ProtoMessage()    {}
 func (*EventImageAdded) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{1}
 }
-
 func (m *EventImageAdded) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventImageAdded) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventImageAdded.Marshal(b, m, deterministic)
@@ -115,15 +105,12 @@ func (m *EventImageAdded) XXX_Marshal(b []byte, deterministic bool) ([]byte, err
 		return b[:n], nil
 	}
 }
-
 func (m *EventImageAdded) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventImageAdded.Merge(m, src)
 }
-
 func (m *EventImageAdded) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventImageAdded) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventImageAdded.DiscardUnknown(m)
 }
@@ -178,11 +165,9 @@ func (*EventImageRevoked) ProtoMessage()    {}
 func (*EventImageRevoked) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{2}
 }
-
 func (m *EventImageRevoked) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventImageRevoked) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventImageRevoked.Marshal(b, m, deterministic)
@@ -195,15 +180,12 @@ func (m *EventImageRevoked) XXX_Marshal(b []byte, deterministic bool) ([]byte, e
 		return b[:n], nil
 	}
 }
-
 func (m *EventImageRevoked) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventImageRevoked.Merge(m, src)
 }
-
 func (m *EventImageRevoked) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventImageRevoked) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventImageRevoked.DiscardUnknown(m)
 }
@@ -244,11 +226,9 @@ func (*EventPolicySet) ProtoMessage()    {}
 func (*EventPolicySet) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{3}
 }
-
 func (m *EventPolicySet) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventPolicySet) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventPolicySet.Marshal(b, m, deterministic)
@@ -261,15 +241,12 @@ func (m *EventPolicySet) XXX_Marshal(b []byte, deterministic bool) ([]byte, erro
 		return b[:n], nil
 	}
 }
-
 func (m *EventPolicySet) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventPolicySet.Merge(m, src)
 }
-
 func (m *EventPolicySet) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventPolicySet) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventPolicySet.DiscardUnknown(m)
 }
@@ -308,11 +285,9 @@ func (*EventFrozen) ProtoMessage()    {}
 func (*EventFrozen) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{4}
 }
-
 func (m *EventFrozen) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventFrozen) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventFrozen.Marshal(b, m, deterministic)
@@ -325,15 +300,12 @@ func (m *EventFrozen) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
-
 func (m *EventFrozen) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventFrozen.Merge(m, src)
 }
-
 func (m *EventFrozen) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventFrozen) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventFrozen.DiscardUnknown(m)
 }
@@ -363,11 +335,9 @@ func (*EventSealed) ProtoMessage()    {}
 func (*EventSealed) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{5}
 }
-
 func (m *EventSealed) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventSealed) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventSealed.Marshal(b, m, deterministic)
@@ -380,15 +350,12 @@ func (m *EventSealed) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
-
 func (m *EventSealed) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventSealed.Merge(m, src)
 }
-
 func (m *EventSealed) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventSealed) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventSealed.DiscardUnknown(m)
 }
@@ -443,11 +410,9 @@ func (*EventTransferred) ProtoMessage()    {}
 func (*EventTransferred) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{6}
 }
-
 func (m *EventTransferred) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventTransferred) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventTransferred.Marshal(b, m, deterministic)
@@ -460,15 +425,12 @@ func (m *EventTransferred) XXX_Marshal(b []byte, deterministic bool) ([]byte, er
 		return b[:n], nil
 	}
 }
-
 func (m *EventTransferred) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventTransferred.Merge(m, src)
 }
-
 func (m *EventTransferred) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventTransferred) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventTransferred.DiscardUnknown(m)
 }
@@ -510,11 +472,9 @@ func (*EventRollbackAccepted) ProtoMessage()    {}
 func (*EventRollbackAccepted) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{7}
 }
-
 func (m *EventRollbackAccepted) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventRollbackAccepted) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventRollbackAccepted.Marshal(b, m, deterministic)
@@ -527,15 +487,12 @@ func (m *EventRollbackAccepted) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *EventRollbackAccepted) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventRollbackAccepted.Merge(m, src)
 }
-
 func (m *EventRollbackAccepted) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventRollbackAccepted) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventRollbackAccepted.DiscardUnknown(m)
 }
@@ -585,11 +542,9 @@ func (*EventGranted) ProtoMessage()    {}
 func (*EventGranted) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{8}
 }
-
 func (m *EventGranted) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventGranted) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventGranted.Marshal(b, m, deterministic)
@@ -602,15 +557,12 @@ func (m *EventGranted) XXX_Marshal(b []byte, deterministic bool) ([]byte, error)
 		return b[:n], nil
 	}
 }
-
 func (m *EventGranted) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventGranted.Merge(m, src)
 }
-
 func (m *EventGranted) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventGranted) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventGranted.DiscardUnknown(m)
 }
@@ -667,11 +619,9 @@ func (*EventRefused) ProtoMessage()    {}
 func (*EventRefused) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{9}
 }
-
 func (m *EventRefused) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventRefused) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventRefused.Marshal(b, m, deterministic)
@@ -684,15 +634,12 @@ func (m *EventRefused) XXX_Marshal(b []byte, deterministic bool) ([]byte, error)
 		return b[:n], nil
 	}
 }
-
 func (m *EventRefused) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventRefused.Merge(m, src)
 }
-
 func (m *EventRefused) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventRefused) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventRefused.DiscardUnknown(m)
 }
@@ -747,11 +694,9 @@ func (*EventAdvanced) ProtoMessage()    {}
 func (*EventAdvanced) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{10}
 }
-
 func (m *EventAdvanced) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventAdvanced) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventAdvanced.Marshal(b, m, deterministic)
@@ -764,15 +709,12 @@ func (m *EventAdvanced) XXX_Marshal(b []byte, deterministic bool) ([]byte, error
 		return b[:n], nil
 	}
 }
-
 func (m *EventAdvanced) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventAdvanced.Merge(m, src)
 }
-
 func (m *EventAdvanced) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventAdvanced) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventAdvanced.DiscardUnknown(m)
 }
@@ -811,11 +753,9 @@ func (*EventParamsUpdated) ProtoMessage()    {}
 func (*EventParamsUpdated) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b40faaac1c775c44, []int{11}
 }
-
 func (m *EventParamsUpdated) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *EventParamsUpdated) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_EventParamsUpdated.Marshal(b, m, deterministic)
@@ -828,15 +768,12 @@ func (m *EventParamsUpdated) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *EventParamsUpdated) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_EventParamsUpdated.Merge(m, src)
 }
-
 func (m *EventParamsUpdated) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *EventParamsUpdated) XXX_DiscardUnknown() {
 	xxx_messageInfo_EventParamsUpdated.DiscardUnknown(m)
 }
@@ -1454,7 +1391,6 @@ func encodeVarintEvent(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
-
 func (m *EventServiceCreated) Size() (n int) {
 	if m == nil {
 		return 0
@@ -1713,11 +1649,9 @@ func (m *EventParamsUpdated) Size() (n int) {
 func sovEvent(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
-
 func sozEvent(x uint64) (n int) {
 	return sovEvent(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
-
 func (m *EventServiceCreated) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1832,7 +1766,6 @@ func (m *EventServiceCreated) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventImageAdded) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2004,7 +1937,6 @@ func (m *EventImageAdded) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventImageRevoked) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2138,7 +2070,6 @@ func (m *EventImageRevoked) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventPolicySet) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2260,7 +2191,6 @@ func (m *EventPolicySet) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventFrozen) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2343,7 +2273,6 @@ func (m *EventFrozen) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventSealed) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2530,7 +2459,6 @@ func (m *EventSealed) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventTransferred) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2677,7 +2605,6 @@ func (m *EventTransferred) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventRollbackAccepted) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -2830,7 +2757,6 @@ func (m *EventRollbackAccepted) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventGranted) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3030,7 +2956,6 @@ func (m *EventGranted) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventRefused) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3228,7 +3153,6 @@ func (m *EventRefused) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventAdvanced) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3362,7 +3286,6 @@ func (m *EventAdvanced) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *EventParamsUpdated) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3445,7 +3368,6 @@ func (m *EventParamsUpdated) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func skipEvent(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

@@ -131,11 +131,16 @@ func (s *ServiceState) validate() error {
 	case len(s.Refusals) > MaxRefusals:
 		return fmt.Errorf("%d refusals, want at most %d", len(s.Refusals), MaxRefusals)
 	}
+	rows := uint64(0)
 	for i := range s.Images {
 		image := &s.Images[i]
+		rows += image.Image.Platforms
 		if image.Image.Index != uint64(i) || image.Image.Platforms != uint64(len(image.Platforms)) {
 			return fmt.Errorf("image %d has index %d and %d platforms, want %d", i, image.Image.Index, len(image.Platforms), image.Image.Platforms)
 		}
+	}
+	if rows != c.Platforms {
+		return fmt.Errorf("%d platforms, want %d", rows, c.Platforms)
 	}
 	for i := range s.Changes {
 		if s.Changes[i].Seq != uint64(i) {

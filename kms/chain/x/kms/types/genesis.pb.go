@@ -5,20 +5,17 @@ package types
 
 import (
 	fmt "fmt"
+	_ "github.com/cosmos/gogoproto/gogoproto"
+	proto "github.com/cosmos/gogoproto/proto"
 	io "io"
 	math "math"
 	math_bits "math/bits"
-
-	_ "github.com/cosmos/gogoproto/gogoproto"
-	proto "github.com/cosmos/gogoproto/proto"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ = proto.Marshal
-	_ = fmt.Errorf
-	_ = math.Inf
-)
+var _ = proto.Marshal
+var _ = fmt.Errorf
+var _ = math.Inf
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -39,11 +36,9 @@ func (*GenesisState) ProtoMessage()    {}
 func (*GenesisState) Descriptor() ([]byte, []int) {
 	return fileDescriptor_c324d84f5af8c19a, []int{0}
 }
-
 func (m *GenesisState) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *GenesisState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_GenesisState.Marshal(b, m, deterministic)
@@ -56,15 +51,12 @@ func (m *GenesisState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error)
 		return b[:n], nil
 	}
 }
-
 func (m *GenesisState) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_GenesisState.Merge(m, src)
 }
-
 func (m *GenesisState) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *GenesisState) XXX_DiscardUnknown() {
 	xxx_messageInfo_GenesisState.DiscardUnknown(m)
 }
@@ -111,11 +103,9 @@ func (*ServiceState) ProtoMessage()    {}
 func (*ServiceState) Descriptor() ([]byte, []int) {
 	return fileDescriptor_c324d84f5af8c19a, []int{1}
 }
-
 func (m *ServiceState) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *ServiceState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_ServiceState.Marshal(b, m, deterministic)
@@ -128,15 +118,12 @@ func (m *ServiceState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error)
 		return b[:n], nil
 	}
 }
-
 func (m *ServiceState) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_ServiceState.Merge(m, src)
 }
-
 func (m *ServiceState) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *ServiceState) XXX_DiscardUnknown() {
 	xxx_messageInfo_ServiceState.DiscardUnknown(m)
 }
@@ -218,11 +205,9 @@ func (*ImageState) ProtoMessage()    {}
 func (*ImageState) Descriptor() ([]byte, []int) {
 	return fileDescriptor_c324d84f5af8c19a, []int{2}
 }
-
 func (m *ImageState) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *ImageState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_ImageState.Marshal(b, m, deterministic)
@@ -235,15 +220,12 @@ func (m *ImageState) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *ImageState) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_ImageState.Merge(m, src)
 }
-
 func (m *ImageState) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *ImageState) XXX_DiscardUnknown() {
 	xxx_messageInfo_ImageState.DiscardUnknown(m)
 }
@@ -562,7 +544,6 @@ func encodeVarintGenesis(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
-
 func (m *GenesisState) Size() (n int) {
 	if m == nil {
 		return 0
@@ -657,11 +638,9 @@ func (m *ImageState) Size() (n int) {
 func sovGenesis(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
-
 func sozGenesis(x uint64) (n int) {
 	return sovGenesis(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
-
 func (m *GenesisState) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -813,7 +792,6 @@ func (m *GenesisState) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *ServiceState) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1172,7 +1150,6 @@ func (m *ServiceState) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *ImageState) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1290,7 +1267,6 @@ func (m *ImageState) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func skipGenesis(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

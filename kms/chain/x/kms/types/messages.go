@@ -18,7 +18,8 @@ const (
 	MaxPlatforms   = 4096 // of one image
 	MaxKeys        = 16
 	MaxCiphertext  = 64 << 10
-	MaxImages      = 10_000 // ever added to one service
+	MaxImages      = 10_000    // ever added to one service
+	MaxRows        = 1_000_000 // platforms of all images ever added to one service
 	MaxRefusals    = 64     // that the ledger keeps of one service
 	registerSize   = len(vm.Register{})
 	hashSize       = len(vm.Hash{})

@@ -5,20 +5,17 @@ package types
 
 import (
 	fmt "fmt"
+	_ "github.com/cosmos/gogoproto/gogoproto"
+	proto "github.com/cosmos/gogoproto/proto"
 	io "io"
 	math "math"
 	math_bits "math/bits"
-
-	_ "github.com/cosmos/gogoproto/gogoproto"
-	proto "github.com/cosmos/gogoproto/proto"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ = proto.Marshal
-	_ = fmt.Errorf
-	_ = math.Inf
-)
+var _ = proto.Marshal
+var _ = fmt.Errorf
+var _ = math.Inf
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -56,11 +53,9 @@ func (*Policy) ProtoMessage()    {}
 func (*Policy) Descriptor() ([]byte, []int) {
 	return fileDescriptor_6b26d6780178968d, []int{0}
 }
-
 func (m *Policy) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *Policy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Policy.Marshal(b, m, deterministic)
@@ -73,15 +68,12 @@ func (m *Policy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *Policy) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Policy.Merge(m, src)
 }
-
 func (m *Policy) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *Policy) XXX_DiscardUnknown() {
 	xxx_messageInfo_Policy.DiscardUnknown(m)
 }
@@ -155,11 +147,9 @@ func (*Hardware) ProtoMessage()    {}
 func (*Hardware) Descriptor() ([]byte, []int) {
 	return fileDescriptor_6b26d6780178968d, []int{1}
 }
-
 func (m *Hardware) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *Hardware) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Hardware.Marshal(b, m, deterministic)
@@ -172,15 +162,12 @@ func (m *Hardware) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *Hardware) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Hardware.Merge(m, src)
 }
-
 func (m *Hardware) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *Hardware) XXX_DiscardUnknown() {
 	xxx_messageInfo_Hardware.DiscardUnknown(m)
 }
@@ -208,11 +195,9 @@ func (*PendingPolicy) ProtoMessage()    {}
 func (*PendingPolicy) Descriptor() ([]byte, []int) {
 	return fileDescriptor_6b26d6780178968d, []int{2}
 }
-
 func (m *PendingPolicy) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *PendingPolicy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_PendingPolicy.Marshal(b, m, deterministic)
@@ -225,15 +210,12 @@ func (m *PendingPolicy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error
 		return b[:n], nil
 	}
 }
-
 func (m *PendingPolicy) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_PendingPolicy.Merge(m, src)
 }
-
 func (m *PendingPolicy) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *PendingPolicy) XXX_DiscardUnknown() {
 	xxx_messageInfo_PendingPolicy.DiscardUnknown(m)
 }
@@ -477,7 +459,6 @@ func encodeVarintPolicy(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
-
 func (m *Policy) Size() (n int) {
 	if m == nil {
 		return 0
@@ -556,11 +537,9 @@ func (m *PendingPolicy) Size() (n int) {
 func sovPolicy(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
-
 func sozPolicy(x uint64) (n int) {
 	return sovPolicy(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
-
 func (m *Policy) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -806,7 +785,6 @@ func (m *Policy) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *Hardware) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -889,7 +867,6 @@ func (m *Hardware) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *PendingPolicy) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -1030,7 +1007,6 @@ func (m *PendingPolicy) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func skipPolicy(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

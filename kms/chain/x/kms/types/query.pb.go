@@ -6,10 +6,6 @@ package types
 import (
 	context "context"
 	fmt "fmt"
-	io "io"
-	math "math"
-	math_bits "math/bits"
-
 	query "github.com/cosmos/cosmos-sdk/types/query"
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
@@ -17,14 +13,15 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	io "io"
+	math "math"
+	math_bits "math/bits"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ = proto.Marshal
-	_ = fmt.Errorf
-	_ = math.Inf
-)
+var _ = proto.Marshal
+var _ = fmt.Errorf
+var _ = math.Inf
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -32,7 +29,8 @@ var (
 // proto package needs to be updated.
 const _ = proto.GoGoProtoPackageIsVersion3 // please upgrade the proto package
 
-type QueryParamsRequest struct{}
+type QueryParamsRequest struct {
+}
 
 func (m *QueryParamsRequest) Reset()         { *m = QueryParamsRequest{} }
 func (m *QueryParamsRequest) String() string { return proto.CompactTextString(m) }
@@ -40,11 +38,9 @@ func (*QueryParamsRequest) ProtoMessage()    {}
 func (*QueryParamsRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{0}
 }
-
 func (m *QueryParamsRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryParamsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryParamsRequest.Marshal(b, m, deterministic)
@@ -57,15 +53,12 @@ func (m *QueryParamsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QueryParamsRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryParamsRequest.Merge(m, src)
 }
-
 func (m *QueryParamsRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryParamsRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryParamsRequest.DiscardUnknown(m)
 }
@@ -82,11 +75,9 @@ func (*QueryParamsResponse) ProtoMessage()    {}
 func (*QueryParamsResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{1}
 }
-
 func (m *QueryParamsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryParamsResponse.Marshal(b, m, deterministic)
@@ -99,15 +90,12 @@ func (m *QueryParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QueryParamsResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryParamsResponse.Merge(m, src)
 }
-
 func (m *QueryParamsResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryParamsResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryParamsResponse.DiscardUnknown(m)
 }
@@ -131,11 +119,9 @@ func (*QueryServiceRequest) ProtoMessage()    {}
 func (*QueryServiceRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{2}
 }
-
 func (m *QueryServiceRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryServiceRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryServiceRequest.Marshal(b, m, deterministic)
@@ -148,15 +134,12 @@ func (m *QueryServiceRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QueryServiceRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryServiceRequest.Merge(m, src)
 }
-
 func (m *QueryServiceRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryServiceRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryServiceRequest.DiscardUnknown(m)
 }
@@ -182,11 +165,9 @@ func (*QueryServiceResponse) ProtoMessage()    {}
 func (*QueryServiceResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{3}
 }
-
 func (m *QueryServiceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryServiceResponse.Marshal(b, m, deterministic)
@@ -199,15 +180,12 @@ func (m *QueryServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *QueryServiceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryServiceResponse.Merge(m, src)
 }
-
 func (m *QueryServiceResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryServiceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryServiceResponse.DiscardUnknown(m)
 }
@@ -246,11 +224,9 @@ func (*QueryServicesRequest) ProtoMessage()    {}
 func (*QueryServicesRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{4}
 }
-
 func (m *QueryServicesRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryServicesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryServicesRequest.Marshal(b, m, deterministic)
@@ -263,15 +239,12 @@ func (m *QueryServicesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *QueryServicesRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryServicesRequest.Merge(m, src)
 }
-
 func (m *QueryServicesRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryServicesRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryServicesRequest.DiscardUnknown(m)
 }
@@ -303,11 +276,9 @@ func (*QueryServicesResponse) ProtoMessage()    {}
 func (*QueryServicesResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{5}
 }
-
 func (m *QueryServicesResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryServicesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryServicesResponse.Marshal(b, m, deterministic)
@@ -320,15 +291,12 @@ func (m *QueryServicesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *QueryServicesResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryServicesResponse.Merge(m, src)
 }
-
 func (m *QueryServicesResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryServicesResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryServicesResponse.DiscardUnknown(m)
 }
@@ -360,11 +328,9 @@ func (*QueryImageRequest) ProtoMessage()    {}
 func (*QueryImageRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{6}
 }
-
 func (m *QueryImageRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryImageRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryImageRequest.Marshal(b, m, deterministic)
@@ -377,15 +343,12 @@ func (m *QueryImageRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, e
 		return b[:n], nil
 	}
 }
-
 func (m *QueryImageRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryImageRequest.Merge(m, src)
 }
-
 func (m *QueryImageRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryImageRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryImageRequest.DiscardUnknown(m)
 }
@@ -417,11 +380,9 @@ func (*QueryImageResponse) ProtoMessage()    {}
 func (*QueryImageResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{7}
 }
-
 func (m *QueryImageResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryImageResponse.Marshal(b, m, deterministic)
@@ -434,15 +395,12 @@ func (m *QueryImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QueryImageResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryImageResponse.Merge(m, src)
 }
-
 func (m *QueryImageResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryImageResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryImageResponse.DiscardUnknown(m)
 }
@@ -474,11 +432,9 @@ func (*QueryImagesRequest) ProtoMessage()    {}
 func (*QueryImagesRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{8}
 }
-
 func (m *QueryImagesRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryImagesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryImagesRequest.Marshal(b, m, deterministic)
@@ -491,15 +447,12 @@ func (m *QueryImagesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QueryImagesRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryImagesRequest.Merge(m, src)
 }
-
 func (m *QueryImagesRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryImagesRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryImagesRequest.DiscardUnknown(m)
 }
@@ -531,11 +484,9 @@ func (*QueryImagesResponse) ProtoMessage()    {}
 func (*QueryImagesResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{9}
 }
-
 func (m *QueryImagesResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryImagesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryImagesResponse.Marshal(b, m, deterministic)
@@ -548,15 +499,12 @@ func (m *QueryImagesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QueryImagesResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryImagesResponse.Merge(m, src)
 }
-
 func (m *QueryImagesResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryImagesResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryImagesResponse.DiscardUnknown(m)
 }
@@ -589,11 +537,9 @@ func (*QueryPlatformsRequest) ProtoMessage()    {}
 func (*QueryPlatformsRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{10}
 }
-
 func (m *QueryPlatformsRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryPlatformsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryPlatformsRequest.Marshal(b, m, deterministic)
@@ -606,15 +552,12 @@ func (m *QueryPlatformsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *QueryPlatformsRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryPlatformsRequest.Merge(m, src)
 }
-
 func (m *QueryPlatformsRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryPlatformsRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryPlatformsRequest.DiscardUnknown(m)
 }
@@ -653,11 +596,9 @@ func (*QueryPlatformsResponse) ProtoMessage()    {}
 func (*QueryPlatformsResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{11}
 }
-
 func (m *QueryPlatformsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryPlatformsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryPlatformsResponse.Marshal(b, m, deterministic)
@@ -670,15 +611,12 @@ func (m *QueryPlatformsResponse) XXX_Marshal(b []byte, deterministic bool) ([]by
 		return b[:n], nil
 	}
 }
-
 func (m *QueryPlatformsResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryPlatformsResponse.Merge(m, src)
 }
-
 func (m *QueryPlatformsResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryPlatformsResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryPlatformsResponse.DiscardUnknown(m)
 }
@@ -710,11 +648,9 @@ func (*QuerySealedRequest) ProtoMessage()    {}
 func (*QuerySealedRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{12}
 }
-
 func (m *QuerySealedRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QuerySealedRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QuerySealedRequest.Marshal(b, m, deterministic)
@@ -727,15 +663,12 @@ func (m *QuerySealedRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QuerySealedRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QuerySealedRequest.Merge(m, src)
 }
-
 func (m *QuerySealedRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QuerySealedRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QuerySealedRequest.DiscardUnknown(m)
 }
@@ -768,11 +701,9 @@ func (*QuerySealedResponse) ProtoMessage()    {}
 func (*QuerySealedResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{13}
 }
-
 func (m *QuerySealedResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QuerySealedResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QuerySealedResponse.Marshal(b, m, deterministic)
@@ -785,15 +716,12 @@ func (m *QuerySealedResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QuerySealedResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QuerySealedResponse.Merge(m, src)
 }
-
 func (m *QuerySealedResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QuerySealedResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QuerySealedResponse.DiscardUnknown(m)
 }
@@ -825,11 +753,9 @@ func (*QueryChangesRequest) ProtoMessage()    {}
 func (*QueryChangesRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{14}
 }
-
 func (m *QueryChangesRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryChangesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryChangesRequest.Marshal(b, m, deterministic)
@@ -842,15 +768,12 @@ func (m *QueryChangesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QueryChangesRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryChangesRequest.Merge(m, src)
 }
-
 func (m *QueryChangesRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryChangesRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryChangesRequest.DiscardUnknown(m)
 }
@@ -882,11 +805,9 @@ func (*QueryChangesResponse) ProtoMessage()    {}
 func (*QueryChangesResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{15}
 }
-
 func (m *QueryChangesResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryChangesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryChangesResponse.Marshal(b, m, deterministic)
@@ -899,15 +820,12 @@ func (m *QueryChangesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *QueryChangesResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryChangesResponse.Merge(m, src)
 }
-
 func (m *QueryChangesResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryChangesResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryChangesResponse.DiscardUnknown(m)
 }
@@ -938,11 +856,9 @@ func (*QueryGrantRequest) ProtoMessage()    {}
 func (*QueryGrantRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{16}
 }
-
 func (m *QueryGrantRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryGrantRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryGrantRequest.Marshal(b, m, deterministic)
@@ -955,15 +871,12 @@ func (m *QueryGrantRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, e
 		return b[:n], nil
 	}
 }
-
 func (m *QueryGrantRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryGrantRequest.Merge(m, src)
 }
-
 func (m *QueryGrantRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryGrantRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryGrantRequest.DiscardUnknown(m)
 }
@@ -987,11 +900,9 @@ func (*QueryGrantResponse) ProtoMessage()    {}
 func (*QueryGrantResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{17}
 }
-
 func (m *QueryGrantResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryGrantResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryGrantResponse.Marshal(b, m, deterministic)
@@ -1004,15 +915,12 @@ func (m *QueryGrantResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QueryGrantResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryGrantResponse.Merge(m, src)
 }
-
 func (m *QueryGrantResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryGrantResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryGrantResponse.DiscardUnknown(m)
 }
@@ -1037,11 +945,9 @@ func (*QueryGrantsRequest) ProtoMessage()    {}
 func (*QueryGrantsRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{18}
 }
-
 func (m *QueryGrantsRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryGrantsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryGrantsRequest.Marshal(b, m, deterministic)
@@ -1054,15 +960,12 @@ func (m *QueryGrantsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *QueryGrantsRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryGrantsRequest.Merge(m, src)
 }
-
 func (m *QueryGrantsRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryGrantsRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryGrantsRequest.DiscardUnknown(m)
 }
@@ -1094,11 +997,9 @@ func (*QueryGrantsResponse) ProtoMessage()    {}
 func (*QueryGrantsResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{19}
 }
-
 func (m *QueryGrantsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryGrantsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryGrantsResponse.Marshal(b, m, deterministic)
@@ -1111,15 +1012,12 @@ func (m *QueryGrantsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *QueryGrantsResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryGrantsResponse.Merge(m, src)
 }
-
 func (m *QueryGrantsResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryGrantsResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryGrantsResponse.DiscardUnknown(m)
 }
@@ -1151,11 +1049,9 @@ func (*QueryRefusalsRequest) ProtoMessage()    {}
 func (*QueryRefusalsRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{20}
 }
-
 func (m *QueryRefusalsRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryRefusalsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryRefusalsRequest.Marshal(b, m, deterministic)
@@ -1168,15 +1064,12 @@ func (m *QueryRefusalsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *QueryRefusalsRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryRefusalsRequest.Merge(m, src)
 }
-
 func (m *QueryRefusalsRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryRefusalsRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryRefusalsRequest.DiscardUnknown(m)
 }
@@ -1210,11 +1103,9 @@ func (*QueryRefusalsResponse) ProtoMessage()    {}
 func (*QueryRefusalsResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{21}
 }
-
 func (m *QueryRefusalsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryRefusalsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryRefusalsResponse.Marshal(b, m, deterministic)
@@ -1227,15 +1118,12 @@ func (m *QueryRefusalsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *QueryRefusalsResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryRefusalsResponse.Merge(m, src)
 }
-
 func (m *QueryRefusalsResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryRefusalsResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryRefusalsResponse.DiscardUnknown(m)
 }
@@ -1281,11 +1169,9 @@ func (*QueryInstanceRequest) ProtoMessage()    {}
 func (*QueryInstanceRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{22}
 }
-
 func (m *QueryInstanceRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryInstanceRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryInstanceRequest.Marshal(b, m, deterministic)
@@ -1298,15 +1184,12 @@ func (m *QueryInstanceRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *QueryInstanceRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryInstanceRequest.Merge(m, src)
 }
-
 func (m *QueryInstanceRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryInstanceRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryInstanceRequest.DiscardUnknown(m)
 }
@@ -1337,11 +1220,9 @@ func (*QueryInstanceResponse) ProtoMessage()    {}
 func (*QueryInstanceResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{23}
 }
-
 func (m *QueryInstanceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryInstanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryInstanceResponse.Marshal(b, m, deterministic)
@@ -1354,15 +1235,12 @@ func (m *QueryInstanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *QueryInstanceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryInstanceResponse.Merge(m, src)
 }
-
 func (m *QueryInstanceResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryInstanceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryInstanceResponse.DiscardUnknown(m)
 }
@@ -1387,11 +1265,9 @@ func (*QueryInstancesRequest) ProtoMessage()    {}
 func (*QueryInstancesRequest) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{24}
 }
-
 func (m *QueryInstancesRequest) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryInstancesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryInstancesRequest.Marshal(b, m, deterministic)
@@ -1404,15 +1280,12 @@ func (m *QueryInstancesRequest) XXX_Marshal(b []byte, deterministic bool) ([]byt
 		return b[:n], nil
 	}
 }
-
 func (m *QueryInstancesRequest) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryInstancesRequest.Merge(m, src)
 }
-
 func (m *QueryInstancesRequest) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryInstancesRequest) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryInstancesRequest.DiscardUnknown(m)
 }
@@ -1444,11 +1317,9 @@ func (*QueryInstancesResponse) ProtoMessage()    {}
 func (*QueryInstancesResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_b4affa371c70c8e8, []int{25}
 }
-
 func (m *QueryInstancesResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *QueryInstancesResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_QueryInstancesResponse.Marshal(b, m, deterministic)
@@ -1461,15 +1332,12 @@ func (m *QueryInstancesResponse) XXX_Marshal(b []byte, deterministic bool) ([]by
 		return b[:n], nil
 	}
 }
-
 func (m *QueryInstancesResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_QueryInstancesResponse.Merge(m, src)
 }
-
 func (m *QueryInstancesResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *QueryInstancesResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_QueryInstancesResponse.DiscardUnknown(m)
 }
@@ -1592,10 +1460,8 @@ var fileDescriptor_b4affa371c70c8e8 = []byte{
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ context.Context
-	_ grpc.ClientConn
-)
+var _ context.Context
+var _ grpc.ClientConn
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the grpc package it is being compiled against.
@@ -1791,56 +1657,45 @@ type QueryServer interface {
 }
 
 // UnimplementedQueryServer can be embedded to have forward compatible implementations.
-type UnimplementedQueryServer struct{}
+type UnimplementedQueryServer struct {
+}
 
 func (*UnimplementedQueryServer) Params(ctx context.Context, req *QueryParamsRequest) (*QueryParamsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Params not implemented")
 }
-
 func (*UnimplementedQueryServer) Service(ctx context.Context, req *QueryServiceRequest) (*QueryServiceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Service not implemented")
 }
-
 func (*UnimplementedQueryServer) Services(ctx context.Context, req *QueryServicesRequest) (*QueryServicesResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Services not implemented")
 }
-
 func (*UnimplementedQueryServer) Image(ctx context.Context, req *QueryImageRequest) (*QueryImageResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Image not implemented")
 }
-
 func (*UnimplementedQueryServer) Images(ctx context.Context, req *QueryImagesRequest) (*QueryImagesResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Images not implemented")
 }
-
 func (*UnimplementedQueryServer) Platforms(ctx context.Context, req *QueryPlatformsRequest) (*QueryPlatformsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Platforms not implemented")
 }
-
 func (*UnimplementedQueryServer) Sealed(ctx context.Context, req *QuerySealedRequest) (*QuerySealedResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Sealed not implemented")
 }
-
 func (*UnimplementedQueryServer) Changes(ctx context.Context, req *QueryChangesRequest) (*QueryChangesResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Changes not implemented")
 }
-
 func (*UnimplementedQueryServer) Grant(ctx context.Context, req *QueryGrantRequest) (*QueryGrantResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Grant not implemented")
 }
-
 func (*UnimplementedQueryServer) Grants(ctx context.Context, req *QueryGrantsRequest) (*QueryGrantsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Grants not implemented")
 }
-
 func (*UnimplementedQueryServer) Refusals(ctx context.Context, req *QueryRefusalsRequest) (*QueryRefusalsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Refusals not implemented")
 }
-
 func (*UnimplementedQueryServer) Instance(ctx context.Context, req *QueryInstanceRequest) (*QueryInstanceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Instance not implemented")
 }
-
 func (*UnimplementedQueryServer) Instances(ctx context.Context, req *QueryInstancesRequest) (*QueryInstancesResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Instances not implemented")
 }
@@ -2083,69 +1938,67 @@ func _Query_Instances_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
-var (
-	Query_serviceDesc  = _Query_serviceDesc
-	_Query_serviceDesc = grpc.ServiceDesc{
-		ServiceName: "secretvm.kms.v1.Query",
-		HandlerType: (*QueryServer)(nil),
-		Methods: []grpc.MethodDesc{
-			{
-				MethodName: "Params",
-				Handler:    _Query_Params_Handler,
-			},
-			{
-				MethodName: "Service",
-				Handler:    _Query_Service_Handler,
-			},
-			{
-				MethodName: "Services",
-				Handler:    _Query_Services_Handler,
-			},
-			{
-				MethodName: "Image",
-				Handler:    _Query_Image_Handler,
-			},
-			{
-				MethodName: "Images",
-				Handler:    _Query_Images_Handler,
-			},
-			{
-				MethodName: "Platforms",
-				Handler:    _Query_Platforms_Handler,
-			},
-			{
-				MethodName: "Sealed",
-				Handler:    _Query_Sealed_Handler,
-			},
-			{
-				MethodName: "Changes",
-				Handler:    _Query_Changes_Handler,
-			},
-			{
-				MethodName: "Grant",
-				Handler:    _Query_Grant_Handler,
-			},
-			{
-				MethodName: "Grants",
-				Handler:    _Query_Grants_Handler,
-			},
-			{
-				MethodName: "Refusals",
-				Handler:    _Query_Refusals_Handler,
-			},
-			{
-				MethodName: "Instance",
-				Handler:    _Query_Instance_Handler,
-			},
-			{
-				MethodName: "Instances",
-				Handler:    _Query_Instances_Handler,
-			},
+var Query_serviceDesc = _Query_serviceDesc
+var _Query_serviceDesc = grpc.ServiceDesc{
+	ServiceName: "secretvm.kms.v1.Query",
+	HandlerType: (*QueryServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "Params",
+			Handler:    _Query_Params_Handler,
 		},
-		Streams:  []grpc.StreamDesc{},
-		Metadata: "secretvm/kms/v1/query.proto",
-	}
-)
+		{
+			MethodName: "Service",
+			Handler:    _Query_Service_Handler,
+		},
+		{
+			MethodName: "Services",
+			Handler:    _Query_Services_Handler,
+		},
+		{
+			MethodName: "Image",
+			Handler:    _Query_Image_Handler,
+		},
+		{
+			MethodName: "Images",
+			Handler:    _Query_Images_Handler,
+		},
+		{
+			MethodName: "Platforms",
+			Handler:    _Query_Platforms_Handler,
+		},
+		{
+			MethodName: "Sealed",
+			Handler:    _Query_Sealed_Handler,
+		},
+		{
+			MethodName: "Changes",
+			Handler:    _Query_Changes_Handler,
+		},
+		{
+			MethodName: "Grant",
+			Handler:    _Query_Grant_Handler,
+		},
+		{
+			MethodName: "Grants",
+			Handler:    _Query_Grants_Handler,
+		},
+		{
+			MethodName: "Refusals",
+			Handler:    _Query_Refusals_Handler,
+		},
+		{
+			MethodName: "Instance",
+			Handler:    _Query_Instance_Handler,
+		},
+		{
+			MethodName: "Instances",
+			Handler:    _Query_Instances_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "secretvm/kms/v1/query.proto",
+}
 
 func (m *QueryParamsRequest) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
@@ -3241,7 +3094,6 @@ func encodeVarintQuery(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
-
 func (m *QueryParamsRequest) Size() (n int) {
 	if m == nil {
 		return 0
@@ -3671,11 +3523,9 @@ func (m *QueryInstancesResponse) Size() (n int) {
 func sovQuery(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
-
 func sozQuery(x uint64) (n int) {
 	return sovQuery(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
-
 func (m *QueryParamsRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3726,7 +3576,6 @@ func (m *QueryParamsRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryParamsResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3810,7 +3659,6 @@ func (m *QueryParamsResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryServiceRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -3893,7 +3741,6 @@ func (m *QueryServiceRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryServiceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4043,7 +3890,6 @@ func (m *QueryServiceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryServicesRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4162,7 +4008,6 @@ func (m *QueryServicesRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryServicesResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4283,7 +4128,6 @@ func (m *QueryServicesResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryImageRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4385,7 +4229,6 @@ func (m *QueryImageRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryImageResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4501,7 +4344,6 @@ func (m *QueryImageResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryImagesRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4620,7 +4462,6 @@ func (m *QueryImagesRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryImagesResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4741,7 +4582,6 @@ func (m *QueryImagesResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryPlatformsRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4879,7 +4719,6 @@ func (m *QueryPlatformsRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryPlatformsResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5000,7 +4839,6 @@ func (m *QueryPlatformsResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QuerySealedRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5115,7 +4953,6 @@ func (m *QuerySealedRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QuerySealedResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5238,7 +5075,6 @@ func (m *QuerySealedResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryChangesRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5357,7 +5193,6 @@ func (m *QueryChangesRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryChangesResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5478,7 +5313,6 @@ func (m *QueryChangesResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryGrantRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5563,7 +5397,6 @@ func (m *QueryGrantRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryGrantResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5647,7 +5480,6 @@ func (m *QueryGrantResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryGrantsRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5766,7 +5598,6 @@ func (m *QueryGrantsRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryGrantsResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5887,7 +5718,6 @@ func (m *QueryGrantsResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryRefusalsRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6006,7 +5836,6 @@ func (m *QueryRefusalsRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryRefusalsResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6165,7 +5994,6 @@ func (m *QueryRefusalsResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryInstanceRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6280,7 +6108,6 @@ func (m *QueryInstanceRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryInstanceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6364,7 +6191,6 @@ func (m *QueryInstanceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryInstancesRequest) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6483,7 +6309,6 @@ func (m *QueryInstancesRequest) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *QueryInstancesResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6604,7 +6429,6 @@ func (m *QueryInstancesResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func skipQuery(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0

@@ -6,10 +6,6 @@ package types
 import (
 	context "context"
 	fmt "fmt"
-	io "io"
-	math "math"
-	math_bits "math/bits"
-
 	_ "github.com/cosmos/cosmos-sdk/types/msgservice"
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
@@ -17,14 +13,15 @@ import (
 	grpc "google.golang.org/grpc"
 	codes "google.golang.org/grpc/codes"
 	status "google.golang.org/grpc/status"
+	io "io"
+	math "math"
+	math_bits "math/bits"
 )
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ = proto.Marshal
-	_ = fmt.Errorf
-	_ = math.Inf
-)
+var _ = proto.Marshal
+var _ = fmt.Errorf
+var _ = math.Inf
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the proto package it is being compiled against.
@@ -44,11 +41,9 @@ func (*MsgCreateService) ProtoMessage()    {}
 func (*MsgCreateService) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{0}
 }
-
 func (m *MsgCreateService) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgCreateService) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgCreateService.Marshal(b, m, deterministic)
@@ -61,15 +56,12 @@ func (m *MsgCreateService) XXX_Marshal(b []byte, deterministic bool) ([]byte, er
 		return b[:n], nil
 	}
 }
-
 func (m *MsgCreateService) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgCreateService.Merge(m, src)
 }
-
 func (m *MsgCreateService) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgCreateService) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgCreateService.DiscardUnknown(m)
 }
@@ -107,11 +99,9 @@ func (*MsgCreateServiceResponse) ProtoMessage()    {}
 func (*MsgCreateServiceResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{1}
 }
-
 func (m *MsgCreateServiceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgCreateServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgCreateServiceResponse.Marshal(b, m, deterministic)
@@ -124,15 +114,12 @@ func (m *MsgCreateServiceResponse) XXX_Marshal(b []byte, deterministic bool) ([]
 		return b[:n], nil
 	}
 }
-
 func (m *MsgCreateServiceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgCreateServiceResponse.Merge(m, src)
 }
-
 func (m *MsgCreateServiceResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgCreateServiceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgCreateServiceResponse.DiscardUnknown(m)
 }
@@ -164,11 +151,9 @@ func (*MsgAddImage) ProtoMessage()    {}
 func (*MsgAddImage) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{2}
 }
-
 func (m *MsgAddImage) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAddImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAddImage.Marshal(b, m, deterministic)
@@ -181,15 +166,12 @@ func (m *MsgAddImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAddImage) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAddImage.Merge(m, src)
 }
-
 func (m *MsgAddImage) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAddImage) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAddImage.DiscardUnknown(m)
 }
@@ -270,11 +252,9 @@ func (*MsgAddImageResponse) ProtoMessage()    {}
 func (*MsgAddImageResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{3}
 }
-
 func (m *MsgAddImageResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAddImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAddImageResponse.Marshal(b, m, deterministic)
@@ -287,15 +267,12 @@ func (m *MsgAddImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAddImageResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAddImageResponse.Merge(m, src)
 }
-
 func (m *MsgAddImageResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAddImageResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAddImageResponse.DiscardUnknown(m)
 }
@@ -329,11 +306,9 @@ func (*MsgRevokeImage) ProtoMessage()    {}
 func (*MsgRevokeImage) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{4}
 }
-
 func (m *MsgRevokeImage) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgRevokeImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgRevokeImage.Marshal(b, m, deterministic)
@@ -346,15 +321,12 @@ func (m *MsgRevokeImage) XXX_Marshal(b []byte, deterministic bool) ([]byte, erro
 		return b[:n], nil
 	}
 }
-
 func (m *MsgRevokeImage) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgRevokeImage.Merge(m, src)
 }
-
 func (m *MsgRevokeImage) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgRevokeImage) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgRevokeImage.DiscardUnknown(m)
 }
@@ -389,7 +361,8 @@ func (m *MsgRevokeImage) GetReason() string {
 	return ""
 }
 
-type MsgRevokeImageResponse struct{}
+type MsgRevokeImageResponse struct {
+}
 
 func (m *MsgRevokeImageResponse) Reset()         { *m = MsgRevokeImageResponse{} }
 func (m *MsgRevokeImageResponse) String() string { return proto.CompactTextString(m) }
@@ -397,11 +370,9 @@ func (*MsgRevokeImageResponse) ProtoMessage()    {}
 func (*MsgRevokeImageResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{5}
 }
-
 func (m *MsgRevokeImageResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgRevokeImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgRevokeImageResponse.Marshal(b, m, deterministic)
@@ -414,15 +385,12 @@ func (m *MsgRevokeImageResponse) XXX_Marshal(b []byte, deterministic bool) ([]by
 		return b[:n], nil
 	}
 }
-
 func (m *MsgRevokeImageResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgRevokeImageResponse.Merge(m, src)
 }
-
 func (m *MsgRevokeImageResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgRevokeImageResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgRevokeImageResponse.DiscardUnknown(m)
 }
@@ -441,11 +409,9 @@ func (*MsgSetPolicy) ProtoMessage()    {}
 func (*MsgSetPolicy) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{6}
 }
-
 func (m *MsgSetPolicy) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgSetPolicy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgSetPolicy.Marshal(b, m, deterministic)
@@ -458,15 +424,12 @@ func (m *MsgSetPolicy) XXX_Marshal(b []byte, deterministic bool) ([]byte, error)
 		return b[:n], nil
 	}
 }
-
 func (m *MsgSetPolicy) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgSetPolicy.Merge(m, src)
 }
-
 func (m *MsgSetPolicy) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgSetPolicy) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgSetPolicy.DiscardUnknown(m)
 }
@@ -506,11 +469,9 @@ func (*MsgSetPolicyResponse) ProtoMessage()    {}
 func (*MsgSetPolicyResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{7}
 }
-
 func (m *MsgSetPolicyResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgSetPolicyResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgSetPolicyResponse.Marshal(b, m, deterministic)
@@ -523,15 +484,12 @@ func (m *MsgSetPolicyResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte
 		return b[:n], nil
 	}
 }
-
 func (m *MsgSetPolicyResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgSetPolicyResponse.Merge(m, src)
 }
-
 func (m *MsgSetPolicyResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgSetPolicyResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgSetPolicyResponse.DiscardUnknown(m)
 }
@@ -563,11 +521,9 @@ func (*MsgFreeze) ProtoMessage()    {}
 func (*MsgFreeze) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{8}
 }
-
 func (m *MsgFreeze) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgFreeze) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgFreeze.Marshal(b, m, deterministic)
@@ -580,15 +536,12 @@ func (m *MsgFreeze) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *MsgFreeze) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgFreeze.Merge(m, src)
 }
-
 func (m *MsgFreeze) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgFreeze) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgFreeze.DiscardUnknown(m)
 }
@@ -609,7 +562,8 @@ func (m *MsgFreeze) GetService() string {
 	return ""
 }
 
-type MsgFreezeResponse struct{}
+type MsgFreezeResponse struct {
+}
 
 func (m *MsgFreezeResponse) Reset()         { *m = MsgFreezeResponse{} }
 func (m *MsgFreezeResponse) String() string { return proto.CompactTextString(m) }
@@ -617,11 +571,9 @@ func (*MsgFreezeResponse) ProtoMessage()    {}
 func (*MsgFreezeResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{9}
 }
-
 func (m *MsgFreezeResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgFreezeResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgFreezeResponse.Marshal(b, m, deterministic)
@@ -634,15 +586,12 @@ func (m *MsgFreezeResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, e
 		return b[:n], nil
 	}
 }
-
 func (m *MsgFreezeResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgFreezeResponse.Merge(m, src)
 }
-
 func (m *MsgFreezeResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgFreezeResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgFreezeResponse.DiscardUnknown(m)
 }
@@ -663,11 +612,9 @@ func (*MsgSeal) ProtoMessage()    {}
 func (*MsgSeal) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{10}
 }
-
 func (m *MsgSeal) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgSeal) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgSeal.Marshal(b, m, deterministic)
@@ -680,15 +627,12 @@ func (m *MsgSeal) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *MsgSeal) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgSeal.Merge(m, src)
 }
-
 func (m *MsgSeal) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgSeal) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgSeal.DiscardUnknown(m)
 }
@@ -740,11 +684,9 @@ func (*MsgSealResponse) ProtoMessage()    {}
 func (*MsgSealResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{11}
 }
-
 func (m *MsgSealResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgSealResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgSealResponse.Marshal(b, m, deterministic)
@@ -757,15 +699,12 @@ func (m *MsgSealResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, err
 		return b[:n], nil
 	}
 }
-
 func (m *MsgSealResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgSealResponse.Merge(m, src)
 }
-
 func (m *MsgSealResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgSealResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgSealResponse.DiscardUnknown(m)
 }
@@ -791,11 +730,9 @@ func (*MsgTransfer) ProtoMessage()    {}
 func (*MsgTransfer) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{12}
 }
-
 func (m *MsgTransfer) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgTransfer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgTransfer.Marshal(b, m, deterministic)
@@ -808,15 +745,12 @@ func (m *MsgTransfer) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) 
 		return b[:n], nil
 	}
 }
-
 func (m *MsgTransfer) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgTransfer.Merge(m, src)
 }
-
 func (m *MsgTransfer) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgTransfer) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgTransfer.DiscardUnknown(m)
 }
@@ -844,7 +778,8 @@ func (m *MsgTransfer) GetTo() string {
 	return ""
 }
 
-type MsgTransferResponse struct{}
+type MsgTransferResponse struct {
+}
 
 func (m *MsgTransferResponse) Reset()         { *m = MsgTransferResponse{} }
 func (m *MsgTransferResponse) String() string { return proto.CompactTextString(m) }
@@ -852,11 +787,9 @@ func (*MsgTransferResponse) ProtoMessage()    {}
 func (*MsgTransferResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{13}
 }
-
 func (m *MsgTransferResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgTransferResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgTransferResponse.Marshal(b, m, deterministic)
@@ -869,15 +802,12 @@ func (m *MsgTransferResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte,
 		return b[:n], nil
 	}
 }
-
 func (m *MsgTransferResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgTransferResponse.Merge(m, src)
 }
-
 func (m *MsgTransferResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgTransferResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgTransferResponse.DiscardUnknown(m)
 }
@@ -897,11 +827,9 @@ func (*MsgAcceptRollback) ProtoMessage()    {}
 func (*MsgAcceptRollback) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{14}
 }
-
 func (m *MsgAcceptRollback) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAcceptRollback) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAcceptRollback.Marshal(b, m, deterministic)
@@ -914,15 +842,12 @@ func (m *MsgAcceptRollback) XXX_Marshal(b []byte, deterministic bool) ([]byte, e
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAcceptRollback) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAcceptRollback.Merge(m, src)
 }
-
 func (m *MsgAcceptRollback) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAcceptRollback) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAcceptRollback.DiscardUnknown(m)
 }
@@ -967,11 +892,9 @@ func (*MsgAcceptRollbackResponse) ProtoMessage()    {}
 func (*MsgAcceptRollbackResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{15}
 }
-
 func (m *MsgAcceptRollbackResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAcceptRollbackResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAcceptRollbackResponse.Marshal(b, m, deterministic)
@@ -984,15 +907,12 @@ func (m *MsgAcceptRollbackResponse) XXX_Marshal(b []byte, deterministic bool) ([
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAcceptRollbackResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAcceptRollbackResponse.Merge(m, src)
 }
-
 func (m *MsgAcceptRollbackResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAcceptRollbackResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAcceptRollbackResponse.DiscardUnknown(m)
 }
@@ -1018,11 +938,9 @@ func (*Event) ProtoMessage()    {}
 func (*Event) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{16}
 }
-
 func (m *Event) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *Event) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Event.Marshal(b, m, deterministic)
@@ -1035,15 +953,12 @@ func (m *Event) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *Event) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Event.Merge(m, src)
 }
-
 func (m *Event) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *Event) XXX_DiscardUnknown() {
 	xxx_messageInfo_Event.DiscardUnknown(m)
 }
@@ -1081,11 +996,9 @@ func (*Collateral) ProtoMessage()    {}
 func (*Collateral) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{17}
 }
-
 func (m *Collateral) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *Collateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_Collateral.Marshal(b, m, deterministic)
@@ -1098,15 +1011,12 @@ func (m *Collateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *Collateral) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_Collateral.Merge(m, src)
 }
-
 func (m *Collateral) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *Collateral) XXX_DiscardUnknown() {
 	xxx_messageInfo_Collateral.DiscardUnknown(m)
 }
@@ -1175,11 +1085,9 @@ func (*AMDCollateral) ProtoMessage()    {}
 func (*AMDCollateral) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{18}
 }
-
 func (m *AMDCollateral) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *AMDCollateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_AMDCollateral.Marshal(b, m, deterministic)
@@ -1192,15 +1100,12 @@ func (m *AMDCollateral) XXX_Marshal(b []byte, deterministic bool) ([]byte, error
 		return b[:n], nil
 	}
 }
-
 func (m *AMDCollateral) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_AMDCollateral.Merge(m, src)
 }
-
 func (m *AMDCollateral) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *AMDCollateral) XXX_DiscardUnknown() {
 	xxx_messageInfo_AMDCollateral.DiscardUnknown(m)
 }
@@ -1252,11 +1157,9 @@ func (*MsgRelease) ProtoMessage()    {}
 func (*MsgRelease) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{19}
 }
-
 func (m *MsgRelease) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgRelease) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgRelease.Marshal(b, m, deterministic)
@@ -1269,15 +1172,12 @@ func (m *MsgRelease) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *MsgRelease) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgRelease.Merge(m, src)
 }
-
 func (m *MsgRelease) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgRelease) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgRelease.DiscardUnknown(m)
 }
@@ -1394,11 +1294,9 @@ func (*MsgReleaseResponse) ProtoMessage()    {}
 func (*MsgReleaseResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{20}
 }
-
 func (m *MsgReleaseResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgReleaseResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgReleaseResponse.Marshal(b, m, deterministic)
@@ -1411,15 +1309,12 @@ func (m *MsgReleaseResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *MsgReleaseResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgReleaseResponse.Merge(m, src)
 }
-
 func (m *MsgReleaseResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgReleaseResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgReleaseResponse.DiscardUnknown(m)
 }
@@ -1454,11 +1349,9 @@ func (*MsgAdvance) ProtoMessage()    {}
 func (*MsgAdvance) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{21}
 }
-
 func (m *MsgAdvance) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAdvance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAdvance.Marshal(b, m, deterministic)
@@ -1471,15 +1364,12 @@ func (m *MsgAdvance) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAdvance) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAdvance.Merge(m, src)
 }
-
 func (m *MsgAdvance) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAdvance) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAdvance.DiscardUnknown(m)
 }
@@ -1524,11 +1414,9 @@ func (*MsgAdvanceResponse) ProtoMessage()    {}
 func (*MsgAdvanceResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{22}
 }
-
 func (m *MsgAdvanceResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgAdvanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgAdvanceResponse.Marshal(b, m, deterministic)
@@ -1541,15 +1429,12 @@ func (m *MsgAdvanceResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, 
 		return b[:n], nil
 	}
 }
-
 func (m *MsgAdvanceResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgAdvanceResponse.Merge(m, src)
 }
-
 func (m *MsgAdvanceResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgAdvanceResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgAdvanceResponse.DiscardUnknown(m)
 }
@@ -1574,11 +1459,9 @@ func (*MsgUpdateParams) ProtoMessage()    {}
 func (*MsgUpdateParams) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{23}
 }
-
 func (m *MsgUpdateParams) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgUpdateParams) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgUpdateParams.Marshal(b, m, deterministic)
@@ -1591,15 +1474,12 @@ func (m *MsgUpdateParams) XXX_Marshal(b []byte, deterministic bool) ([]byte, err
 		return b[:n], nil
 	}
 }
-
 func (m *MsgUpdateParams) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgUpdateParams.Merge(m, src)
 }
-
 func (m *MsgUpdateParams) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgUpdateParams) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgUpdateParams.DiscardUnknown(m)
 }
@@ -1620,7 +1500,8 @@ func (m *MsgUpdateParams) GetParams() Params {
 	return Params{}
 }
 
-type MsgUpdateParamsResponse struct{}
+type MsgUpdateParamsResponse struct {
+}
 
 func (m *MsgUpdateParamsResponse) Reset()         { *m = MsgUpdateParamsResponse{} }
 func (m *MsgUpdateParamsResponse) String() string { return proto.CompactTextString(m) }
@@ -1628,11 +1509,9 @@ func (*MsgUpdateParamsResponse) ProtoMessage()    {}
 func (*MsgUpdateParamsResponse) Descriptor() ([]byte, []int) {
 	return fileDescriptor_539df50e8695d92e, []int{24}
 }
-
 func (m *MsgUpdateParamsResponse) XXX_Unmarshal(b []byte) error {
 	return m.Unmarshal(b)
 }
-
 func (m *MsgUpdateParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
 	if deterministic {
 		return xxx_messageInfo_MsgUpdateParamsResponse.Marshal(b, m, deterministic)
@@ -1645,15 +1524,12 @@ func (m *MsgUpdateParamsResponse) XXX_Marshal(b []byte, deterministic bool) ([]b
 		return b[:n], nil
 	}
 }
-
 func (m *MsgUpdateParamsResponse) XXX_Merge(src proto.Message) {
 	xxx_messageInfo_MsgUpdateParamsResponse.Merge(m, src)
 }
-
 func (m *MsgUpdateParamsResponse) XXX_Size() int {
 	return m.Size()
 }
-
 func (m *MsgUpdateParamsResponse) XXX_DiscardUnknown() {
 	xxx_messageInfo_MsgUpdateParamsResponse.DiscardUnknown(m)
 }
@@ -1786,10 +1662,8 @@ var fileDescriptor_539df50e8695d92e = []byte{
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
-var (
-	_ context.Context
-	_ grpc.ClientConn
-)
+var _ context.Context
+var _ grpc.ClientConn
 
 // This is a compile-time assertion to ensure that this generated file
 // is compatible with the grpc package it is being compiled against.
@@ -1961,48 +1835,39 @@ type MsgServer interface {
 }
 
 // UnimplementedMsgServer can be embedded to have forward compatible implementations.
-type UnimplementedMsgServer struct{}
+type UnimplementedMsgServer struct {
+}
 
 func (*UnimplementedMsgServer) CreateService(ctx context.Context, req *MsgCreateService) (*MsgCreateServiceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method CreateService not implemented")
 }
-
 func (*UnimplementedMsgServer) AddImage(ctx context.Context, req *MsgAddImage) (*MsgAddImageResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method AddImage not implemented")
 }
-
 func (*UnimplementedMsgServer) RevokeImage(ctx context.Context, req *MsgRevokeImage) (*MsgRevokeImageResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method RevokeImage not implemented")
 }
-
 func (*UnimplementedMsgServer) SetPolicy(ctx context.Context, req *MsgSetPolicy) (*MsgSetPolicyResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method SetPolicy not implemented")
 }
-
 func (*UnimplementedMsgServer) Freeze(ctx context.Context, req *MsgFreeze) (*MsgFreezeResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Freeze not implemented")
 }
-
 func (*UnimplementedMsgServer) Seal(ctx context.Context, req *MsgSeal) (*MsgSealResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Seal not implemented")
 }
-
 func (*UnimplementedMsgServer) Transfer(ctx context.Context, req *MsgTransfer) (*MsgTransferResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Transfer not implemented")
 }
-
 func (*UnimplementedMsgServer) AcceptRollback(ctx context.Context, req *MsgAcceptRollback) (*MsgAcceptRollbackResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method AcceptRollback not implemented")
 }
-
 func (*UnimplementedMsgServer) Release(ctx context.Context, req *MsgRelease) (*MsgReleaseResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Release not implemented")
 }
-
 func (*UnimplementedMsgServer) Advance(ctx context.Context, req *MsgAdvance) (*MsgAdvanceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Advance not implemented")
 }
-
 func (*UnimplementedMsgServer) UpdateParams(ctx context.Context, req *MsgUpdateParams) (*MsgUpdateParamsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method UpdateParams not implemented")
 }
@@ -2209,61 +2074,59 @@ func _Msg_UpdateParams_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
-var (
-	Msg_serviceDesc  = _Msg_serviceDesc
-	_Msg_serviceDesc = grpc.ServiceDesc{
-		ServiceName: "secretvm.kms.v1.Msg",
-		HandlerType: (*MsgServer)(nil),
-		Methods: []grpc.MethodDesc{
-			{
-				MethodName: "CreateService",
-				Handler:    _Msg_CreateService_Handler,
-			},
-			{
-				MethodName: "AddImage",
-				Handler:    _Msg_AddImage_Handler,
-			},
-			{
-				MethodName: "RevokeImage",
-				Handler:    _Msg_RevokeImage_Handler,
-			},
-			{
-				MethodName: "SetPolicy",
-				Handler:    _Msg_SetPolicy_Handler,
-			},
-			{
-				MethodName: "Freeze",
-				Handler:    _Msg_Freeze_Handler,
-			},
-			{
-				MethodName: "Seal",
-				Handler:    _Msg_Seal_Handler,
-			},
-			{
-				MethodName: "Transfer",
-				Handler:    _Msg_Transfer_Handler,
-			},
-			{
-				MethodName: "AcceptRollback",
-				Handler:    _Msg_AcceptRollback_Handler,
-			},
-			{
-				MethodName: "Release",
-				Handler:    _Msg_Release_Handler,
-			},
-			{
-				MethodName: "Advance",
-				Handler:    _Msg_Advance_Handler,
-			},
-			{
-				MethodName: "UpdateParams",
-				Handler:    _Msg_UpdateParams_Handler,
-			},
+var Msg_serviceDesc = _Msg_serviceDesc
+var _Msg_serviceDesc = grpc.ServiceDesc{
+	ServiceName: "secretvm.kms.v1.Msg",
+	HandlerType: (*MsgServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateService",
+			Handler:    _Msg_CreateService_Handler,
 		},
-		Streams:  []grpc.StreamDesc{},
-		Metadata: "secretvm/kms/v1/tx.proto",
-	}
-)
+		{
+			MethodName: "AddImage",
+			Handler:    _Msg_AddImage_Handler,
+		},
+		{
+			MethodName: "RevokeImage",
+			Handler:    _Msg_RevokeImage_Handler,
+		},
+		{
+			MethodName: "SetPolicy",
+			Handler:    _Msg_SetPolicy_Handler,
+		},
+		{
+			MethodName: "Freeze",
+			Handler:    _Msg_Freeze_Handler,
+		},
+		{
+			MethodName: "Seal",
+			Handler:    _Msg_Seal_Handler,
+		},
+		{
+			MethodName: "Transfer",
+			Handler:    _Msg_Transfer_Handler,
+		},
+		{
+			MethodName: "AcceptRollback",
+			Handler:    _Msg_AcceptRollback_Handler,
+		},
+		{
+			MethodName: "Release",
+			Handler:    _Msg_Release_Handler,
+		},
+		{
+			MethodName: "Advance",
+			Handler:    _Msg_Advance_Handler,
+		},
+		{
+			MethodName: "UpdateParams",
+			Handler:    _Msg_UpdateParams_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "secretvm/kms/v1/tx.proto",
+}
 
 func (m *MsgCreateService) Marshal() (dAtA []byte, err error) {
 	size := m.Size()
@@ -3416,7 +3279,6 @@ func encodeVarintTx(dAtA []byte, offset int, v uint64) int {
 	dAtA[offset] = uint8(v)
 	return base
 }
-
 func (m *MsgCreateService) Size() (n int) {
 	if m == nil {
 		return 0
@@ -3935,11 +3797,9 @@ func (m *MsgUpdateParamsResponse) Size() (n int) {
 func sovTx(x uint64) (n int) {
 	return (math_bits.Len64(x|1) + 6) / 7
 }
-
 func sozTx(x uint64) (n int) {
 	return sovTx(uint64((x << 1) ^ uint64((int64(x) >> 63))))
 }
-
 func (m *MsgCreateService) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4090,7 +3950,6 @@ func (m *MsgCreateService) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgCreateServiceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4173,7 +4032,6 @@ func (m *MsgCreateServiceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4524,7 +4382,6 @@ func (m *MsgAddImage) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAddImageResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4613,7 +4470,6 @@ func (m *MsgAddImageResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgRevokeImage) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4779,7 +4635,6 @@ func (m *MsgRevokeImage) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgRevokeImageResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4830,7 +4685,6 @@ func (m *MsgRevokeImageResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgSetPolicy) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -4978,7 +4832,6 @@ func (m *MsgSetPolicy) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgSetPolicyResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5098,7 +4951,6 @@ func (m *MsgSetPolicyResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgFreeze) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5213,7 +5065,6 @@ func (m *MsgFreeze) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgFreezeResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5264,7 +5115,6 @@ func (m *MsgFreezeResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgSeal) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5464,7 +5314,6 @@ func (m *MsgSeal) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgSealResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5534,7 +5383,6 @@ func (m *MsgSealResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgTransfer) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5681,7 +5529,6 @@ func (m *MsgTransfer) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgTransferResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5732,7 +5579,6 @@ func (m *MsgTransferResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAcceptRollback) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5898,7 +5744,6 @@ func (m *MsgAcceptRollback) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAcceptRollbackResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -5968,7 +5813,6 @@ func (m *MsgAcceptRollbackResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *Event) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6085,7 +5929,6 @@ func (m *Event) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *Collateral) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6374,7 +6217,6 @@ func (m *Collateral) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *AMDCollateral) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -6527,7 +6369,6 @@ func (m *AMDCollateral) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgRelease) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7035,7 +6876,6 @@ func (m *MsgRelease) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgReleaseResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7158,7 +6998,6 @@ func (m *MsgReleaseResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAdvance) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7328,7 +7167,6 @@ func (m *MsgAdvance) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgAdvanceResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7398,7 +7236,6 @@ func (m *MsgAdvanceResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgUpdateParams) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7514,7 +7351,6 @@ func (m *MsgUpdateParams) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func (m *MsgUpdateParamsResponse) Unmarshal(dAtA []byte) error {
 	l := len(dAtA)
 	iNdEx := 0
@@ -7565,7 +7401,6 @@ func (m *MsgUpdateParamsResponse) Unmarshal(dAtA []byte) error {
 	}
 	return nil
 }
-
 func skipTx(dAtA []byte) (n int, err error) {
 	l := len(dAtA)
 	iNdEx := 0
