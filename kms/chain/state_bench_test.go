@@ -68,13 +68,13 @@ func BenchmarkState(b *testing.B) {
 		must(b, err)
 	}
 	commit()
-	const batch = 5000
+	const batch = 20_000
 	for first := 0; first < n; first += batch {
-		must(b, app.KMS.InitGenesis(app.NewUncachedContext(false, cmtproto.Header{}), types.GenesisState{
+		must(b, app.KMS.InitGenesis(app.NewNextBlockContext(cmtproto.Header{ChainID: chainID, Height: height + 1, Time: now}), types.GenesisState{
 			Params: types.DefaultParams(), Services: benchStates(owner, first, min(batch, n-first)),
 		}))
 		commit()
-		if first/batch%20 == 19 {
+		if first/batch%5 == 4 {
 			b.Logf("%d services after %s", first+batch, time.Since(start).Round(time.Second))
 		}
 	}

@@ -20,7 +20,7 @@ const (
 	MaxCiphertext  = 64 << 10
 	MaxImages      = 10_000    // ever added to one service
 	MaxRows        = 1_000_000 // platforms of all images ever added to one service
-	MaxRefusals    = 64     // that the ledger keeps of one service
+	MaxRefusals    = 64        // that the ledger keeps of one service
 	registerSize   = len(vm.Register{})
 	hashSize       = len(vm.Hash{})
 	sessionKeySize = 32 // Ed25519
