@@ -81,30 +81,9 @@ func describe(s vm.Shape) string {
 
 // printRecord prints what an owner registers.
 func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.Config) error {
-	if len(shapes) == 0 {
-		shapes = measure.CommonShapes()
-	}
-	m := im.manifest
-	r := measure.Record{
-		Version: measure.RecordVersion, Description: m.Name + " " + m.Release, Kernel: m.Kernel.SHA256, Initramfs: m.Initramfs.SHA256,
-		CommandLine: m.CommandLine, RootHash: m.Verity.RootHash,
-	}
-	var err error
-	if r.TDX, err = measure.PredictTDX(im.input, shapes); err != nil {
+	r, err := recordOf(im, shapes, config)
+	if err != nil {
 		return err
-	}
-	if im.snp != nil {
-		if r.SNP, err = im.snp.record(shapes); err != nil {
-			return err
-		}
-	}
-	if config != nil {
-		of := measured{}
-		template := config.Template()
-		if err := of.add(m.Verity.RootHash, template); err != nil {
-			return err
-		}
-		r.Workload = &measure.Workload{RTMR3: *of.RTMR3, Template: template}
 	}
 	text, err := r.Encode()
 	if err != nil {
@@ -114,4 +93,34 @@ func printRecord(out io.Writer, im measuredImage, shapes []vm.Shape, config *vm.
 		return fmt.Errorf("print record: %w", err)
 	}
 	return nil
+}
+
+// recordOf predicts what an owner registers, for all common shapes unless some
+// are named.
+func recordOf(im measuredImage, shapes []vm.Shape, config *vm.Config) (r measure.Record, err error) {
+	if len(shapes) == 0 {
+		shapes = measure.CommonShapes()
+	}
+	m := im.manifest
+	r = measure.Record{
+		Version: measure.RecordVersion, Description: m.Name + " " + m.Release, Kernel: m.Kernel.SHA256, Initramfs: m.Initramfs.SHA256,
+		CommandLine: m.CommandLine, RootHash: m.Verity.RootHash,
+	}
+	if r.TDX, err = measure.PredictTDX(im.input, shapes); err != nil {
+		return r, err
+	}
+	if im.snp != nil {
+		if r.SNP, err = im.snp.record(shapes); err != nil {
+			return r, err
+		}
+	}
+	if config != nil {
+		of := measured{}
+		template := config.Template()
+		if err := of.add(m.Verity.RootHash, template); err != nil {
+			return r, err
+		}
+		r.Workload = &measure.Workload{RTMR3: *of.RTMR3, Template: template}
+	}
+	return r, nil
 }

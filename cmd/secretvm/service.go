@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// serviceChoice are the flags of every service command.
+type serviceChoice struct {
+	owner owner
+	json  bool
+}
+
+func newServiceCommand() *cobra.Command {
+	var s serviceChoice
+	c := &cobra.Command{
+		Use:   "service",
+		Short: "Own a service: its images, policy, secrets and log",
+		Long: `service changes and reads what a key manager knows of a service: which images may
+have its keys, what is demanded of machines, and what is sealed for them.
+
+SERVICE is an id, <owner>/<name>, or a bare name for a service of the owner of
+--home. Changes are signed by kmsd, which holds the owner's key; this program
+never reads it.`,
+	}
+	flags := c.PersistentFlags()
+	flags.StringVar(&s.owner.kmsd, "kmsd", "", "`PATH` of the KMS program (default: beside this program, then $PATH)")
+	flags.StringVar(&s.owner.home, "home", "", "`FOLDER` of the owner's kmsd (default: kmsd's own)")
+	flags.StringVar(&s.owner.node, "kms", "", "`URL` of the node to ask (default: the one that runs in --home)")
+	flags.StringVar(&s.owner.groupKey, "group-key", "", "the key manager's group key; needed with --kms unless a node of the chain runs in --home")
+	flags.BoolVar(&s.json, "json", false, "print JSON")
+	c.AddCommand(newServiceCreateCommand(&s), newServiceShowCommand(&s), newServiceLogCommand(&s), newServiceImageCommand(&s),
+		newServicePolicyCommand(&s), newServiceSealCommand(&s, "env"), newServiceSealCommand(&s, "registry"), newServiceFreezeCommand(&s))
+	return c
+}
+
+func newServiceCreateCommand(s *serviceChoice) *cobra.Command {
+	var delay time.Duration
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Register a service", Args: usageArgs(cobra.ExactArgs(1)),
+		Example: "  secretvm service create guestbook --upgrade-delay 48h",
+		RunE: func(c *cobra.Command, args []string) error {
+			if delay < 0 || delay%time.Second != 0 {
+				return &exitError{exitUsage, errors.New("--upgrade-delay: want whole seconds")}
+			}
+			var made struct {
+				Service string `json:"service"`
+				Height  int64  `json:"height"`
+			}
+			if err := s.owner.run(c.Context(), &made, "tx", "kms", "create-service", args[0]); err != nil {
+				return err
+			}
+			if delay > 0 {
+				policy := fmt.Sprintf(`{"upgrade_delay": %d}`, int64(delay/time.Second))
+				if err := s.owner.run(c.Context(), nil, "tx", "kms", "set-policy", "--service", made.Service, "--policy", policy); err != nil {
+					return fmt.Errorf("service %s was made, but has no upgrade delay yet: %w", made.Service, err)
+				}
+			}
+			return s.say(c, made, "service %s registered in block %d", made.Service, made.Height)
+		},
+	}
+	c.Flags().DurationVar(&delay, "upgrade-delay", 0, "what gives machines something new waits so long on the ledger")
+	return c
+}
+
+func newServiceFreezeCommand(s *serviceChoice) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "freeze SERVICE", Short: "Let no image be added any more, for good", Args: usageArgs(cobra.ExactArgs(1)),
+		Example: "  secretvm service freeze guestbook",
+		RunE: func(c *cobra.Command, args []string) error {
+			id, err := s.owner.service(c.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := confirm(c, yes, "Freeze "+id+"? Nobody can undo it."); err != nil {
+				return err
+			}
+			return s.change(c, "frozen", "freeze", "--service", id)
+		},
+	}
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return c
+}
+
+// change sends a transaction of x/kms and says that it was done.
+func (s *serviceChoice) change(c *cobra.Command, what string, args ...string) error {
+	var done struct {
+		Tx     string         `json:"tx"`
+		Height int64          `json:"height"`
+		Answer map[string]any `json:"answer"`
+	}
+	if err := s.owner.run(c.Context(), &done, append([]string{"tx", "kms"}, args...)...); err != nil {
+		return err
+	}
+	return s.say(c, done, "%s in block %d", what, done.Height)
+}
+
+// say prints a result: v with --json, else a line.
+func (s *serviceChoice) say(c *cobra.Command, v any, format string, args ...any) error {
+	if s.json {
+		return printJSON(c.OutOrStdout(), v)
+	}
+	_, err := fmt.Fprintf(c.OutOrStdout(), format+"\n", args...)
+	return err
+}
+
+// confirm asks on stderr unless yes is set; anything but "yes" is no.
+func confirm(c *cobra.Command, yes bool, question string) error {
+	if yes {
+		return nil
+	}
+	fmt.Fprintf(c.ErrOrStderr(), "%s [yes/no] ", question)
+	var answer string
+	if _, err := fmt.Fscanln(c.InOrStdin(), &answer); err != nil || answer != "yes" {
+		return errors.New("nothing was changed (answer yes, or give --yes)")
+	}
+	return nil
+}
+
+// withID is a command's work once the service is known.
+func (s *serviceChoice) withID(f func(ctx context.Context, c *cobra.Command, id string) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		id, err := s.owner.service(c.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return f(c.Context(), c, id)
+	}
+}
