@@ -20,9 +20,18 @@ func newStatusCommand(s *settings) *cobra.Command {
 			if err := s.ask(c.Context(), http.MethodGet, wire.PathStatus, nil, &a); err != nil {
 				return err
 			}
-			return s.print(c, a, "chain id   "+a.ChainID, "group key  "+a.GroupKey.String(),
+			for _, w := range a.Warnings {
+				fmt.Fprintln(c.ErrOrStderr(), "WARNING: "+w)
+			}
+			lines := []string{
+				"chain id   " + a.ChainID, fmt.Sprintf("epoch      %d of %v", a.Epoch, a.Open), "group key  " + a.GroupKey.String(),
 				fmt.Sprintf("threshold  %d of %d", a.Threshold, len(a.Nodes)),
-				fmt.Sprintf("block      %d %s %s", a.Height, a.BlockHash, a.Time.Format("2006-01-02 15:04:05 MST")))
+				fmt.Sprintf("block      %d %s %s", a.Height, a.BlockHash, a.Time.Format("2006-01-02 15:04:05 MST")),
+			}
+			if a.Round != "" {
+				lines = append(lines, "round      "+a.Round)
+			}
+			return s.print(c, a, lines...)
 		},
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/keys/dkg"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
+	"github.com/secretvm/secretvm/kms/signer"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // dealTo deals on a polynomial, and seals to one member another share than its
@@ -271,7 +273,7 @@ func (c *troupe) ended(used []uint32, tt cheat) {
 // reshare has the authority ask for new shares.
 func (c *troupe) reshare() {
 	c.t.Helper()
-	if code, text := c.send(c.owner, &committee.MsgReshare{Authority: c.owner.Address}, &committee.MsgReshareResponse{}); code != "" {
+	if code, text := c.send(c.owner, &committee.MsgReshare{Sender: c.owner.Address}, &committee.MsgReshareResponse{}); code != "" {
 		c.t.Fatalf("reshare: %s %s", code, text)
 	}
 }
@@ -403,5 +405,64 @@ func TestSilentJoinerIsLeftOut(t *testing.T) {
 	}
 	if g, _ := c.group(); len(g.Members) != 4 || g.Threshold() != 3 {
 		t.Errorf("the group is of %d members", len(g.Members))
+	}
+}
+
+// TestMembersAskForLostShares: a member may, when the present shares have been
+// in use for a while; nobody else.
+func TestMembersAskForLostShares(t *testing.T) {
+	c := newTroupe(t, 4)
+	c.begin()
+	before, _ := c.group()
+	ask := func(from signer.Account) vm.Code {
+		code, _ := c.send(from, &committee.MsgReshare{Sender: from.Address}, &committee.MsgReshareResponse{})
+		return code
+	}
+	if code := ask(c.players[3].account); code != vm.CodeUnavailable {
+		t.Errorf("just after a round: code %q, want %s", code, vm.CodeUnavailable)
+	}
+	for range 100 {
+		c.block()
+	}
+	if code := ask(c.other); code != vm.CodePermission {
+		t.Errorf("a stranger: code %q, want %s", code, vm.CodePermission)
+	}
+	delete(c.players[3].shares, before.Round)
+	if code := ask(c.players[3].account); code != "" {
+		t.Errorf("a member: code %q", code)
+	}
+	if !c.play(60, func() bool { g, _ := c.group(); return g.Round > before.Round }) {
+		t.Fatal("no new shares")
+	}
+	if err := c.keyOf(4, 1, 2); err != nil {
+		t.Errorf("the member that had lost its share: %v", err)
+	}
+}
+
+// TestRemovalEndsTheRound: a node that is put out while shares are made gets none
+// of them.
+func TestRemovalEndsTheRound(t *testing.T) {
+	c := newTroupe(t, 5)
+	c.begin()
+	before, _ := c.group()
+	c.reshare()
+	if !c.play(10, func() bool { r, _ := c.open(); return r.Phase == committee.PhaseComplain }) {
+		t.Fatal("the round does not begin")
+	}
+	if code, text := c.send(c.owner, &committee.MsgRemove{Authority: c.owner.Address, Index: 5, Reason: "stolen"}, &committee.MsgRemoveResponse{}); code != "" {
+		t.Fatal(code, text)
+	}
+	if !c.play(60, func() bool { g, _ := c.group(); return g.Round > before.Round }) {
+		t.Fatal("no new shares")
+	}
+	g, _ := c.group()
+	if _, member := g.Member(5); member || g.Round != before.Round+2 || g.Threshold() != 3 {
+		t.Errorf("the sharing is of round %d among %d, want round %d without node 5", g.Round, len(g.Members), before.Round+2)
+	}
+	if !c.players[4].shares[g.Round].IsZero() {
+		t.Error("the removed node has a share")
+	}
+	if err := c.keyOf(1, 2, 4); err != nil {
+		t.Error(err)
 	}
 }

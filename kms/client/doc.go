@@ -37,7 +37,8 @@ type Client struct {
 
 	endpoints []string
 	chainID   string
-	group     keys.PublicKey            // of the epoch that the config names
+	epoch     uint64                    // of the group key that the config names
+	group     keys.PublicKey            // that key
 	groups    map[uint64]keys.PublicKey // by epoch
 }
 
@@ -60,7 +61,7 @@ func New(endpoints []string, kms vm.KMS) (*Client, error) {
 	if len(endpoints) == 0 || len(endpoints) > MaxEndpoints {
 		return nil, vm.Refuse(vm.CodeInvalid, "%d key manager endpoints given, want 1 to %d", len(endpoints), MaxEndpoints)
 	}
-	return &Client{HTTP: newHTTP(), endpoints: endpoints, chainID: kms.ChainID, group: group, groups: groups}, nil
+	return &Client{HTTP: newHTTP(), endpoints: endpoints, chainID: kms.ChainID, epoch: kms.Epoch, group: group, groups: groups}, nil
 }
 
 // groupOf returns the group key that the config names for an epoch.

@@ -38,7 +38,7 @@ func (s *Session) look(ctx context.Context) error {
 	var reasons []error
 	race(ctx, c.endpoints, len(c.endpoints),
 		func(ctx context.Context, endpoint string) (a wire.Status, err error) {
-			err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatus, nil, &a)
+			err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatusOf(c.epoch), nil, &a)
 			return a, err
 		},
 		func(h heard[wire.Status]) bool {

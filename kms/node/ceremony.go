@@ -68,12 +68,22 @@ func (c *ceremony) act(ctx context.Context) error {
 	for _, g := range s.groups {
 		if err := c.take(s, g); err != nil {
 			c.once(fmt.Sprintf("take %d-%d", g.Epoch, g.Round), "cannot take my share", "epoch", g.Epoch, "round", g.Round, "err", err)
+			c.ask(ctx, s, g)
 		}
 	}
 	if s.round.Id != 0 && s.me.Index != 0 {
 		err = c.part(ctx, s)
 	}
 	return errors.Join(err, c.tidy(s))
+}
+
+// ask has new shares made because this node has lost its own, if the others can
+// do without it.
+func (c *ceremony) ask(ctx context.Context, s scene, g types.Group) {
+	if s.round.Id != 0 || s.ctx.BlockHeight()-g.Height < committee.MinReshare || len(g.Members) <= g.Threshold() {
+		return
+	}
+	c.send(ctx, fmt.Sprintf("lost %d-%d", g.Epoch, g.Round), &types.MsgReshare{Sender: c.relay.account.Address, Epoch: g.Epoch}, baseGas)
 }
 
 // look reads the ledger.
@@ -200,7 +210,7 @@ func (c *ceremony) prepare(ctx context.Context, r types.Round) error {
 	if err != nil {
 		return err
 	}
-	c.send(ctx, r, &types.MsgPrepare{Relay: c.relay.account.Address, Round: r.Id, Key: key.Public()}, baseGas)
+	c.send(ctx, inRound(r), &types.MsgPrepare{Relay: c.relay.account.Address, Round: r.Id, Key: key.Public()}, baseGas)
 	return nil
 }
 
@@ -234,7 +244,7 @@ func (c *ceremony) deal(ctx context.Context, s scene, r types.Round) error {
 	}
 	dealer.Wipe()
 	gas := baseGas + 100*uint64(len(deal)) + 2*committee.PointGas*uint64(int(r.Threshold)+len(r.Old))
-	c.send(ctx, r, &types.MsgDeal{Relay: c.relay.account.Address, Round: r.Id, Deal: deal}, gas)
+	c.send(ctx, inRound(r), &types.MsgDeal{Relay: c.relay.account.Address, Round: r.Id, Deal: deal}, gas)
 	return nil
 }
 
@@ -263,7 +273,7 @@ func (c *ceremony) complain(ctx context.Context, s scene, t committee.Transcript
 			msg.Complaint.Dealers = append(msg.Complaint.Dealers, d.Dealer)
 		}
 	}
-	c.send(ctx, s.round, msg, baseGas)
+	c.send(ctx, inRound(s.round), msg, baseGas)
 	return nil
 }
 
@@ -287,7 +297,7 @@ func (c *ceremony) justify(ctx context.Context, s scene, t committee.Transcript)
 		msg.Justification.Shares = append(msg.Justification.Shares, types.RevealedShare{Holder: j.Member, Scalar: j.Share[:]})
 	}
 	gas := baseGas + 2*committee.PointGas*uint64(s.round.Threshold)*uint64(len(answers))
-	c.send(ctx, s.round, msg, gas)
+	c.send(ctx, inRound(s.round), msg, gas)
 	return nil
 }
 
@@ -315,9 +325,11 @@ func (c *ceremony) tidy(s scene) error {
 // baseGas is what a small message of a round costs at most.
 const baseGas uint64 = 5_000_000
 
-// send sends a message of a round, unless it is under way already.
-func (c *ceremony) send(ctx context.Context, r types.Round, msg sdk.Msg, gas uint64) {
-	name := fmt.Sprintf("%d %s", r.Id, sdk.MsgTypeURL(msg))
+func inRound(r types.Round) string { return fmt.Sprintf("round %d", r.Id) }
+
+// send sends a message, unless it is under way already.
+func (c *ceremony) send(ctx context.Context, about string, msg sdk.Msg, gas uint64) {
+	name := about + " " + sdk.MsgTypeURL(msg)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.sent[name]) < resend {
@@ -329,7 +341,7 @@ func (c *ceremony) send(ctx context.Context, r types.Round, msg sdk.Msg, gas uin
 		switch code := vm.CodeOf(err); {
 		case err == nil, ctx.Err() != nil, code == vm.CodeStale, code == vm.CodeExists: // the phase went on meanwhile
 		default:
-			c.log.Warn("message of a round failed", "message", name, "err", err)
+			c.log.Warn("message failed", "message", name, "err", err)
 			if code == vm.CodeUnavailable {
 				c.mu.Lock()
 				delete(c.sent, name)

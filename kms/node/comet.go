@@ -35,6 +35,8 @@ type ledger struct {
 	*chain.App
 	comet *cmtnode.Node
 	local *local.Local
+
+	parsed parsedGroups
 }
 
 // openLedger opens the application's state and starts CometBFT over it.

@@ -39,7 +39,7 @@ func (n *Node) handler() http.Handler {
 	}
 
 	// What machines ask.
-	get(wire.PathStatus, func(*http.Request) (any, error) { return n.ledger.status(n.now()) })
+	get(wire.PathStatus, func(r *http.Request) (any, error) { return n.ledger.statusOf(r.URL.Query().Get("epoch"), n.now()) })
 	post(wire.PathRelease, decide, with(n.relay.release))
 	post(wire.PathPartials, seal, with(n.partials))
 	post(wire.PathAdvance, decide, with(n.relay.advance))

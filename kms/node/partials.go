@@ -19,7 +19,7 @@ func (n *Node) partials(ctx context.Context, q wire.PartialsRequest) (wire.Parti
 	if err != nil {
 		return wire.Partials{}, err
 	}
-	params, _, err := n.ledger.params()
+	params, err := n.ledger.lifetime()
 	if err != nil {
 		return wire.Partials{}, err
 	}

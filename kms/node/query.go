@@ -10,7 +10,6 @@ import (
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
@@ -34,51 +33,6 @@ func abciInfo(err error) (codespace string, number uint32, text string) {
 		text = strings.TrimSuffix(text, ": "+string(code))
 	}
 	return codespace, number, text
-}
-
-func (l *ledger) status(now time.Time) (wire.Status, error) {
-	ctx, err := l.Read()
-	if err != nil {
-		return wire.Status{}, vm.Refuse(vm.CodeUnavailable, "the chain has no block yet")
-	}
-	group, err := l.Committee.Group(ctx, 0)
-	if err != nil {
-		return wire.Status{}, l.explain(ctx, basic(err))
-	}
-	commitments, err := group.Parse()
-	if err != nil {
-		return wire.Status{}, err
-	}
-	newest, err := l.KMS.Newest(ctx)
-	if err != nil {
-		return wire.Status{}, err
-	}
-	if newest.Height == 0 || now.Sub(at(newest.Time)) > freshness {
-		return wire.Status{}, vm.Refuse(vm.CodeUnavailable, "the chain has no fresh block yet").Try("try again in a few seconds")
-	}
-	s := wire.Status{
-		ChainID: l.ChainID(), GroupKey: commitments.GroupKey(), Threshold: commitments.Threshold(), Commitments: commitments,
-		Height: newest.Height, Time: at(newest.Time),
-	}
-	copy(s.BlockHash[:], newest.Hash)
-	for _, n := range group.Members {
-		k, err := keys.ParsePublicKey(n.PublicKey)
-		if err != nil {
-			return wire.Status{}, err
-		}
-		s.Nodes = append(s.Nodes, wire.Node{Index: n.Index, PublicKey: k})
-	}
-	return s, nil
-}
-
-// explain adds to a missing group how far the nodes are with making it.
-func (l *ledger) explain(ctx sdk.Context, err error) error {
-	r, open, readErr := l.Committee.OpenRound(ctx)
-	if readErr != nil || !open || vm.CodeOf(err) != vm.CodeUnavailable {
-		return err
-	}
-	phase := strings.ToLower(strings.TrimPrefix(r.Phase.String(), "PHASE_"))
-	return vm.Refuse(vm.CodeUnavailable, "key generation among %d nodes: phase %s of round %d", len(r.Holders), phase, r.Id).Try("wait; it takes a few seconds when all nodes run")
 }
 
 func (l *ledger) service(id string) (wire.Service, error) {
@@ -184,6 +138,16 @@ func (l *ledger) complete(g types.Grant) (wire.Grant, error) {
 	out := viewGrant(g)
 	out.Env, out.Registry = viewSealed(env), viewSealed(registry)
 	return out, nil
+}
+
+// lifetime reads the parameters without what they say of trust, which takes time
+// to read.
+func (l *ledger) lifetime() (types.Params, error) {
+	ctx, err := l.Read()
+	if err != nil {
+		return types.Params{}, err
+	}
+	return l.KMS.Params(ctx)
 }
 
 func (l *ledger) params() (types.Params, wire.Params, error) {

@@ -61,7 +61,7 @@ func Call(ctx context.Context, via *http.Client, method, base, path string, in, 
 // maxAnswer is the bound of what a path answers with.
 func maxAnswer(path string) int64 {
 	switch {
-	case path == PathStatus, path == PathRelease, path == PathPartials, path == PathAdvance, strings.HasPrefix(path, PathGrants):
+	case strings.HasPrefix(path, PathStatus), path == PathRelease, path == PathPartials, path == PathAdvance, strings.HasPrefix(path, PathGrants):
 		return MaxMachineAnswer
 	default:
 		return MaxAnswer

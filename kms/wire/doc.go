@@ -6,9 +6,11 @@
 // and public keys lower-case hex, times RFC 3339.
 package wire
 
+import "strconv"
+
 // Paths of the interface. {…} are segments.
 const (
-	PathStatus   = "/kms/v1/status"   // GET: Status
+	PathStatus   = "/kms/v1/status"   // GET, ?epoch=N for another than the oldest open one: Status
 	PathRelease  = "/kms/v1/release"  // POST Release: Grant
 	PathPartials = "/kms/v1/partials" // POST PartialsRequest: Partials
 	PathAdvance  = "/kms/v1/advance"  // POST Advance: Advanced
@@ -28,3 +30,7 @@ const (
 	MaxAnswer        = 4 << 20
 	MaxMachineAnswer = 512 << 10
 )
+
+// PathStatusOf is the path of the status that a machine needs whose config names the
+// group key of that epoch.
+func PathStatusOf(epoch uint64) string { return PathStatus + "?epoch=" + strconv.FormatUint(epoch, 10) }

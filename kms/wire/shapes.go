@@ -12,6 +12,7 @@ import (
 // block that a release may name, and how the group's secret is shared.
 type Status struct {
 	ChainID     string           `json:"chain_id"`
+	Epoch       uint64           `json:"epoch"` // of the group key: the one asked for, or the oldest that is open
 	GroupKey    keys.PublicKey   `json:"group_key"`
 	Threshold   int              `json:"threshold"`
 	Commitments keys.Commitments `json:"commitments"` // the first is the group key
@@ -19,12 +20,17 @@ type Status struct {
 	Height      int64            `json:"height"`
 	BlockHash   vm.Hash          `json:"block_hash"`
 	Time        time.Time        `json:"time"`
+	Open        []uint64         `json:"open_epochs"`        // of which keys are made
+	Round       string           `json:"round,omitempty"`    // what the nodes are about, for people
+	Warnings    []string         `json:"warnings,omitempty"` // why this chain is for development only
 }
 
 // Node is one holder of a share.
 type Node struct {
 	Index     uint32         `json:"index"`
 	PublicKey keys.PublicKey `json:"public_key"`
+	API       string         `json:"api,omitempty"` // a hint
+	Attested  bool           `json:"attested"`      // whether the chain has seen a quote of it
 }
 
 // Release is a machine's request for keys.

@@ -100,6 +100,14 @@ func (s server) Remove(ctx context.Context, m *types.MsgRemove) (*types.MsgRemov
 				Try("let other nodes join first, or let this one leave"))
 		}
 	}
+	// A round under way would give it another share.
+	if r, open, err := s.OpenRound(ctx); err != nil {
+		return nil, err
+	} else if _, holder := r.Holder(n.Index); open && holder {
+		if err := s.abandon(block, r, "a node that was to get a share was removed"); err != nil {
+			return nil, err
+		}
+	}
 	return &types.MsgRemoveResponse{}, s.setStatus(block, n, types.NodeRemoved, bounded("removed: "+m.Reason))
 }
 
@@ -127,13 +135,28 @@ func (s server) Address(ctx context.Context, m *types.MsgAddress) (*types.MsgAdd
 	return &types.MsgAddressResponse{}, s.setNode(ctx, n)
 }
 
-// Reshare asks for new shares; the round begins with the next block.
+// MinReshare is how many blocks old a sharing must be before a member may ask for
+// another: shares get lost, and nobody is to keep the others busy.
+const MinReshare = 100
+
+// Reshare asks for new shares; the round begins with the next block. A member
+// may ask, because one that has lost its share can say so by nothing else.
 func (s server) Reshare(ctx context.Context, m *types.MsgReshare) (*types.MsgReshareResponse, error) {
-	if _, err := s.govern(ctx, m.Authority); err != nil {
+	group, err := s.Group(ctx, m.Epoch)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := s.Group(ctx, m.Epoch); err != nil {
-		return nil, err
+	if _, governErr := s.govern(ctx, m.Sender); governErr != nil {
+		n, node, err := s.Signer(ctx, m.Sender)
+		if err != nil {
+			return nil, err
+		}
+		if _, member := group.Member(n.Index); !node || !member {
+			return nil, governErr
+		}
+		if age := sdk.UnwrapSDKContext(ctx).BlockHeight() - group.Height; age < MinReshare {
+			return nil, kmstypes.Fail(vm.Refuse(vm.CodeUnavailable, "the shares of epoch %d are %d blocks old, and members ask for others after %d", m.Epoch, age, MinReshare))
+		}
 	}
 	return &types.MsgReshareResponse{}, s.asked.Set(ctx, m.Epoch)
 }
@@ -147,7 +170,7 @@ func (s server) OpenEpoch(ctx context.Context, m *types.MsgOpenEpoch) (*types.Ms
 	if err != nil {
 		return nil, err
 	}
-	open, err := s.openEpochs(ctx)
+	open, err := s.OpenEpochs(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -97,8 +97,8 @@ func (k Keeper) Epochs(ctx context.Context) ([]types.Epoch, error) {
 	return out, err
 }
 
-// openEpochs returns the numbers of those of which keys are made.
-func (k Keeper) openEpochs(ctx context.Context) ([]uint64, error) {
+// OpenEpochs returns the numbers of those of which keys are made.
+func (k Keeper) OpenEpochs(ctx context.Context) ([]uint64, error) {
 	epochs, err := k.Epochs(ctx)
 	var open []uint64
 	for _, e := range epochs {
@@ -111,7 +111,7 @@ func (k Keeper) openEpochs(ctx context.Context) ([]uint64, error) {
 
 // Groups returns the groups of all open epochs that have a key, oldest first.
 func (k Keeper) Groups(ctx context.Context) ([]types.Group, error) {
-	open, err := k.openEpochs(ctx)
+	open, err := k.OpenEpochs(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (k Keeper) schedule(ctx sdk.Context, params types.Params) error {
 		return err
 	}
 	holders := wanted(nodes)
-	open, err := k.openEpochs(ctx)
+	open, err := k.OpenEpochs(ctx)
 	if err != nil || len(holders) == 0 {
 		return err
 	}

@@ -61,7 +61,7 @@ func (m *MsgAddress) ValidateBasic() error {
 }
 
 // ValidateBasic checks what needs no state.
-func (m *MsgReshare) ValidateBasic() error { return kmstypes.CheckAddress("authority", m.Authority) }
+func (m *MsgReshare) ValidateBasic() error { return kmstypes.CheckAddress("sender", m.Sender) }
 
 // ValidateBasic checks what needs no state.
 func (m *MsgOpenEpoch) ValidateBasic() error { return kmstypes.CheckAddress("authority", m.Authority) }
