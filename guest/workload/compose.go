@@ -50,7 +50,7 @@ func (e *Engine) Project(name, folder string, composeFile, files []byte) (*Proje
 }
 
 // Unseal gives the project what its owner sealed: variables, as NAME=value, that
-// the compose file interpolates, and the auths of a Docker config. Both stay in
+// the compose file interpolates, and a Docker config with auths. Both stay in
 // memory; what a container is given of them is in Docker's files on the
 // encrypted disk.
 func (p *Project) Unseal(variables []string, auths []byte) error {
@@ -58,14 +58,16 @@ func (p *Project) Unseal(variables []string, auths []byte) error {
 	if len(auths) == 0 {
 		return nil
 	}
-	var given map[string]struct {
-		Auth          string `json:"auth"`
-		IdentityToken string `json:"identitytoken,omitempty"`
+	var given struct {
+		Auths map[string]struct {
+			Auth          string `json:"auth"`
+			IdentityToken string `json:"identitytoken,omitempty"`
+		} `json:"auths"`
 	}
-	if err := json.Unmarshal(auths, &given); err != nil || len(given) == 0 {
+	if err := json.Unmarshal(auths, &given); err != nil || len(given.Auths) == 0 {
 		return errors.New("the registry credentials are not the auths of a Docker config") // the cause could quote one
 	}
-	b, err := json.Marshal(map[string]any{"auths": given})
+	b, err := json.Marshal(given) // without what else Docker would act upon
 	if err != nil {
 		return errors.New("encode the registry credentials")
 	}

@@ -17,7 +17,7 @@ func TestUnseal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Unseal([]string{"TOKEN=hunter2"}, []byte(`{"registry.example":{"auth":"dTpw"}}`)); err != nil {
+	if err := p.Unseal([]string{"TOKEN=hunter2"}, []byte(`{"auths":{"registry.example":{"auth":"dTpw"}},"credHelpers":{"x":"evil"}}`)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := p.command(t.Context(), "up")
