@@ -19,7 +19,10 @@ func TestK1NodesAreAdmittedByEvidence(t *testing.T) {
 	cfg := w.service()
 	m := boot(t, root, cfg)
 	params := committee.DefaultParams(w.owner.Address)
-	params.NodeService, params.Operators = cfg.Service, []string{w.other.Address}
+	if code, _ := w.send(w.owner, &committee.MsgUpdateParams{Authority: w.owner.Address, Params: params}, &committee.MsgUpdateParamsResponse{}); code != vm.CodeInvalid {
+		t.Errorf("nodes without evidence were ruled out while there is one: code %q", code)
+	}
+	params.NodeService, params.Operators, params.UnattestedNodes = cfg.Service, []string{w.other.Address}, true
 	if code, text := w.send(w.owner, &committee.MsgUpdateParams{Authority: w.owner.Address, Params: params}, &committee.MsgUpdateParamsResponse{}); code != "" {
 		t.Fatalf("name the node service: %s %s", code, text)
 	}

@@ -20,8 +20,10 @@ import (
 	"github.com/cosmos/gogoproto/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/cosmos/cosmos-sdk/baseapp"
 	codectypes "github.com/cosmos/cosmos-sdk/codec/types"
 	"github.com/cosmos/cosmos-sdk/crypto/keys/secp256k1"
+	pruning "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
 	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
@@ -29,6 +31,7 @@ import (
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/keys/dkg"
 	"github.com/secretvm/secretvm/kms/chain"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
@@ -42,6 +45,7 @@ type attacker struct {
 	*world
 	secrets map[string]*secp256k1.PrivKey
 	codes   map[string]int // how often the chain answered so
+	looked  map[string]int // how often what was accepted was looked at, by field
 	tried   int
 
 	saved dbm.DB // the chain as it was before the attack
@@ -51,7 +55,7 @@ type attacker struct {
 
 func newAttacker(w *world, accounts ...signer.Account) *attacker {
 	w.t.Helper()
-	a := &attacker{world: w, secrets: map[string]*secp256k1.PrivKey{}, codes: map[string]int{}}
+	a := &attacker{world: w, secrets: map[string]*secp256k1.PrivKey{}, codes: map[string]int{}, looked: map[string]int{}}
 	for _, account := range accounts {
 		path := filepath.Join(w.t.TempDir(), "key.json")
 		must(w.t, account.Save(path))
@@ -95,17 +99,22 @@ func (a *attacker) sign(ctx sdk.Context, from, url string, message []byte) []byt
 	return tx
 }
 
-// save remembers the chain as it is, for restore.
-func (a *attacker) save() { a.saved, a.since, a.at = a.copied(a.db), len(a.blocks), a.now }
+// save remembers the chain as it is, for restore, and keeps all states from here.
+func (a *attacker) save() {
+	a.t.Helper()
+	a.saved, a.since, a.at = a.copied(a.db), len(a.blocks), a.now
+	var err error
+	a.app, err = chain.New(log.NewNopLogger(), a.db, chainID, baseapp.SetPruning(pruning.NewPruningOptions(pruning.PruningNothing)))
+	must(a.t, err)
+	a.block() // without one there is no state to read
+}
 
 // restore goes back to what was saved.
 func (a *attacker) restore() {
 	a.t.Helper()
-	a.db, a.blocks, a.height, a.now = a.copied(a.saved), a.blocks[:a.since], int64(a.since), a.at
-	var err error
-	a.app, err = chain.New(log.NewNopLogger(), a.db, chainID)
-	must(a.t, err)
-	a.block() // without one there is no state to read
+	must(a.t, a.app.CommitMultiStore().RollbackToVersion(int64(a.since)))
+	a.blocks, a.height, a.now = a.blocks[:a.since], int64(a.since), a.at
+	a.block() // what CheckTx sees is what the last block left
 }
 
 func (a *attacker) copied(db dbm.DB) dbm.DB {
@@ -160,6 +169,11 @@ func (a *attacker) aftermath(what string) {
 	a.t.Helper()
 	for range 3 {
 		a.block()
+	}
+	field := strings.Split(what, " = ")[0]
+	if a.looked[field]++; a.looked[field] > 2 { // it costs more than all the rest
+		a.restore()
+		return
 	}
 	want := a.app.LastCommitID().Hash
 	g, err := a.app.Export()
@@ -309,4 +323,68 @@ func seeds(a *attacker) map[string]seed {
 	set := &counciltypes.MsgSetMembers{Council: owner, Members: members, Threshold: 1}
 	out[sdk.MsgTypeURL(set)] = seed{a.owner, set}
 	return out
+}
+
+// TestK8_HostileRounds sends what nodes say to one another with every field
+// hostile, each in the phase in which it means something.
+func TestK8_HostileRounds(t *testing.T) {
+	c := newTroupe(t, 4)
+	first := c.players[0]
+	// Somebody complains about the first for nothing, so that it has to answer.
+	c.players[1].say = func(_ *player, _ dkg.Round, phase committee.Phase, honest sdk.Msg) sdk.Msg {
+		if m, ok := honest.(*committee.MsgComplain); ok && phase == committee.PhaseComplain {
+			m.Complaint.Dealers = []uint32{first.index}
+		}
+		return honest
+	}
+	a := newAttacker(c.world, first.account)
+	for _, want := range []sdk.Msg{&committee.MsgPrepare{}, &committee.MsgDeal{}, &committee.MsgComplain{}, &committee.MsgJustify{}} {
+		url := sdk.MsgTypeURL(want)
+		t.Run(url[1:], func(t *testing.T) {
+			var honest sdk.Msg
+			if !c.play(20, func() bool {
+				honest = c.part(first)
+				return honest != nil && sdk.MsgTypeURL(honest) == url
+			}) {
+				t.Fatal("the first player never has to say this")
+			}
+			c.t = t
+			a.save()
+			a.attack(first.account, honest)
+			a.restore()
+		})
+	}
+	c.t = t
+	if !c.play(40, func() bool { _, ok := c.group(); return ok }) {
+		t.Error("the round did not end")
+	}
+	t.Logf("%d transactions, answers %v", a.tried, a.codes)
+}
+
+// FuzzTransaction: whatever bytes come as a transaction, they are answered with
+// a code. The first byte chooses what they are: a whole transaction, or a
+// message of some type, signed by who may send it.
+func FuzzTransaction(f *testing.F) {
+	w := softWorld(f)
+	a := newAttacker(w, w.owner, w.other, w.relay)
+	seeds := seeds(a)
+	urls := slices.Sorted(maps.Keys(seeds))
+	for i, url := range urls {
+		b, err := proto.Marshal(seeds[url].msg)
+		must(f, err)
+		f.Add(uint8(i+1), b)
+	}
+	f.Add(uint8(0), w.sign(w.owner, create(w.owner.Address, "fuzzed")))
+	a.save()
+	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
+		w.t = t
+		if len(a.blocks)-a.since > 2000 {
+			a.restore()
+		}
+		if i := int(kind) % (len(urls) + 1); i == 0 {
+			a.raw("noise", b)
+		} else {
+			a.message(urls[i-1], seeds[urls[i-1]].from.Address, urls[i-1], b)
+		}
+	})
 }

@@ -227,5 +227,17 @@ func (s server) UpdateParams(ctx context.Context, m *types.MsgUpdateParams) (*ty
 	if m.Params.UnattestedNodes && !old.UnattestedNodes {
 		return nil, kmstypes.Fail(vm.Refuse(vm.CodePermission, "nodes without evidence can be ruled out, and never let in").On("unattested_nodes", "true", "false"))
 	}
+	if old.UnattestedNodes && !m.Params.UnattestedNodes {
+		nodes, err := s.Nodes(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range nodes {
+			if !n.Identity.Attested || n.Next != nil && !n.Next.Attested {
+				return nil, kmstypes.Fail(vm.Refuse(vm.CodeInvalid, "node %d was admitted without evidence and is still there", n.Index).
+					Try("let nodes with evidence join and this one leave first"))
+			}
+		}
+	}
 	return &types.MsgUpdateParamsResponse{}, s.params.Set(ctx, m.Params)
 }
