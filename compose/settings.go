@@ -35,6 +35,7 @@ type Settings struct {
 	Egress  []string  // host:port, sorted; empty: everything
 	Images  string    // "digest" or "tag"
 	GPU     string    // "none" or "attest"
+	TLS     *vm.ACME  // certificates of a public authority; nil: none
 }
 
 // Disk says how much data the workload may keep, and how.
@@ -84,6 +85,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"egress", readList(&s.Egress, checkHostPort)},
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
+		field{"tls", readTLS(&s.TLS)},
 	)
 	if err != nil {
 		return s, err

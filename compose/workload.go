@@ -72,6 +72,9 @@ func Parse(raw, files []byte) (*Workload, error) {
 	if w.Settings, err = readSettings(doc, w.Services); err != nil {
 		return nil, err
 	}
+	if err := checkTLS(doc, w); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 
@@ -106,6 +109,9 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		GPU:         s.GPU,
 		Egress:      slices.Clone(s.Egress),
 		Env:         slices.Clone(s.Env),
+	}
+	if s.TLS != nil {
+		cfg.TLS, cfg.ACME = "acme", s.TLS
 	}
 	if w.Files != nil {
 		h := vm.HashOf(w.Files)

@@ -24,7 +24,8 @@ type Config struct {
 	KMS         KMS      `json:"kms"`
 	InstanceID  string   `json:"instance_id"` // vm_uid: 32 lower-case hex digits
 	Disk        Disk     `json:"disk"`
-	TLS         string   `json:"tls"`              // "self": a key per boot, bound in every quote
+	TLS         string   `json:"tls"`              // "self": a key per boot, bound in every quote; "acme": certificates of an authority too
+	ACME        *ACME    `json:"acme,omitempty"`   // with TLS "acme"
 	Open        []string `json:"open"`             // endpoints that strangers may read, sorted
 	Tokens      []Hash   `json:"tokens,omitempty"` // SHA-256 of the tokens that open all endpoints, sorted
 	Images      string   `json:"images"`           // "digest" or "tag"
@@ -123,8 +124,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: service is %q, want <owner>/<name> in lower case", c.Service)
 	case !instancePattern.MatchString(c.InstanceID):
 		return fmt.Errorf("VM config: instance_id is %q, want 32 lower-case hex digits", c.InstanceID)
-	case c.TLS != "self":
-		return fmt.Errorf("VM config: tls is %q, want self", c.TLS)
+	case c.TLS != "self" && c.TLS != "acme" || (c.TLS == "acme") != (c.ACME != nil):
+		return fmt.Errorf("VM config: tls is %q, want self, or acme and what belongs to it", c.TLS)
 	case c.Images != "digest" && c.Images != "tag":
 		return fmt.Errorf("VM config: images is %q, want digest or tag", c.Images)
 	case c.GPU != "none" && c.GPU != "attest":
@@ -144,6 +145,9 @@ func (c Config) Validate() error {
 		if !slices.Contains(Endpoints, name) {
 			return fmt.Errorf("VM config: open names %q, want some of %q", name, Endpoints)
 		}
+	}
+	if err := c.ACME.validate(); err != nil {
+		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := validateEnv(c.Env); err != nil {
 		return fmt.Errorf("VM config: %w", err)
