@@ -40,9 +40,15 @@ var (
 // InstanceScope returns the scope of the keys of one machine.
 func InstanceScope(instanceID string) string { return instanceScope + instanceID }
 
-// Disk is the ID of the key of a machine's data disk.
+// Disk is the ID of the key of a machine's data disk, under the first epoch.
 func Disk(service, instanceID string) ID {
 	return ID{Service: service, Scope: InstanceScope(instanceID), Name: "disk"}
+}
+
+// In is the same ID under the group key of another epoch: an unrelated key.
+func (id ID) In(epoch uint64) ID {
+	id.Epoch = epoch
+	return id
 }
 
 // Instance returns the instance of an instance scope, or "" for the scope of

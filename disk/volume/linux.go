@@ -45,6 +45,20 @@ func (l Linux) Format(ctx context.Context, disk luks.Disk, key luks.Key) (*luks.
 	return volume, err
 }
 
+// Share implements System.
+func (Linux) Share(device string) (File, error) {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open disk: %w", err)
+	}
+	return f, nil
+}
+
+// Renew implements System.
+func (l Linux) Renew(ctx context.Context, disk luks.Disk, current luks.Key, older ...luks.Key) error {
+	return luks.Renew(ctx, l.Run, l.Cryptsetup, disk, current, older...)
+}
+
 // Activate implements System.
 func (Linux) Activate(name, device string, size int64, key *luks.VolumeKey) (string, error) {
 	return luks.Activate(name, device, size, key)

@@ -18,17 +18,23 @@ type Options struct {
 	Device     string // block device, e.g. /dev/vdc
 	MountPoint string
 	Key        luks.Key
-	Generation uint64 // what the chain says
-	Uncounted  bool   // nobody counts: Generation is 0 always, and only a blank disk is ever written to
+	Older      []luks.Key // keys of earlier epochs, newest first: a disk that opens with one of them is given Key
+	Generation uint64     // what the chain says
+	Uncounted  bool       // nobody counts: Generation is 0 always, and only a blank disk is ever written to
 	System     System
 }
 
 // System is what opening a disk needs of the machine: see Linux.
 type System interface {
-	// Open opens a disk for reading, or for writing, and tells its size in bytes.
+	// Open opens a disk for reading, or for writing where nobody else has it, and
+	// tells its size in bytes.
 	Open(device string, write bool) (File, int64, error)
+	// Share opens a disk for writing beside its own plaintext device.
+	Share(device string) (File, error)
 	// Format makes a LUKS2 header on a blank disk.
 	Format(ctx context.Context, disk luks.Disk, key luks.Key) (*luks.VolumeKey, error)
+	// Renew gives a disk that opens with an older key the current one.
+	Renew(ctx context.Context, disk luks.Disk, current luks.Key, older ...luks.Key) error
 	// Activate makes the plaintext device and returns its path.
 	Activate(name, device string, size int64, key *luks.VolumeKey) (path string, err error)
 	Deactivate(name string) error
@@ -47,6 +53,7 @@ type File interface {
 // Volume is an open, mounted data disk.
 type Volume struct {
 	Formatted  bool   // this boot made its file system
+	Renewed    bool   // this boot gave it the key of a newer epoch
 	Generation uint64 // what the disk says
 
 	mountPoint string
@@ -58,53 +65,71 @@ type Volume struct {
 // disk is read only until its header and key have been found good. Whatever
 // fails later leaves nothing mounted and nothing mapped.
 func Open(ctx context.Context, o Options) (*Volume, error) {
-	key, size, formatted, err := unlock(ctx, o)
+	u, err := unlock(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("data disk %s: %w", o.Device, err)
 	}
-	defer clear(key[:])
-	path, err := o.System.Activate(mapName, o.Device, size, key)
+	defer clear(u.key[:])
+	path, err := o.System.Activate(mapName, o.Device, u.size, u.key)
 	if err != nil {
 		return nil, err
 	}
-	v := &Volume{Formatted: formatted, mountPoint: o.MountPoint, system: o.System}
-	if err := v.mount(ctx, path, o); err != nil {
+	v := &Volume{Formatted: u.formatted, mountPoint: o.MountPoint, system: o.System}
+	err = v.mount(ctx, path, o)
+	if err == nil && u.stale { // only now: an old copy of the disk stays as it was
+		v.Renewed = true
+		err = renew(ctx, o)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
 	}
 	return v, nil
 }
 
-// unlock returns the volume key of the disk and the disk's size. It writes
-// only to a blank disk of generation 0.
-func unlock(ctx context.Context, o Options) (key *luks.VolumeKey, size int64, formatted bool, err error) {
+// unlocked is a disk whose volume key is known.
+type unlocked struct {
+	key       *luks.VolumeKey
+	size      int64
+	formatted bool
+	stale     bool // its header is to be renewed
+}
+
+// unlock opens the disk's header. It writes only to a blank disk of generation 0.
+func unlock(ctx context.Context, o Options) (u unlocked, err error) {
 	disk, size, err := o.System.Open(o.Device, false)
 	if err != nil {
-		return nil, 0, false, err
+		return u, err
 	}
 	defer disk.Close()
 	if size <= luks.PayloadOffset {
-		return nil, 0, false, fmt.Errorf("it has %d bytes, want more than %d", size, luks.PayloadOffset)
+		return u, fmt.Errorf("it has %d bytes, want more than %d", size, luks.PayloadOffset)
 	}
+	u.size = size
 	blank, err := luks.Blank(disk)
 	if err != nil {
-		return nil, 0, false, err
+		return u, err
 	}
 	if blank {
 		if o.Generation > 0 {
-			return nil, 0, false, fmt.Errorf("%w (generation %d): attach the right disk, or accept the loss as the owner", ErrGone, o.Generation)
+			return u, fmt.Errorf("%w (generation %d): attach the right disk, or accept the loss as the owner", ErrGone, o.Generation)
 		}
-		key, err = format(ctx, o)
-		return key, size, true, err
+		u.formatted = true
+		u.key, err = format(ctx, o)
+		return u, err
 	}
-	header, err := luks.Read(disk)
+	u.key, u.stale, err = luks.Open(disk, o.Key, o.Older...)
+	if errors.Is(err, luks.ErrHeader) && o.Generation == 0 {
+		err = fmt.Errorf("%w: the key manager knows no data of this instance: if this is its own disk, its first format was interrupted; give it an empty one", err)
+	}
+	return u, err
+}
+
+func renew(ctx context.Context, o Options) error {
+	disk, err := o.System.Share(o.Device)
 	if err != nil {
-		if o.Generation == 0 {
-			err = fmt.Errorf("%w: the key manager knows no data of this instance: if this is its own disk, its first format was interrupted; give it an empty one", err)
-		}
-		return nil, 0, false, err
+		return err
 	}
-	key, err = header.Unlock(o.Key)
-	return key, size, false, err
+	return errors.Join(o.System.Renew(ctx, disk, o.Key, o.Older...), disk.Close())
 }
 
 func format(ctx context.Context, o Options) (*luks.VolumeKey, error) {

@@ -82,6 +82,22 @@ func (m *machine) Open(device string, write bool) (File, int64, error) {
 	return &cutFile{File: f, m: m}, size, nil
 }
 
+func (m *machine) Share(device string) (File, error) {
+	if err := m.tick(); err != nil {
+		return nil, err
+	}
+	f, err := m.linux.Share(device)
+	if err != nil {
+		return nil, err
+	}
+	m.writes++
+	return &cutFile{File: f, m: m}, nil
+}
+
+func (m *machine) Renew(ctx context.Context, disk luks.Disk, current luks.Key, older ...luks.Key) error {
+	return m.linux.Renew(ctx, disk, current, older...)
+}
+
 // cutFile loses power in the middle of a write, and after it.
 type cutFile struct {
 	File
@@ -315,6 +331,84 @@ func TestD5_PowerCut(t *testing.T) {
 	}
 	if whole < 4 || clear < 2 {
 		t.Errorf("%d cuts led to a whole disk, %d to a clear error: the test lost its cuts", whole, clear)
+	}
+}
+
+// TestD5_PowerCutWhileTheKeyIsRenewed cuts the power before and within every
+// write of the boot that moves a disk to the key of a newer epoch. The next boot
+// opens it, also when yet another epoch has begun meanwhile, and afterwards the
+// newest key alone does.
+func TestD5_PowerCutWhileTheKeyIsRenewed(t *testing.T) {
+	first, second, third := luks.Key{1}, luks.Key{2}, luks.Key{3}
+	for _, next := range []struct {
+		key   luks.Key
+		older []luks.Key
+	}{{second, []luks.Key{first}}, {third, []luks.Key{second, first}}} {
+		cuts := 0
+		for cut := 1; ; cut++ {
+			m, o := newMachine(t)
+			v, err := Open(t.Context(), o)
+			if err == nil {
+				err = errors.Join(v.SetGeneration(1), v.Close())
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.boot(cut)
+			o.Generation, o.Key, o.Older = 1, second, []luks.Key{first}
+			v, err = Open(t.Context(), o)
+			if err == nil {
+				if !v.Renewed || m.ops >= cut {
+					t.Fatalf("no cut at %d: %+v", cut, v)
+				}
+				m.boot(0)
+				o.Older = nil
+				if v, err := Open(t.Context(), o); err != nil || v.Renewed || m.writes > 0 {
+					t.Errorf("with the new key alone: %+v, %v", v, err)
+				}
+				o.Key = first
+				if _, err := Open(t.Context(), o); !errors.Is(err, luks.ErrWrongKey) {
+					t.Errorf("with the old key: %v", err)
+				}
+				break
+			}
+			if !errors.Is(err, errPowerCut) {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+			cuts++
+			m.boot(0)
+			o.Key, o.Older = next.key, next.older
+			if _, err := Open(t.Context(), o); err != nil {
+				t.Fatalf("after a cut at %d: %v", cut, err)
+			}
+			m.boot(0)
+			o.Older = nil
+			if v, err := Open(t.Context(), o); err != nil || v.Generation != 1 || v.Renewed {
+				t.Errorf("after a cut at %d, with the newest key alone: %+v, %v", cut, v, err)
+			}
+		}
+		if cuts < 7 {
+			t.Errorf("%d cuts: the test lost them", cuts)
+		}
+	}
+}
+
+// TestD4_RolledBackDiskIsNotRenewed: an old copy is refused as it is.
+func TestD4_RolledBackDiskIsNotRenewed(t *testing.T) {
+	m, o := newMachine(t)
+	v, err := Open(t.Context(), o)
+	if err == nil {
+		err = errors.Join(v.SetGeneration(1), v.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.boot(0)
+	o.Generation, o.Key, o.Older = 2, luks.Key{2}, []luks.Key{o.Key}
+	before, _ := os.ReadFile(o.Device)
+	_, err = Open(t.Context(), o)
+	if after, _ := os.ReadFile(o.Device); !errors.Is(err, ErrRolledBack) || m.writes > 0 || !bytes.Equal(before, after) {
+		t.Errorf("%v, %d writes", err, m.writes)
 	}
 }
 
