@@ -24,7 +24,7 @@ import (
 // upFlags are the flags of up.
 type upFlags struct {
 	tee, state, image, qemu, kmsd string
-	cpus                          int
+	cpus, kmsNodes                int
 	memory                        string
 	ports                         []string
 	mirrors                       []string
@@ -45,6 +45,10 @@ there, boots a machine with the soft TEE, and shows how far it has come.
 The machine's disk, its identity and the KMS are kept in the state folder: the
 next up of the same service finds the data. ^C shuts the machine down in order;
 a second ^C is a power cut.
+
+--kms-nodes 4 makes the KMS of four nodes, each a process with a share of its own:
+three of them make keys, and one may be down. The number is chosen once, with the
+first up; the default is one node, which is ready in a second or two.
 
 The soft TEE has real formats and no confidentiality: whoever runs this computer
 can read and change everything in the machine.
@@ -79,6 +83,7 @@ run on hardware yet.`,
 	flags.StringVar(&f.qemu, "qemu", "", "`PATH` of another QEMU than the locked one")
 	flags.StringVar(&f.kmsd, "kmsd", "", "`PATH` of the KMS program (default: beside this program, then $PATH)")
 	flags.IntVar(&f.cpus, "cpus", 0, "virtual CPUs (default: x-secretvm.shape of the workload)")
+	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: 1, later as many as it has)")
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
@@ -91,7 +96,7 @@ run on hardware yet.`,
 
 // options turns flags into what up runs; its errors are wrong usage.
 func (f upFlags) options(path string) (o local.Options, err error) {
-	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace}
+	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes}
 	if o.Workload, err = compose.Read(path); err != nil {
 		return o, err
 	}
@@ -120,6 +125,7 @@ func (f upFlags) options(path string) (o local.Options, err error) {
 func runUp(ctx context.Context, o local.Options, asJSON bool, stdout, stderr io.Writer) error {
 	printer := progress.New(stderr)
 	o.Note = printer.Note
+	o.Warn = func(format string, args ...any) { fmt.Fprintf(stderr, "WARNING: "+format+"\n", args...) }
 	in, err := local.Up(ctx, o, printer)
 	if err == nil {
 		if asJSON {

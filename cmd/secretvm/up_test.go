@@ -50,6 +50,7 @@ func TestUpRefusesWrongUsage(t *testing.T) {
 		"port":            {[]string{compose, "--port", "x"}, "--port"},
 		"unknown port":    {[]string{compose, "--port", "1=2", "--kmsd", "/bin/true"}, "publishes no TCP port 1"},
 		"memory":          {[]string{compose, "--memory", "1M"}, "512 MiB"},
+		"too many nodes":  {[]string{compose, "--kms-nodes", "17"}, "--kms-nodes 17: want 1 to 16"},
 		"unknown flag":    {[]string{compose, "--detach"}, "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {

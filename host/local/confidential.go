@@ -2,11 +2,10 @@ package local
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/secretvm/secretvm/host/doctor"
@@ -54,23 +53,45 @@ func (in *Installation) makeKMS(ctx context.Context) (created bool, err error) {
 			return false, err
 		}
 	}
-	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
-		return false, fmt.Errorf("make the KMS's home: %w", err)
-	}
-	if in.o.TEE == vm.Soft {
-		return in.kms.init(ctx, in.trustRoot)
-	}
-	_, err = os.Stat(filepath.Join(in.kms.home, "config", "genesis.json"))
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	return true, in.kms.run(ctx, nil, "init")
+	return in.kms.make(ctx, in.o.KMSNodes, in.trustRoot)
 }
 
-// kmsPort is the port of loopback at which the machine finds the KMS.
-func (in *Installation) kmsPort() string {
-	if in.relay == nil {
-		return in.kms.port()
+// kmsHints are the URLs at which the machine finds the KMS.
+func (in *Installation) kmsHints() (out []string) {
+	urls := in.kms.urls()
+	if in.o.TEE != vm.Soft {
+		urls = nil
+		for _, r := range in.relays {
+			urls = append(urls, "http://127.0.0.1:"+strconv.Itoa(r.port))
+		}
 	}
-	return fmt.Sprint(in.relay.port)
+	for _, u := range urls {
+		out = append(out, forGuest(u))
+	}
+	return out
+}
+
+// forGuest is a URL of this computer's loopback as a machine's network has it.
+func forGuest(url string) string {
+	for _, local := range []string{"//127.0.0.1:", "//localhost:"} {
+		if before, after, is := strings.Cut(url, local); is {
+			return before + "//" + guestGateway + ":" + after
+		}
+	}
+	return url
+}
+
+// startRelays stands between machines in a real TEE and the nodes of the KMS.
+func (in *Installation) startRelays() error {
+	if in.o.TEE == vm.Soft {
+		return nil
+	}
+	for _, u := range in.kms.urls() {
+		r, err := startRelay(u, in.o.Complete, in.o.Note)
+		if err != nil {
+			return err
+		}
+		in.relays = append(in.relays, r)
+	}
+	return nil
 }

@@ -140,7 +140,7 @@ func TestUpInTDX(t *testing.T) {
 	}
 	defer config.Close()
 	archive, err := compose.ReadArchive(config)
-	if err != nil || !slices.Equal(archive.Hints.KMS, []string{"http://" + guestGateway + ":" + strconv.Itoa(in.relay.port)}) {
+	if err != nil || len(in.relays) != 1 || !slices.Equal(archive.Hints.KMS, []string{"http://" + guestGateway + ":" + strconv.Itoa(in.relays[0].port)}) {
 		t.Errorf("the machine is told of the KMS at %q, %v", archive.Hints.KMS, err)
 	}
 }

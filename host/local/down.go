@@ -19,11 +19,14 @@ func (in *Installation) Wait(ctx context.Context) error {
 	if in.run.SoftTEE() != nil {
 		softTEE = in.run.SoftTEE().Done()
 	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	lost, why := in.kms.lost(watching, in.o.Warn)
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-in.kms.node.Done():
-		return in.kms.node.Failure()
+	case <-lost:
+		return why()
 	case <-softTEE:
 		return in.run.SoftTEE().Failure()
 	case <-in.run.Done():
@@ -53,12 +56,12 @@ func (in *Installation) Down(ctx context.Context, to step.Reporter) error {
 	if in.registry != nil {
 		errs = append(errs, in.registry.Close())
 	}
-	if in.relay != nil {
-		errs = append(errs, in.relay.Close())
+	for _, r := range in.relays {
+		errs = append(errs, r.Close())
 	}
-	if in.kms != nil && in.kms.node != nil {
+	if in.kms != nil && in.kms.started() {
 		do("kms", func(context.Context) (string, error) {
-			return "stopped", in.kms.node.Stop(kmsGrace)
+			return "stopped", in.kms.stop(kmsGrace)
 		})
 	}
 	if in.lock != nil {

@@ -25,7 +25,7 @@ func (in *Installation) explain(err error) error {
 	case errors.As(err, &halt), errors.As(err, &failed):
 		text := "\n    console: " + in.folder.ConsoleLog()
 		if !in.guest.began("disk") {
-			text = in.chainRecord() + in.relay.trouble() + text
+			text = in.chainRecord() + trouble(in.relays) + text
 		}
 		return fmt.Errorf("%w%s", err, text)
 	case errors.Is(err, machine.ErrPoweredOff):
@@ -56,7 +56,7 @@ func (in *Installation) chainRecord() string {
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	var log chainLog
-	if err := in.kms.run(ctx, &log, "query", "kms", "log", in.service.ID); err != nil {
+	if err := in.kms.ask(ctx, &log, "query", "kms", "log", in.service.ID); err != nil {
 		return "\n    the chain's record could not be read: " + err.Error()
 	}
 	for _, r := range log.Refusals {
@@ -69,7 +69,7 @@ func (in *Installation) chainRecord() string {
 		}
 		if r.Code == vm.CodeChain && in.trustRoot != "" {
 			text += fmt.Sprintf("\n    the KMS in %s was made with another development root than %s: restore that one, or begin anew with another --state",
-				in.kms.home, in.trustRoot)
+				in.kms.folder, in.trustRoot)
 		}
 		return text + "\n    the whole record, while the KMS runs: " + in.kms.command("query", "kms", "log", in.service.ID)
 	}

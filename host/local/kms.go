@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,30 +10,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/host/console"
-	"github.com/secretvm/secretvm/host/process"
 	"github.com/secretvm/secretvm/vm"
 )
 
-const kmsStartTimeout = 60 * time.Second
-
-// kms is a KMS node of this computer, run and spoken to through its program.
+// kms is the key manager of this computer: the nodes of one chain, run and spoken
+// to through their program.
 type kms struct {
 	program string
-	home    string
-	node    *process.Process
-	ready   kmsReady
-}
-
-// kmsReady is the line that `kmsd start` prints at its first block.
-type kmsReady struct {
-	Ready   bool   `json:"ready"`
-	API     string `json:"api"`
-	ChainID string `json:"chain_id"`
-	Height  int64  `json:"height"`
+	folder  string // home of the only node, or above the homes of many
+	nodes   []*kmsNode
 }
 
 // kmsStatus is the part of `kmsd status` that a machine's config names.
@@ -46,66 +35,130 @@ type kmsStatus struct {
 	Height    int64  `json:"height"`
 }
 
-// init makes a chain in the home unless there is one. trustRoot is a development
-// root that the chain will accept evidence under, beside Intel's.
-func (k *kms) init(ctx context.Context, trustRoot string) (created bool, err error) {
-	_, err = os.Stat(filepath.Join(k.home, "config", "genesis.json"))
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+// kmsFounders is what `kmsd testnet` writes when all homes are made.
+type kmsFounders struct {
+	Homes []struct {
+		API string `json:"api"`
+	} `json:"homes"`
+}
+
+// find lists the nodes that the folder has homes of; none: there is no chain.
+func (k *kms) find() error {
+	k.nodes = nil
+	text, err := os.ReadFile(filepath.Join(k.folder, "testnet.json"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(filepath.Join(k.folder, "config", "genesis.json")); err == nil {
+			k.nodes = []*kmsNode{{name: "kmsd", program: k.program, home: k.folder, listen: "127.0.0.1:0"}}
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("look for a KMS: %w", err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for a KMS: %w", err)
+	}
+	var made kmsFounders
+	if err := json.Unmarshal(text, &made); err != nil {
+		return fmt.Errorf("look for a KMS: %s/testnet.json: %w", k.folder, err)
+	}
+	for i, h := range made.Homes {
+		name := "node" + strconv.Itoa(i+1)
+		k.nodes = append(k.nodes, &kmsNode{name: name, program: k.program, home: filepath.Join(k.folder, name), api: h.API})
+	}
+	return nil
+}
+
+// make makes a chain of n nodes, 0 for one, unless there is a chain; then n, if it
+// is not 0, is how many nodes it must have. trustRoot is a development root that
+// the chain will accept evidence under, beside the vendors'; empty: none.
+func (k *kms) make(ctx context.Context, n int, trustRoot string) (created bool, err error) {
+	if err := k.find(); err != nil {
 		return false, err
 	}
-	return true, k.run(ctx, nil, "init", "--trust-root", trustRoot)
+	if have := len(k.nodes); have > 0 {
+		if n != 0 && n != have {
+			return false, fmt.Errorf("the KMS in %s has %s, and %d are asked for: its nodes are changed by the chain itself, not by up. "+
+				"Leave --kms-nodes out to use it as it is, or begin anew, without the data, with another --state", k.folder, count(have, "node"), n)
+		}
+		return false, nil
+	}
+	var root []string
+	if trustRoot != "" {
+		root = []string{"--trust-root", trustRoot}
+	}
+	if n <= 1 {
+		if err := os.MkdirAll(k.folder, 0o700); err != nil {
+			return false, fmt.Errorf("make the KMS's home: %w", err)
+		}
+		err = k.run(ctx, k.folder, nil, append([]string{"init"}, root...)...)
+	} else {
+		err = k.found(ctx, n, root)
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, k.find()
 }
 
-// start runs the node until it has made a block.
-func (k *kms) start(ctx context.Context) error {
-	read, write, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("start kmsd: %w", err)
+// found makes the homes of a chain of many; all of them appear or none.
+func (k *kms) found(ctx context.Context, n int, root []string) error {
+	making := k.folder + ".new" // of an up that was interrupted, if it is there: nothing has run in it
+	if err := os.RemoveAll(making); err != nil {
+		return fmt.Errorf("make the KMS's homes: %w", err)
 	}
-	k.node, err = process.Start(process.Spec{
-		Name: "kmsd", Argv: []string{k.program, "start", "--home", k.home, "--listen", "127.0.0.1:0"},
-		Log: filepath.Join(k.home, "kmsd.log"), Stdout: write,
-	})
-	write.Close()
+	if err := os.MkdirAll(making, 0o700); err != nil {
+		return fmt.Errorf("make the KMS's homes: %w", err)
+	}
+	err := k.run(ctx, making, nil, append([]string{"testnet", "--nodes", strconv.Itoa(n), "--first-port", "0", "--dir", making}, root...)...)
 	if err != nil {
-		read.Close()
 		return err
 	}
-	ready := make(chan kmsReady, 1)
-	go func() {
-		defer read.Close()
-		for lines := bufio.NewScanner(read); lines.Scan(); { // to the end, so that the node never blocks on its output
-			var r kmsReady
-			if json.Unmarshal(lines.Bytes(), &r) == nil && r.Ready {
-				select {
-				case ready <- r:
-				default:
-				}
-			}
-		}
-	}()
-	timer := time.NewTimer(kmsStartTimeout)
-	defer timer.Stop()
-	select {
-	case k.ready = <-ready:
-		return nil
-	case <-k.node.Done():
-		return k.node.Failure()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return fmt.Errorf("kmsd has made no block within %s (its log: %s)", kmsStartTimeout, filepath.Join(k.home, "kmsd.log"))
+	if err := os.Rename(making, k.folder); err != nil {
+		return fmt.Errorf("make the KMS's homes: %w", err)
 	}
+	return nil
 }
 
-// status asks until the node has a block that is fresh enough to be named in a
+// needed is how many of the chain's first nodes make keys and blocks: the chain's
+// own threshold, which more than two thirds of validators imply as well.
+func (k *kms) needed() int { return 2*len(k.nodes)/3 + 1 }
+
+// live lists the nodes that are ready and have not ended.
+func (k *kms) live() (out []*kmsNode) {
+	for _, n := range k.nodes {
+		if n.running() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// owner is the home with the key of who governs.
+func (k *kms) owner() string {
+	if len(k.nodes) > 0 {
+		return k.nodes[0].home
+	}
+	return k.folder
+}
+
+// urls are those of all nodes, also of nodes that are down: they may come back.
+func (k *kms) urls() (out []string) {
+	for _, n := range k.nodes {
+		if n.api != "" {
+			out = append(out, n.api)
+		}
+	}
+	return out
+}
+
+// status asks until a node has a block that is fresh enough to be named in a
 // release: after a pause that takes one more than the ready line promises.
 func (k *kms) status(ctx context.Context) (s kmsStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, kmsStartTimeout)
 	defer cancel()
 	for {
-		err = k.run(ctx, &s, "status")
-		if vm.CodeOf(err) != vm.CodeUnavailable || !k.node.Running() {
+		err = k.ask(ctx, &s, "status")
+		if vm.CodeOf(err) != vm.CodeUnavailable || len(k.live()) < k.needed() {
 			return s, err
 		}
 		select {
@@ -116,10 +169,24 @@ func (k *kms) status(ctx context.Context) (s kmsStatus, err error) {
 	}
 }
 
+// ask runs one command of the KMS for who governs, at a node that is there.
+func (k *kms) ask(ctx context.Context, result any, args ...string) error {
+	return k.run(ctx, k.owner(), result, append(args, k.at()...)...)
+}
+
+// at names the node to ask where that is not the owner's own.
+func (k *kms) at() []string {
+	live := k.live()
+	if len(live) == 0 || live[0].home == k.owner() {
+		return nil
+	}
+	return []string{"--node", live[0].api}
+}
+
 // run runs one command of the KMS and decodes its answer into result unless that
 // is nil. A refusal is returned as *vm.Refusal.
-func (k *kms) run(ctx context.Context, result any, args ...string) error {
-	cmd := exec.CommandContext(ctx, k.program, append(args, "--home", k.home, "--json")...)
+func (k *kms) run(ctx context.Context, home string, result any, args ...string) error {
+	cmd := exec.CommandContext(ctx, k.program, append(args, "--home", home, "--json")...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -138,15 +205,17 @@ func (k *kms) run(ctx context.Context, result any, args ...string) error {
 	return nil
 }
 
-// port returns the port of loopback at which the node serves.
-func (k *kms) port() string {
-	_, port, _ := strings.Cut(strings.TrimPrefix(k.ready.API, "http://"), ":")
-	return port
-}
-
 // command returns what a person types to ask the same KMS.
 func (k *kms) command(args ...string) string {
-	return k.program + " " + strings.Join(args, " ") + " --home " + k.home
+	return k.program + " " + strings.Join(append(args, k.at()...), " ") + " --home " + k.owner()
+}
+
+// count writes a number with its word.
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
 }
 
 func lastLine(b []byte) string {

@@ -23,6 +23,7 @@ type Options struct {
 	Ports    map[int]int   // published port: port of this computer (0: any free one)
 	Timeout  time.Duration // from power-on until the workload runs
 	Grace    time.Duration // for the guest to shut down by itself
+	KMSNodes int           // of the local KMS, when it is made and later; 0: one, or as many as it has
 
 	// Image makes or finds the image folder and says which in a few words.
 	Image func(ctx context.Context, note Note) (folder, remark string, err error)
@@ -41,9 +42,13 @@ type Options struct {
 	// Kmsd is the path of the KMS's program, SecretVM that of this one, which
 	// runs the soft TEE; Command is how a person calls this one.
 	Kmsd, SecretVM, Command string
-	// Note is told what the running step is doing.
-	Note Note
+	// Note is told what the running step is doing, Warn what went wrong later
+	// without ending it.
+	Note, Warn Note
 }
+
+// MaxKMSNodes bounds the processes that a local KMS takes.
+const MaxKMSNodes = 16
 
 // Note shows what the running step is doing.
 type Note func(format string, args ...any)
@@ -93,8 +98,14 @@ func (o *Options) Check() error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	o.State = state
+	if o.KMSNodes < 0 || o.KMSNodes > MaxKMSNodes {
+		return fmt.Errorf("--kms-nodes %d: want 1 to %d", o.KMSNodes, MaxKMSNodes)
+	}
 	if o.Note == nil {
 		o.Note = func(string, ...any) {}
+	}
+	if o.Warn == nil {
+		o.Warn = o.Note
 	}
 	return nil
 }

@@ -114,17 +114,17 @@ func (r *relay) complete(ctx context.Context, body []byte) []byte {
 	return completed
 }
 
-// trouble says why the last release has no collateral; empty if it has some.
-func (r *relay) trouble() string {
-	if r == nil {
-		return ""
+// trouble says why a release has no collateral; empty if none lacked it.
+func trouble(relays []*relay) string {
+	for _, r := range relays {
+		r.mu.Lock()
+		err := r.problem
+		r.mu.Unlock()
+		if err != nil {
+			return fmt.Sprintf("\n    what the vendor signs about this processor was not found: %v", err)
+		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.problem == nil {
-		return ""
-	}
-	return fmt.Sprintf("\n    what the vendor signs about this processor was not found: %v", r.problem)
+	return ""
 }
 
 // Close ends the relay and what it is asked at the time.

@@ -141,8 +141,8 @@ func TestRelayAddsCollateral(t *testing.T) {
 	if err := json.Unmarshal(n.body, &got); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := attest.Verify(got.Evidence, attest.Options{Time: july}); err != nil || !v.Anchor.Intel || r.trouble() != "" {
-		t.Errorf("the release does not prove itself: %v %s", err, r.trouble())
+	if v, err := attest.Verify(got.Evidence, attest.Options{Time: july}); err != nil || !v.Anchor.Intel || trouble([]*relay{r}) != "" {
+		t.Errorf("the release does not prove itself: %v %s", err, trouble([]*relay{r}))
 	}
 	got.Evidence.Collateral = nil
 	if again, err := json.Marshal(got); err != nil || !bytes.Equal(again, body) {
@@ -177,8 +177,8 @@ func TestRelayPassesTheRest(t *testing.T) {
 			if status != http.StatusTeapot || n.path != c.path || !bytes.Equal(n.body, c.body) {
 				t.Errorf("the node was asked %s %.80q, want %s %.80q; answer %d", n.path, n.body, c.path, c.body, status)
 			}
-			if said := strings.Contains(r.trouble(), lost.Error()); said != (c.name == "no collateral to be had") {
-				t.Errorf("trouble is %q", r.trouble())
+			if said := strings.Contains(trouble([]*relay{r}), lost.Error()); said != (c.name == "no collateral to be had") {
+				t.Errorf("trouble is %q", trouble([]*relay{r}))
 			}
 		})
 	}

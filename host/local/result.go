@@ -23,8 +23,8 @@ type Result struct {
 	Addresses   []Address     `json:"addresses"`
 	Attestation string        `json:"attestation"`
 	Verify      []string      `json:"verify"` // the command that checks this machine
-	KMS         string        `json:"kms"`
-	State       string        `json:"state"` // the machine's folder
+	KMS         []string      `json:"kms"`    // URLs of its nodes
+	State       string        `json:"state"`  // the machine's folder
 	Notes       []string      `json:"notes,omitempty"`
 	Steps       []step.Result `json:"steps"`
 }
@@ -35,7 +35,7 @@ func (in *Installation) Result() Result {
 	return Result{
 		Service: in.service.ID, Instance: in.folder.Instance(), TEE: in.o.TEE, Addresses: in.addresses,
 		Attestation: attestation, Verify: in.verifyCommand(attestation),
-		KMS: in.kms.ready.API, State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
+		KMS: in.kms.urls(), State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
 	}
 }
 

@@ -34,14 +34,14 @@ func (s chainService) has(r Registration) bool {
 
 // ensureService returns the owner's service, which is created unless it exists.
 func (k *kms) ensureService(ctx context.Context, name string) (s chainService, created bool, err error) {
-	err = k.run(ctx, &s, "query", "kms", "service", name)
+	err = k.ask(ctx, &s, "query", "kms", "service", name)
 	if vm.CodeOf(err) != vm.CodeNoService {
 		return s, false, err
 	}
 	var made struct {
 		Service string `json:"service"`
 	}
-	err = k.run(ctx, &made, "tx", "kms", "create-service", name)
+	err = k.ask(ctx, &made, "tx", "kms", "create-service", name)
 	return chainService{ID: made.Service}, true, err
 }
 
@@ -58,7 +58,7 @@ func (k *kms) ensureImage(ctx context.Context, s chainService, r Registration, f
 	if s.has(r) {
 		return false, nil
 	}
-	err = k.run(ctx, nil, "tx", "kms", "add-image", s.ID, "--image", file)
+	err = k.ask(ctx, nil, "tx", "kms", "add-image", s.ID, "--image", file)
 	if vm.CodeOf(err) == vm.CodeExists {
 		return false, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -136,8 +137,25 @@ func playKmsd(args []string) {
 		_ = os.MkdirAll(filepath.Join(home, "config"), 0o700)
 		write("config/genesis.json", []byte("{}"))
 		answer(map[string]string{})
+	case "testnet --nodes 4":
+		dir := args[slices.Index(args, "--dir")+1]
+		var made kmsFounders
+		for i := range 4 {
+			node := filepath.Join(dir, fmt.Sprintf("node%d", i+1))
+			_ = os.MkdirAll(node, 0o700)
+			_ = os.WriteFile(filepath.Join(node, "trusted"), nil, 0o600)
+			made.Homes = append(made.Homes, struct {
+				API string `json:"api"`
+			}{fmt.Sprintf("http://127.0.0.1:%d", 29380+2*i)})
+		}
+		text, _ := json.Marshal(made)
+		_ = os.WriteFile(filepath.Join(dir, "testnet.json"), text, 0o600)
+		answer(made)
 	case "start --home " + home:
 		api := "http://127.0.0.1:29380"
+		if i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(home), "node")); err == nil {
+			api = fmt.Sprintf("http://127.0.0.1:%d", 29380+2*(i-1))
+		}
 		if !exists("trusted") {
 			s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
@@ -152,12 +170,20 @@ func playKmsd(args []string) {
 		}
 		c := make(chan os.Signal, 1)
 		signal.Notify(c, syscall.SIGTERM)
+		if exists("slow") {
+			<-c
+			return
+		}
 		fmt.Println("some other line")
 		answer(kmsReady{true, api, "test-1", 3})
 		<-c
 		write("stopped", nil)
-	case "status --home " + home:
-		answer(map[string]any{"chain_id": "test-1", "group_key": strings.Repeat("8a", 96), "threshold": 1, "nodes": []any{1}, "height": 3})
+	case "status --home " + home, "status --node " + args[2]:
+		nodes := []any{1}
+		if filepath.Base(home) == "node1" {
+			nodes = []any{1, 2, 3, 4}
+		}
+		answer(map[string]any{"chain_id": "test-1", "group_key": strings.Repeat("8a", 96), "threshold": 1, "nodes": nodes, "height": 3})
 	case "query kms service":
 		if !exists("service") {
 			refuse(vm.CodeNoService)
@@ -219,7 +245,7 @@ func installation(t *testing.T, state, role string) *Installation {
 	if err := o.Check(); err != nil {
 		t.Fatal(err)
 	}
-	in := &Installation{o: o, reports: &collector{to: &names{}}, kms: &kms{program: self, home: filepath.Join(o.State, "kms")}}
+	in := &Installation{o: o, reports: &collector{to: &names{}}, kms: &kms{program: self, folder: filepath.Join(o.State, "kms")}}
 	in.emulator = qemu.Binary{Argv: []string{self, "play-qemu", role}}
 	in.image = Image{Folder: t.TempDir(), Prediction: vm.Prediction{Shape: o.Shape}}
 	file := vm.File{Name: "x", Size: 1, SHA256: vm.HashOf([]byte("x"))}
@@ -284,7 +310,7 @@ func TestUpAndDownTwice(t *testing.T) {
 		if err := in.Down(t.Context(), &stopped); err != nil || !slices.Equal(stopped.done, []string{"power off", "kms"}) {
 			t.Errorf("down: %v, %v", stopped, err)
 		}
-		if _, err := os.Stat(filepath.Join(in.kms.home, "stopped")); err != nil {
+		if _, err := os.Stat(filepath.Join(in.kms.folder, "stopped")); err != nil {
 			t.Errorf("kmsd was not stopped in order: %v", err)
 		}
 	}
@@ -320,10 +346,10 @@ func TestRefusedKeysNameTheRecord(t *testing.T) {
 
 func TestBrokenKMSShowsItsLog(t *testing.T) {
 	in := installation(t, t.TempDir(), "good")
-	if err := os.MkdirAll(in.kms.home, 0o700); err != nil {
+	if err := os.MkdirAll(in.kms.folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(in.kms.home, "broken"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(in.kms.folder, "broken"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	err := in.startWithoutImage(t.Context())

@@ -32,7 +32,7 @@ type Installation struct {
 	emulator qemu.Binary
 	kms      *kms
 	status   kmsStatus
-	relay    *relay // to the KMS, of machines in a real TEE
+	relays   []*relay // to the nodes of the KMS, of machines in a real TEE
 	registry *registry.Server
 	folder   *machine.Folder
 	service  chainService
@@ -52,7 +52,7 @@ func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error)
 		return in, err
 	}
 	in.o = o
-	in.kms = &kms{program: o.Kmsd, home: filepath.Join(in.o.home(), "kms")}
+	in.kms = &kms{program: o.Kmsd, folder: filepath.Join(in.o.home(), "kms")}
 	if err := in.prepare(); err != nil {
 		return in, err
 	}
@@ -132,18 +132,22 @@ func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := in.kms.start(ctx); err != nil {
+	notes, err := in.kms.start(ctx)
+	if err != nil {
 		return "", err
 	}
+	in.reports.notes = append(in.reports.notes, notes...)
 	if in.status, err = in.kms.status(ctx); err != nil {
 		return "", err
 	}
-	if in.o.TEE != vm.Soft {
-		if in.relay, err = startRelay(in.kms.ready.API, in.o.Complete, in.o.Note); err != nil {
-			return "", err
-		}
+	if err := in.startRelays(); err != nil {
+		return "", err
 	}
-	remark := fmt.Sprintf("%d node, group key %.4s…, height %d", len(in.status.Nodes), in.status.GroupKey, in.status.Height)
+	remark := count(len(in.status.Nodes), "node")
+	if down := len(in.kms.nodes) - len(in.kms.live()); down > 0 {
+		remark += fmt.Sprintf(" (%d down)", down)
+	}
+	remark += fmt.Sprintf(", group key %.4s…, height %d", in.status.GroupKey, in.status.Height)
 	if created {
 		remark += ", new"
 	}
@@ -195,7 +199,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 }
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
-	hints := compose.Hints{KMS: []string{"http://" + guestGateway + ":" + in.kmsPort()}, Registry: in.registryHint()}
+	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint()}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err
