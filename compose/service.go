@@ -22,6 +22,7 @@ type Service struct {
 	Pinned   bool     // Image ends in a digest
 	Profiles []string // not empty: a plain "up" does not start it
 	Ports    []Port
+	Socket   bool // it mounts APISocket
 }
 
 var pinnedImage = regexp.MustCompile(`^[^$@\s]+@sha256:[0-9a-f]{64}$`)
@@ -34,6 +35,7 @@ func readServices(doc *yaml.Node) ([]Service, error) {
 		if err := readPublished(&s, n); err != nil {
 			return fmt.Errorf("service %s: %w", s.Name, err)
 		}
+		s.Socket = mountsSocket(n)
 		for _, p := range s.Ports {
 			if p.Host == 0 || len(s.Profiles) > 0 {
 				continue

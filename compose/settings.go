@@ -36,6 +36,7 @@ type Settings struct {
 	Images  string    // "digest" or "tag"
 	GPU     string    // "none" or "attest"
 	TLS     *vm.ACME  // certificates of a public authority; nil: none
+	API     vm.API    // what services may ask the machine itself; nil: none may
 }
 
 // Disk says how much data the workload may keep, and how.
@@ -64,7 +65,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		if unpinned >= 0 {
 			s.Images = "tag"
 		}
-		return s, nil
+		return s, s.checkSockets(services)
 	}
 	err := readFields(SettingsKey, block,
 		field{"service", readServiceName(&s.Service)},
@@ -86,6 +87,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
 		field{"tls", readTLS(&s.TLS)},
+		field{"api", readAPI(&s.API, services)},
 	)
 	if err != nil {
 		return s, err
@@ -101,7 +103,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		return s, fmt.Errorf("service %s: image %q is not pinned: add @sha256:<digest>, or say images: tag in %s to accept tags that move",
 			bad.Name, bad.Image, SettingsKey)
 	}
-	return s, nil
+	return s, s.checkSockets(services)
 }
 
 func readServiceName(to *string) func(*yaml.Node) error {

@@ -109,6 +109,7 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		GPU:         s.GPU,
 		Egress:      slices.Clone(s.Egress),
 		Env:         slices.Clone(s.Env),
+		API:         s.API,
 	}
 	if s.TLS != nil {
 		cfg.TLS, cfg.ACME = "acme", s.TLS

@@ -25,9 +25,11 @@ x-secretvm:
   egress: [registry.example:443]
   images: digest
   gpu: none
+  api: { web: [quote, info] }
 services:
   web:
     image: localhost:5000/guestbook/web` + pin + `
+    volumes: [ "/run/secretvm.sock:/run/secretvm.sock" ]
     ports: ["8080:8080"]
   db:
     image: localhost:5000/guestbook/valkey` + pin + `
@@ -43,6 +45,7 @@ func TestParseSettings(t *testing.T) {
 		Service: "guestbook", Disk: Disk{Size: 4 << 30, Integrity: true}, Shape: vm.Shape{CPUs: 4, Memory: 1536 << 20},
 		Open: []string{"compose", "resources"}, Egress: []string{"registry.example:443"},
 		Tokens: []vm.Hash{vm.Hash(bytes.Repeat([]byte{0x11}, 32)), vm.Hash(bytes.Repeat([]byte{0x22}, 32))}, Images: "digest", GPU: "none",
+		API: vm.API{"web": {"info", "quote"}},
 	}
 	if got := fmt.Sprintf("%+v", w.Settings); got != fmt.Sprintf("%+v", want) {
 		t.Errorf("settings are %s, want %+v", got, want)
@@ -96,6 +99,13 @@ func TestParseRefuses(t *testing.T) {
 		{"shape", "x-secretvm: { shape: { cpus: 0 } }" + service, "0 vCPUs, want 1 to 64"},
 		{"bool", "x-secretvm: { disk: { integrity: yes } }" + service, "want true or false"},
 		{"token in the clear", "x-secretvm: { tokens: [hunter2] }" + service, "never the token itself"},
+		{"W2: socket without a grant", "services: { web: { image: a, volumes: ['/run/secretvm.sock:/run/secretvm.sock'] } }", "service web: it mounts /run/secretvm.sock, and may not ask"},
+		{"W2: long form of it", "x-secretvm: {}\nservices: { web: { image: web" + pin + ", volumes: [{ type: bind, source: /run/secretvm.sock, target: /s }] } }", "may not ask"},
+		{"grant", "x-secretvm: { api: { web: [quotes] } }" + service, `"quotes" is not one of info, quote: did you mean "quote"?`},
+		{"no grant", "x-secretvm: { api: { web: [] } }" + service, "want at least one of info, quote"},
+		{"grants are no list", "x-secretvm: { api: { web: quote } }" + service, "want a list"},
+		{"service that is not there", "x-secretvm: { api: { wep: [info] } }" + service, `api has no field "wep": did you mean "web"?`},
+		{"name for no socket", "x-secretvm: { api: { _w: [info] } }\nservices: { _w: { image: web" + pin + " } }", `"_w" cannot have an API`},
 		{"egress", "x-secretvm: { egress: [example.org] }" + service, "is not host:port"},
 		{"service name", "x-secretvm: { service: Guest_Book }" + service, "is not a service name"},
 		{"settings are no mapping", "x-secretvm: [a]" + service, "x-secretvm is not a mapping"},

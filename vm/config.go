@@ -32,6 +32,7 @@ type Config struct {
 	GPU         string   `json:"gpu"`              // "none" or "attest"
 	Egress      []string `json:"egress,omitempty"` // host:port; empty: everything
 	Env         []string `json:"env,omitempty"`    // variables that the service's owner may set through the KMS, sorted
+	API         API      `json:"api,omitempty"`    // what containers may ask the machine itself
 }
 
 // Disk says how the workload's data is stored.
@@ -150,6 +151,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := validateEnv(c.Env); err != nil {
+		return fmt.Errorf("VM config: %w", err)
+	}
+	if err := c.API.validate(); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := c.KMS.validate(c.Service); err != nil {

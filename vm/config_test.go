@@ -80,6 +80,12 @@ func TestConfigValidate(t *testing.T) {
 		{"unsorted tokens", func(c *Config) { c.Tokens = []Hash{{2}, {1}} }, "tokens is"},
 		{"repeated tokens", func(c *Config) { c.Tokens = []Hash{{1}, {1}} }, "tokens is"},
 		{"zero token", func(c *Config) { c.Tokens = []Hash{{}} }, "tokens is"},
+		{"api", func(c *Config) { c.API = API{"web": {"info", "quote"}} }, ""},
+		{"api: unknown grant", func(c *Config) { c.API = API{"web": {"root"}} }, `"root" is not one of info, quote`},
+		{"api: no grants", func(c *Config) { c.API = API{"web": nil} }, "grants of web"},
+		{"api: unsorted", func(c *Config) { c.API = API{"web": {"quote", "info"}} }, "sorted"},
+		{"api: repeated", func(c *Config) { c.API = API{"web": {"info", "info"}} }, "sorted"},
+		{"api: path for a name", func(c *Config) { c.API = API{"../web": {"info"}} }, "cannot have an API"},
 		{"too many tokens", func(c *Config) { c.Tokens = make([]Hash, MaxTokens+1) }, "17 tokens"},
 	}
 	for _, tt := range tests {

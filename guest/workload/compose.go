@@ -21,6 +21,8 @@ type Project struct {
 	engine *Engine
 	note   func(string)
 	secret []string // NAME=value, from the owner
+
+	overlays []string // compose files of this machine's own, laid over the measured one
 }
 
 // fileName is the compose file's name in the project's folder.
@@ -87,6 +89,9 @@ func (p *Project) Unseal(variables []string, auths []byte) error {
 // name that is, or empty.
 func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
 	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
+	for _, overlay := range p.overlays {
+		base = append(base, "--file", overlay)
+	}
 	cmd := exec.CommandContext(ctx, dockerCompose, append(base, args...)...)
 	cmd.Dir = p.Folder
 	cmd.Env = append([]string{
