@@ -171,9 +171,13 @@ func (s *settings) moduleQuery(module, short string, special ...*cobra.Command) 
 		if slices.ContainsFunc(special, func(c *cobra.Command) bool { return c.Name() == name }) {
 			continue
 		}
+		var t trust
 		c := &cobra.Command{
 			Use: name, Short: "Show " + words(name), Example: fmt.Sprintf("  kmsd query %s %s --json", module, name), Args: usageArgs(cobra.NoArgs),
-			RunE: func(c *cobra.Command, _ []string) error { return s.query(c, module, m) },
+			RunE: func(c *cobra.Command, _ []string) error { return s.query(c, &t, module, m) },
+		}
+		if provable[module+" "+name] != nil {
+			t.flags(c)
 		}
 		flagsOf(c, m.Input(), func(field string) bool { return field == "pagination" })
 		if m.Input().Fields().ByName("pagination") != nil {
@@ -186,7 +190,7 @@ func (s *settings) moduleQuery(module, short string, special ...*cobra.Command) 
 }
 
 // query asks the node's REST interface.
-func (s *settings) query(c *cobra.Command, module string, m protoreflect.MethodDescriptor) error {
+func (s *settings) query(c *cobra.Command, t *trust, module string, m protoreflect.MethodDescriptor) error {
 	b, err := jsonOf(c, m.Input(), nil)
 	if err != nil {
 		return err
@@ -194,6 +198,9 @@ func (s *settings) query(c *cobra.Command, module string, m protoreflect.MethodD
 	var fields map[string]any
 	if err := json.Unmarshal(b, &fields); err != nil {
 		return err
+	}
+	if t.prove {
+		return s.proveQuery(c, t, module+" "+kebab(string(m.Name())), fields)
 	}
 	values := url.Values{}
 	for name, v := range fields {
