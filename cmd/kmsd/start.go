@@ -12,7 +12,7 @@ import (
 
 func newStartCommand(s *settings) *cobra.Command {
 	o := node.Options{Timing: node.DefaultTiming}
-	var level string
+	var level, profiles string
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "Run the node until it is interrupted",
@@ -34,11 +34,17 @@ nothing.`,
 			o.Home = s.folder()
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
 			o.Ready = func(r node.Running) { _ = json.NewEncoder(c.OutOrStdout()).Encode(r) }
+			stop, err := serveProfiles(c.Context(), profiles)
+			if err != nil {
+				return err
+			}
+			defer stop()
 			return node.Run(c.Context(), o)
 		},
 	}
 	c.Flags().StringVar(&o.Listen, "listen", "", "host:port of the node's interface; port 0 is any free one (default: that of HOME/config/node.json, else "+node.DefaultListen+")")
 	c.Flags().StringVar(&o.GRPC, "grpc", "", "host:port of the gRPC interface, without TLS; empty for none")
+	c.Flags().StringVar(&profiles, "pprof", "", "host:port of this computer for Go's profiles (/debug/pprof/); empty for none")
 	c.Flags().StringVar(&level, "log-level", "warn", "debug, info, warn or error")
 	c.Flags().DurationVar(&o.Timing.Commit, "commit-interval", o.Timing.Commit, "time between blocks that have transactions")
 	c.Flags().DurationVar(&o.Timing.Idle, "idle-interval", o.Timing.Idle, "time between blocks that have none")
