@@ -24,15 +24,18 @@ type Config struct {
 	KMS         KMS      `json:"kms"`
 	InstanceID  string   `json:"instance_id"` // vm_uid: 32 lower-case hex digits
 	Disk        Disk     `json:"disk"`
-	TLS         string   `json:"tls"`              // "self": a key per boot, bound in every quote; "acme": certificates of an authority too
-	ACME        *ACME    `json:"acme,omitempty"`   // with TLS "acme"
-	Open        []string `json:"open"`             // endpoints that strangers may read, sorted
-	Tokens      []Hash   `json:"tokens,omitempty"` // SHA-256 of the tokens that open all endpoints, sorted
-	Images      string   `json:"images"`           // "digest" or "tag"
-	GPU         string   `json:"gpu"`              // "none" or "attest"
-	Egress      []string `json:"egress,omitempty"` // host:port; empty: everything
-	Env         []string `json:"env,omitempty"`    // variables that the service's owner may set through the KMS, sorted
-	API         API      `json:"api,omitempty"`    // what containers may ask the machine itself
+	TLS         string   `json:"tls"`                  // "self": a key per boot, bound in every quote; "acme": certificates of an authority too
+	ACME        *ACME    `json:"acme,omitempty"`       // with TLS "acme"
+	Open        []string `json:"open"`                 // endpoints that strangers may read, sorted
+	Tokens      []Hash   `json:"tokens,omitempty"`     // SHA-256 of the tokens that open all endpoints, sorted
+	Images      string   `json:"images"`               // "digest" or "tag"
+	GPU         string   `json:"gpu"`                  // "none" or "attest"
+	Egress      []string `json:"egress,omitempty"`     // where containers may send to, sorted (Destination), or EgressNone; empty: anywhere
+	Env         []string `json:"env,omitempty"`        // variables that the service's owner may set through the KMS, sorted
+	API         API      `json:"api,omitempty"`        // what containers may ask the machine itself
+	Pins        Pins     `json:"pins,omitempty"`       // digests of images that the compose file names without one
+	Privileged  []string `json:"privileged,omitempty"` // services that are given the machine itself if they ask, sorted
+	Profiles    []string `json:"profiles,omitempty"`   // of the compose file, that are started too, sorted
 }
 
 // Disk says how the workload's data is stored.
@@ -151,6 +154,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := validateEnv(c.Env); err != nil {
+		return fmt.Errorf("VM config: %w", err)
+	}
+	if err := c.validateWorkload(); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := c.API.validate(); err != nil {

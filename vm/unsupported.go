@@ -9,8 +9,6 @@ func (c Config) Unsupported() error {
 	switch {
 	case c.Disk.Integrity:
 		return errors.New("disk.integrity is not built yet: write integrity: false, or leave it out")
-	case len(c.Egress) > 0:
-		return errors.New("egress is not enforced yet: leave it out, which allows everything")
 	case c.GPU != "none":
 		return errors.New("gpu: attest is not built yet: write gpu: none, or leave it out")
 	}
