@@ -35,6 +35,7 @@ type Settings struct {
 	Egress  []string  // host:port, sorted; empty: everything
 	Images  string    // "digest" or "tag"
 	GPU     string    // "none" or "attest"
+	Manager *Manager  // another key manager than a kmsd chain; nil: none
 	TLS     *vm.ACME  // certificates of a public authority; nil: none
 	API     vm.API    // what services may ask the machine itself; nil: none may
 }
@@ -86,6 +87,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"egress", readList(&s.Egress, checkHostPort)},
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
+		field{"kms", readManager(&s.Manager)},
 		field{"tls", readTLS(&s.TLS)},
 		field{"api", readAPI(&s.API, services)},
 	)

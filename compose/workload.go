@@ -118,6 +118,9 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		h := vm.HashOf(w.Files)
 		cfg.FilesHash = &h
 	}
+	if err := s.checkManager(service, kms); err != nil {
+		return cfg, err
+	}
 	return cfg, cfg.Validate()
 }
 

@@ -162,7 +162,7 @@ func (c Config) Validate() error {
 	if err := c.API.validate(); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
-	if err := c.KMS.validate(c.Service); err != nil {
+	if err := c.KMS.Validate(c.Service); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	return nil

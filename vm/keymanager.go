@@ -43,8 +43,8 @@ const MaxPrevious = 8
 
 var contractPattern = regexp.MustCompile(`^secret1[02-9ac-hj-np-z]{38,58}/`)
 
-// validate reports the first field that has no meaning for a service.
-func (k KMS) validate(service string) error {
+// Validate reports the first field that has no meaning for a service.
+func (k KMS) Validate(service string) error {
 	if !chainPattern.MatchString(k.ChainID) {
 		return fmt.Errorf("kms.chain_id is %q", k.ChainID)
 	}
