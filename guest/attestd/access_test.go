@@ -238,8 +238,8 @@ func FuzzRequests(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	s.work.pacer.burst = 1 << 62 // not what is tried here
-	s.quotes.rest.burst = 1 << 62
+	s.work.pacer.Burst = 1 << 62 // not what is tried here
+	s.quotes.Rest.Burst = 1 << 62
 	handler := s.Handler()
 	for path := range s.endpoints() {
 		f.Add(strings.TrimSuffix(path, "{$}"), "nonce=00112233445566778899aabbccddeeff&lines=3&service=web-1&binding=tls-exporter", "Bearer x")

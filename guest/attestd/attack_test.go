@@ -2,7 +2,6 @@ package attestd
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
@@ -116,20 +115,6 @@ func TestA6_QuotesAreBounded(t *testing.T) {
 		if code := <-codes; code != http.StatusOK {
 			t.Errorf("a queued request got %d, want 200", code)
 		}
-	}
-}
-
-func TestA6_WaitIsBounded(t *testing.T) {
-	quoter := &echoQuoter{hold: make(chan struct{})}
-	defer close(quoter.hold)
-	gate := newQuoteGate(quoter, func(time.Duration, error) {})
-	gate.timeout = 20 * time.Millisecond
-	go gate.Quote(context.Background(), [64]byte{}) // hangs: that is the point
-	for quoter.calls.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := gate.Quote(t.Context(), [64]byte{}); !errors.Is(err, errBusy) {
-		t.Errorf("waiting for a quote that hangs: %v, want %v", err, errBusy)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -73,7 +74,7 @@ func (s *Server) failQuote(w http.ResponseWriter, err error) {
 	switch {
 	case errors.As(err, &refusal) && refusal.Code == vm.CodeInvalid:
 		fail(w, http.StatusBadRequest, refusal)
-	case errors.Is(err, errBusy):
+	case errors.Is(err, pace.ErrBusy):
 		s.failBusy(w)
 	default:
 		s.opt.Log.Error("quote failed", "error", err)

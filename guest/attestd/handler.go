@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 	"github.com/secretvm/secretvm/web"
 )
@@ -132,7 +133,7 @@ func serveAbsent(why string) http.HandlerFunc {
 func (s *Server) failBusy(w http.ResponseWriter) {
 	s.counts.busy.Add(1)
 	w.Header().Set("Retry-After", "2")
-	fail(w, http.StatusServiceUnavailable, vm.Refuse(vm.CodeUnavailable, "%v", errBusy).Try("ask again in a few seconds"))
+	fail(w, http.StatusServiceUnavailable, vm.Refuse(vm.CodeUnavailable, "%v", pace.ErrBusy).Try("ask again in a few seconds"))
 }
 
 // fail answers with the refusal as JSON.

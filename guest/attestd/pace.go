@@ -2,11 +2,12 @@ package attestd
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/guest/pace"
 )
 
 // Bounds on what strangers make the machine work: a quarter of one processor,
@@ -25,7 +26,7 @@ const (
 // A governor lets pieces of work begin so that all of them take workShare of a
 // processor.
 type governor struct {
-	pacer pacer
+	pacer pace.Pacer
 	used  func() time.Duration // processor time of this process, or of more
 
 	mu     sync.Mutex
@@ -36,7 +37,7 @@ type governor struct {
 }
 
 func newGovernor(used func() time.Duration) *governor {
-	return &governor{pacer: pacer{burst: workBurst, patience: workPatience}, used: used, each: firstCost, since: time.Now(), from: used()}
+	return &governor{pacer: pace.Pacer{Burst: workBurst, Patience: workPatience}, used: used, each: firstCost, since: time.Now(), from: used()}
 }
 
 // take waits for the turn of one piece.
@@ -52,7 +53,7 @@ func (g *governor) take(ctx context.Context) error {
 	}
 	cost := workShare * g.each
 	g.mu.Unlock()
-	return g.pacer.take(ctx, cost)
+	return g.pacer.Take(ctx, cost)
 }
 
 // processTime is the processor time of this process so far.
@@ -60,48 +61,4 @@ func processTime() time.Duration {
 	var usage unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &usage) // cannot fail
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
-
-// errBusy says that a turn did not come in time, or that too many wait for one.
-var errBusy = errors.New("too much is asked for at once")
-
-// A pacer lets work begin at a bounded rate: each piece costs time, cost is
-// paid back as time passes, and up to burst may be owed. Who would owe more
-// waits. So a flood slows down those who flood, and not the machine.
-type pacer struct {
-	burst    time.Duration // that may be owed
-	patience time.Duration // who would wait longer is turned away
-
-	mu   sync.Mutex
-	paid time.Time // when all that was booked is paid back
-}
-
-// take books cost and waits until it is that work's turn.
-func (p *pacer) take(ctx context.Context, cost time.Duration) error {
-	p.mu.Lock()
-	owed := max(0, time.Until(p.paid)) + cost
-	wait := owed - p.burst
-	if wait <= p.patience {
-		p.paid = time.Now().Add(owed)
-	}
-	p.mu.Unlock()
-	switch {
-	case wait > p.patience:
-		return errBusy
-	case wait <= 0:
-		return nil
-	}
-	select {
-	case <-time.After(wait):
-		return nil
-	case <-ctx.Done():
-		return errBusy
-	}
-}
-
-// book adds the cost of work that was not known when it began.
-func (p *pacer) book(cost time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.paid = time.Now().Add(max(0, time.Until(p.paid)) + cost)
 }

@@ -11,16 +11,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// Quoter asks the machine's TEE for a quote over reportData. The evidence
-// comes without events.
-type Quoter interface {
-	Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error)
-}
 
 // Status is what the service tells anyone about the running machine.
 type Status struct {
@@ -34,7 +29,7 @@ type Status struct {
 // Options is everything the service needs. The first six are required; what is
 // left out below them is not served.
 type Options struct {
-	Quoter      Quoter
+	Quoter      pace.Quoter    // the machine's TEE
 	TEE         vm.TEE         // what Quoter is
 	Measurement vm.Measurement // the registers after boot-complete
 	Config      []byte         // canonical vm.Config, as measured
@@ -56,7 +51,7 @@ type Server struct {
 	config vm.Config
 	digest vm.Hash // of the config
 	key    *bootKey
-	quotes *quoteGate
+	quotes *pace.Gate
 	cpu    *cpuQuote
 
 	work    *governor // of connections and requests
@@ -115,7 +110,7 @@ func New(opt Options) (*Server, error) {
 		opt: opt, config: config, digest: vm.HashOf(opt.Config), key: key,
 		work: newGovernor(processTime), streams: make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
 	}
-	s.quotes = newQuoteGate(opt.Quoter, s.counts.quoted)
+	s.quotes = pace.NewGate(opt.Quoter, quoteQueue, s.counts.quoted)
 	s.cpu = &cpuQuote{gate: s.quotes, reportData: cpuReportData(key.spki), turn: make(chan struct{}, 1)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil

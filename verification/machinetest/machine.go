@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/vm"
@@ -132,14 +133,14 @@ func Manifest(root vm.Hash) vm.Manifest {
 // Roots is the development root that this machine's quotes end in.
 func (m *Machine) Roots() []*x509.Certificate { return []*x509.Certificate{m.PKI.Root.Cert} }
 
-// Quote implements attestd.Quoter.
+// Quote implements pace.Quoter.
 func (m *Machine) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, error) {
 	return m.TEE.Quote(reportData)
 }
 
 // Serve starts the attestation service and returns its URL. Quotes come from
 // quoter, or from the machine when it is nil.
-func (m *Machine) Serve(t testing.TB, quoter attestd.Quoter) (*attestd.Server, string) {
+func (m *Machine) Serve(t testing.TB, quoter pace.Quoter) (*attestd.Server, string) {
 	t.Helper()
 	if quoter == nil {
 		quoter = m
