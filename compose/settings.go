@@ -88,7 +88,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
 		field{"kms", readManager(&s.Manager)},
-		field{"tls", readTLS(&s.TLS)},
+		field{"tls", readTLS(&s.TLS, services)},
 		field{"api", readAPI(&s.API, services)},
 	)
 	if err != nil {

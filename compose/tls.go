@@ -14,8 +14,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TLSFolder is where a machine keeps its public certificate and the private
-// key, for containers that mount the folder.
+// TLSFolder is where services that are granted it find the certificate for the
+// machine's names, cert.pem, and its private key, key.pem.
 const TLSFolder = "/run/secretvm/tls"
 
 // authorities are those that x-secretvm.tls.ca may name by a word.
@@ -25,7 +25,7 @@ var authorities = map[string]string{
 }
 
 // readTLS reads the block that asks for certificates of a public authority.
-func readTLS(to **vm.ACME) func(*yaml.Node) error {
+func readTLS(to **vm.ACME, services []Service) func(*yaml.Node) error {
 	return func(n *yaml.Node) error {
 		a := vm.ACME{CA: authorities["letsencrypt"], Challenge: vm.ChallengeHTTP}
 		err := readFields("tls", n,
@@ -33,12 +33,27 @@ func readTLS(to **vm.ACME) func(*yaml.Node) error {
 			field{"email", readChecked(&a.Email, vm.CheckEmail)},
 			field{"ca", readCA(&a.CA)},
 			field{"roots", readChecked(&a.Roots, checkRoots)},
-			field{"challenge", readText(&a.Challenge, vm.Challenges...)})
+			field{"challenge", readText(&a.Challenge, vm.Challenges...)},
+			field{"services", readList(&a.Services, isService(services))})
 		if err == nil && (len(a.Names) == 0 || len(a.Names) > vm.MaxNames) {
 			err = at(n, "tls has %d names, want 1 to %d: names: [app.example.org]", len(a.Names), vm.MaxNames)
 		}
 		*to = &a
 		return err
+	}
+}
+
+// isService accepts the names of services of the file.
+func isService(services []Service) func(string) error {
+	var names []string
+	for _, s := range services {
+		names = append(names, s.Name)
+	}
+	return func(name string) error {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no service %q%s", name, suggest(name, names))
+		}
+		return nil
 	}
 }
 
@@ -93,13 +108,15 @@ func checkRoots(text string) error {
 // and not months later.
 func checkTLS(doc *yaml.Node, w *Workload) error {
 	a := w.Settings.TLS
-	if a == nil {
-		return eachService(doc, func(s Service, n *yaml.Node) error {
-			if v := mountOf(n, TLSFolder); v != nil {
-				return fmt.Errorf("service %s: %w", s.Name, at(v, "%s is empty without %s.tls, which says for which names to get a certificate", TLSFolder, SettingsKey))
-			}
-			return nil
-		})
+	err := eachService(doc, func(s Service, n *yaml.Node) error {
+		if v := mountOf(n, TLSFolder); v != nil && (a == nil || !slices.Contains(a.Services, s.Name)) {
+			return fmt.Errorf("service %s: %w", s.Name, at(v, "it mounts %s, and is not among those that get a certificate: name it in %s, as tls: { names: [app.example.org], services: [%s] }",
+				TLSFolder, SettingsKey, s.Name))
+		}
+		return nil
+	})
+	if a == nil || err != nil {
+		return err
 	}
 	if w.Settings.Disk.Ephemeral {
 		return fmt.Errorf("%s.tls needs a disk that lasts: with disk.ephemeral every boot would take another account and another certificate, which authorities count", SettingsKey)

@@ -12,7 +12,7 @@ func TestTLSSettings(t *testing.T) {
 	w, err := Parse([]byte(`
 x-secretvm:
   images: tag
-  tls: { names: [www.example.org, example.org], email: owner@example.org, ca: letsencrypt-staging, challenge: tls-alpn-01 }
+  tls: { names: [www.example.org, example.org], email: owner@example.org, ca: letsencrypt-staging, challenge: tls-alpn-01, services: [web] }
 services:
   web: { image: nginx, ports: ["80:80"], volumes: ["/run/secretvm/tls:/tls:ro"] }
 `), nil)
@@ -20,7 +20,7 @@ services:
 		t.Fatal(err)
 	}
 	a := w.Settings.TLS
-	if !slices.Equal(a.Names, []string{"example.org", "www.example.org"}) || a.Email != "owner@example.org" || a.Challenge != vm.ChallengeTLS ||
+	if !slices.Equal(a.Names, []string{"example.org", "www.example.org"}) || a.Email != "owner@example.org" || a.Challenge != vm.ChallengeTLS || !slices.Equal(a.Services, []string{"web"}) ||
 		a.CA != "https://acme-staging-v02.api.letsencrypt.org/directory" || a.Port() != 443 {
 		t.Errorf("settings are %+v", a)
 	}
@@ -51,6 +51,8 @@ func TestTLSSettingsAreRefused(t *testing.T) {
 		{"mistaken challenge", tls("{ names: [example.org], challenge: http }") + web, "not one of http-01, tls-alpn-01"},
 		{"DNS", tls("{ names: [example.org], challenge: dns-01 }") + web, "not one of http-01, tls-alpn-01"},
 		{"roots", tls("{ names: [example.org], roots: none }") + web, "certificates in PEM"},
+		{"mistaken service", tls("{ names: [example.org], services: [wep] }") + web, `did you mean "web"?`},
+		{"another service's folder", tls("{ names: [example.org], services: [web] }") + "services: { web: { image: a }, db: { image: b, volumes: ['/run/secretvm/tls:/t'] } }", "service db: line 2: it mounts"},
 		{"ephemeral", "x-secretvm: { images: tag, disk: { ephemeral: true }, tls: { names: [example.org] } }\n" + web, "needs a disk that lasts"},
 		{
 			"port 80 is the workload's", tls("{ names: [example.org] }") + "services: { web: { image: nginx, ports: ['80:8080'] } }",
@@ -60,8 +62,8 @@ func TestTLSSettingsAreRefused(t *testing.T) {
 			"both ports are", tls("{ names: [example.org], challenge: tls-alpn-01 }") + "services: { web: { image: nginx, ports: ['80:80', '443:443'] } }",
 			"write challenge: http-01 and leave 80 to the machine",
 		},
-		{"folder without a block", "services: { web: { image: nginx, volumes: ['/run/secretvm/tls:/tls'] } }", "service web: line 1: /run/secretvm/tls is empty without x-secretvm.tls"},
-		{"a file of it", "services: { web: { image: nginx, volumes: [{ type: bind, source: /run/secretvm/tls/key.pem, target: /k }] } }", "is empty without"},
+		{"folder without a block", "services: { web: { image: nginx, volumes: ['/run/secretvm/tls:/tls'] } }", "service web: line 1: it mounts /run/secretvm/tls, and is not among those"},
+		{"a file of it", "services: { web: { image: nginx, volumes: [{ type: bind, source: /run/secretvm/tls/key.pem, target: /k }] } }", "services: [web]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse([]byte(c.file), nil)

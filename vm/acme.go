@@ -32,6 +32,7 @@ type ACME struct {
 	Roots     string   `json:"roots,omitempty"` // PEM: who may vouch for that URL's server; empty: whom the image trusts
 	Email     string   `json:"email,omitempty"` // where the authority may write to
 	Challenge string   `json:"challenge"`
+	Services  []string `json:"services,omitempty"` // of the compose file, that get a certificate and its key, sorted
 }
 
 // Port is where the authority asks the machine, by the rules of the challenge.
@@ -68,7 +69,7 @@ func (a *ACME) validate() error {
 	case len(a.Roots) > MaxRoots:
 		return fmt.Errorf("acme.roots has %d bytes, want at most %d", len(a.Roots), MaxRoots)
 	}
-	return nil
+	return validateNames("acme.services", a.Services)
 }
 
 var (

@@ -31,6 +31,9 @@ func TestACMEValidate(t *testing.T) {
 		{"CA with a password", func(a *ACME) { a.CA = "https://u:p@ca.example/" }, "acme.ca"},
 		{"two addresses", func(a *ACME) { a.Email = "a@example.org,b@example.org" }, "acme.email"},
 		{"challenge", func(a *ACME) { a.Challenge = "dns-01" }, "acme.challenge"},
+		{"services", func(a *ACME) { a.Services = []string{"api", "web"} }, ""},
+		{"unsorted services", func(a *ACME) { a.Services = []string{"web", "api"} }, "acme.services"},
+		{"service of another spelling", func(a *ACME) { a.Services = []string{"web/.."} }, "acme.services"},
 		{"roots", func(a *ACME) { a.Roots = strings.Repeat("x", MaxRoots+1) }, "acme.roots"},
 	} {
 		a := testACME()

@@ -33,6 +33,7 @@ type bootKey struct {
 	mu          sync.Mutex
 	evidence    []byte // value of the certificate's extension; nil: none yet
 	certificate *tls.Certificate
+	public      *tls.Certificate // by an authority, for the same key; nil: none
 }
 
 func newBootKey(random io.Reader) (*bootKey, error) {
@@ -56,7 +57,7 @@ func (k *bootKey) tlsConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		SessionTicketsDisabled: true,
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return k.current() },
+		GetCertificate:         k.present,
 	}
 }
 

@@ -44,6 +44,13 @@ func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 		metric("boot_step_seconds", "gauge", help, st.Took.Seconds(), "step", st.Name)
 		help = ""
 	}
+	help = "When a public certificate lapses, in seconds since 1970."
+	for _, c := range certificatesOf(status.TLS) {
+		if c.State != "self-signed" {
+			metric("certificate_not_after_seconds", "gauge", help, c.NotAfter.Unix(), "of", c.Of)
+			help = ""
+		}
+	}
 	complete := 1
 	if status.Running != "" {
 		complete = 0

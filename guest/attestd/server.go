@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/pace"
+	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -24,6 +25,8 @@ type Status struct {
 	Since    time.Time     // when it began
 	Waiting  string        // what it waits for; empty: nothing
 	Workload string        // "starting", "running", "degraded", "stopped"
+
+	TLS *certificate.Status // public certificates; nil: none are wanted
 }
 
 // Options is everything the service needs. The first six are required; what is

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -22,6 +23,8 @@ type statusAnswer struct {
 	Stage      string     `json:"stage"` // the step that runs, "failed" or "complete"
 	Boot       []bootStep `json:"boot"`
 	ConfigHash vm.Hash    `json:"config_hash"`
+
+	TLS *certificate.Status `json:"tls,omitempty"`
 }
 
 // bootStep has the code of an error for everybody; what it says, and remarks,
@@ -40,12 +43,17 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	answer := statusAnswer{
 		Status: "server_alive", Time: time.Now().UTC().Truncate(time.Second), Env: "prod", TEE: s.opt.TEE,
 		Service: s.config.Service, UptimeMS: time.Since(s.opt.Booted).Milliseconds(), Workload: status.Workload,
-		Stage: "complete", Boot: []bootStep{}, ConfigHash: s.digest,
+		Stage: "complete", Boot: []bootStep{}, ConfigHash: s.digest, TLS: status.TLS,
 	}
 	if s.opt.TEE == vm.Soft {
 		answer.Env = "dev"
 	}
 	full := s.allowed("logs", r)
+	for i := range certificatesOf(answer.TLS) {
+		if c := &answer.TLS.Certificates[i]; c.Error != "" && !full {
+			c.Error = "the machine's logs say why"
+		}
+	}
 	for _, st := range status.Steps {
 		b := stepOf(st, full)
 		if b.State == "failed" {
@@ -65,6 +73,14 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 		answer.Boot = append(answer.Boot, b)
 	}
 	writeJSON(w, http.StatusOK, answer)
+}
+
+// certificatesOf lists what there is of them.
+func certificatesOf(s *certificate.Status) []certificate.Shown {
+	if s == nil {
+		return nil
+	}
+	return s.Certificates
 }
 
 // codeInText finds the code that the text of a refusal ends with.

@@ -32,7 +32,7 @@ func (m *machine) startAttestation(ctx context.Context) (string, error) {
 		return "", err
 	}
 	go m.usage.Run(ctx)
-	m.tlsKey = server.TLSKey()
+	m.server, m.tlsKey = server, server.TLSKey()
 	address := net.JoinHostPort("", strconv.Itoa(compose.AttestationPort))
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)

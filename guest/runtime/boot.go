@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/usage"
@@ -34,7 +36,8 @@ type machine struct {
 	now      vm.Measurement // the registers after boot-complete
 	booted   time.Time
 
-	tlsKey vm.Hash                          // of the attestation service
+	server *attestd.Server                  // the attestation service
+	tlsKey vm.Hash                          // its key
 	usage  usage.Sampler                    // of memory, disk and processor
 	shown  atomic.Pointer[workload.Project] // once its engine answers
 
@@ -46,6 +49,8 @@ type machine struct {
 	sink    context.CancelFunc // ends it
 	summary string             // what it came to
 	state   workload.State
+
+	certificates atomic.Pointer[certificate.Keeper] // nil: none are wanted
 
 	stops stops // what a shutdown undoes, last first
 }

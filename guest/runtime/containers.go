@@ -34,6 +34,9 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	if err := m.startAPI(ctx); err != nil {
 		return "", err
 	}
+	if err := m.keepCertificates(ctx); err != nil {
+		return "", err
+	}
 	if err := m.forwardRegistry(ctx); err != nil {
 		return "", err
 	}

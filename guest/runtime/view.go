@@ -19,7 +19,7 @@ const logPause = 2 * time.Second
 func (m *machine) status() attestd.Status {
 	s := m.journal.status()
 	s.Workload = m.state.String()
-	return s
+	return m.withCertificates(s)
 }
 
 // services names the containers, none before there is an engine.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/secretvm/secretvm/compose"
 )
@@ -16,18 +17,38 @@ import (
 func (p *Project) MountSockets(sockets map[string]string) error {
 	services := map[string]any{}
 	for service, socket := range sockets {
-		services[service] = map[string]any{"volumes": []any{map[string]any{
-			"type": "bind", "source": socket, "target": compose.APISocket,
-			"bind": map[string]any{"create_host_path": false},
-		}}}
+		services[service] = volume(socket, compose.APISocket, false)
 	}
+	return p.overlay("workload-sockets.yaml", services)
+}
+
+// MountFolder gives services a folder of the machine, at its own path and for
+// reading, in the same way.
+func (p *Project) MountFolder(folder string, services []string) error {
+	mounts := map[string]any{}
+	for _, service := range services {
+		mounts[service] = volume(folder, folder, true)
+	}
+	return p.overlay("workload"+strings.ReplaceAll(folder, "/", "-")+".yaml", mounts)
+}
+
+// volume is a service with one bind mount, as Compose has it.
+func volume(source, target string, readOnly bool) any {
+	return map[string]any{"volumes": []any{map[string]any{
+		"type": "bind", "source": source, "target": target, "read_only": readOnly,
+		"bind": map[string]any{"create_host_path": false},
+	}}}
+}
+
+// overlay has docker compose lay one more file over the measured one.
+func (p *Project) overlay(name string, services map[string]any) error {
 	b, err := json.Marshal(map[string]any{"services": services}) // JSON is YAML
 	if err != nil {
-		return fmt.Errorf("mount sockets: %w", err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
-	path := filepath.Join(p.engine.folders.Run, "workload-sockets.yaml")
+	path := filepath.Join(p.engine.folders.Run, name)
 	if err := os.WriteFile(path, b, 0o444); err != nil {
-		return fmt.Errorf("mount sockets: %w", err)
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	p.overlays = append(p.overlays, path)
 	return nil

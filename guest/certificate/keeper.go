@@ -1,0 +1,228 @@
+// Package certificate gets certificates of a public authority (RFC 8555) for
+// the machine's names, and renews them: one for the attestation service, whose
+// key lives as long as the boot, and one for the workload, whose key and
+// account lie on the encrypted disk.
+//
+// Nothing waits for an authority, and nothing that attestation shows rests on
+// one: while there is no certificate, the keys are used with certificates that
+// they have signed themselves. An authority that lies, or is lied to, can
+// refuse certificates, or give others to other people; never keys.
+package certificate
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// Holder has a private key that certificates are to be for.
+type Holder interface {
+	// Request returns a request for names (PKCS #10, DER) that the key signed.
+	Request(names []string) ([]byte, error)
+	// Install begins to show a chain (DER, leaf first) that names the key of
+	// the last request.
+	Install(chain [][]byte) error
+}
+
+// Options is what a Keeper needs.
+type Options struct {
+	Config      vm.ACME
+	Attestation Holder       // the attestation service
+	Disk        string       // folder on the encrypted disk
+	Shared      string       // folder in memory that containers may mount: cert.pem and key.pem
+	Address     string       // where the authority asks; empty: at the challenge's port
+	Note        func(string) // tells a person
+}
+
+// Times between attempts. Let's Encrypt lets a name fail five times an hour.
+const (
+	firstPause = time.Minute // doubled before it is waited
+	longest    = 12 * time.Hour
+	patience   = 5 * time.Minute // for one certificate
+)
+
+// Let's Encrypt gives five certificates for the same names a week. That of the
+// attestation service is another one at every boot: these are left to boots,
+// the others to the workload, which keeps its own.
+const (
+	bootsPerWeek = 3
+	week         = 7 * 24 * time.Hour
+)
+
+// entry is one certificate that is kept.
+type entry struct {
+	of     string
+	holder Holder
+	shown  *x509.Certificate // nil: the holder's own, which we do not know
+	public bool              // it came from the authority
+	due    time.Time         // when the next is to be ordered
+	err    string            // why there is none, or no newer one
+}
+
+// Keeper keeps the certificates.
+type Keeper struct {
+	o       Options
+	account *ecdsa.PrivateKey
+	folder  string // on the disk, for this authority and these names
+	pause   time.Duration
+
+	failures int         // in a row
+	boots    []time.Time // when the attestation service got certificates
+
+	mu      sync.Mutex
+	serving bool
+	uri     string   // of the account
+	caa     []string // records that the owner should set
+	entries []*entry
+	answers map[string]string           // by path, of http-01
+	proofs  map[string]*tls.Certificate // by name, of tls-alpn-01
+}
+
+// New reads what the disk holds, and puts a key and a certificate, if need be
+// one that the key has signed itself, where containers find them. It asks
+// nobody. Errors are those of the disk.
+func New(o Options) (*Keeper, error) {
+	k := &Keeper{o: o, pause: firstPause, answers: map[string]string{}, proofs: map[string]*tls.Certificate{}}
+	k.folder = filepath.Join(o.Disk, fmt.Sprintf("%.16s", vm.HashOf(fmt.Append(nil, o.Config.CA, o.Config.Names))))
+	for dir, mode := range map[string]os.FileMode{k.folder: 0o700, o.Shared: 0o755} {
+		if err := os.MkdirAll(dir, mode); err != nil {
+			return nil, fmt.Errorf("prepare certificates: %w", err)
+		}
+	}
+	var found bool
+	var err error
+	if k.account, found, err = loadAccount(filepath.Join(o.Disk, "account.pem")); err != nil {
+		return nil, err
+	}
+	if !found {
+		o.Note("this disk has a new account at its authority: CAA records that name another one must change")
+	}
+	if len(o.Config.Services) > 0 { // first: boots can wait
+		e, err := openWorkload(filepath.Join(k.folder, "workload.pem"), o.Shared, o.Config.Names)
+		if err != nil {
+			return nil, err
+		}
+		k.entries = append(k.entries, e)
+	}
+	k.entries = append(k.entries, k.readBoots(time.Now()))
+	return k, nil
+}
+
+// Run orders what is due until ctx ends.
+func (k *Keeper) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(k.round(ctx)):
+		}
+	}
+}
+
+// round orders what is due, one certificate after the other, and returns how
+// long there is nothing to do.
+func (k *Keeper) round(ctx context.Context) time.Duration {
+	tried, err := k.entries[0], k.listen(ctx)
+	for _, e := range k.entries {
+		if err == nil && !time.Now().Before(e.due) {
+			tried, err = e, k.renew(ctx, e)
+		}
+	}
+	if err != nil {
+		return k.failed(ctx, tried, err)
+	}
+	k.failures = 0
+	next := time.Hour // clocks are set now and then
+	for _, e := range k.entries {
+		next = min(next, time.Until(e.due))
+	}
+	return max(next, k.pause)
+}
+
+// renew orders one certificate, and begins to use it.
+func (k *Keeper) renew(ctx context.Context, e *entry) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	csr, err := e.holder.Request(k.o.Config.Names)
+	if err != nil {
+		return err
+	}
+	chain, err := k.order(ctx, csr)
+	if err != nil {
+		return err
+	}
+	leaf, err := check(chain, csr, k.o.Config.Names)
+	if err != nil {
+		return fmt.Errorf("the authority's certificate: %w", err)
+	}
+	if err := e.holder.Install(chain); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	e.shown, e.public, e.due, e.err = leaf, true, renewal(leaf), ""
+	k.mu.Unlock()
+	k.o.Note(fmt.Sprintf("certificate of %s by %s, until %s", e.of, leaf.Issuer.CommonName, leaf.NotAfter.UTC().Format(time.DateOnly)))
+	if e.holder == k.o.Attestation {
+		return k.writeBoots(time.Now())
+	}
+	return nil
+}
+
+// failed notes why, and returns how long to wait.
+func (k *Keeper) failed(ctx context.Context, e *entry, err error) time.Duration {
+	if ctx.Err() != nil {
+		return 0
+	}
+	k.failures++
+	wait := min(k.pause<<min(k.failures, 20), longest)
+	wait = max(wait, min(rateLimit(err), week))
+	wait += rand.N(wait/4 + 1) // machines that failed together do not come back together
+	text := explain(err)
+	k.mu.Lock()
+	e.err = text
+	k.mu.Unlock()
+	k.o.Note(fmt.Sprintf("no certificate of %s, again in %v: %s", e.of, wait.Round(time.Second), text))
+	return wait
+}
+
+// renewal is the moment after two thirds of a certificate's life, a little
+// earlier or later so that machines do not all ask at once.
+func renewal(leaf *x509.Certificate) time.Time {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	return leaf.NotBefore.Add(life/10*6 + rand.N(life/10+1))
+}
+
+// readBoots finds out whether the attestation service may have a certificate
+// now. The list is a courtesy to the workload: without it nothing is lost.
+func (k *Keeper) readBoots(now time.Time) *entry {
+	e := &entry{of: "attestation", holder: k.o.Attestation}
+	if b, err := os.ReadFile(filepath.Join(k.folder, "boots.json")); err == nil {
+		_ = json.Unmarshal(b, &k.boots)
+	}
+	for len(k.boots) > 0 && now.Sub(k.boots[0]) > week {
+		k.boots = k.boots[1:]
+	}
+	if over := len(k.boots) - bootsPerWeek; over >= 0 {
+		e.due = k.boots[over].Add(week)
+		e.err = fmt.Sprintf("%d certificates in a week are enough: authorities bound them for a name, and the rest is left to the workload", bootsPerWeek)
+	}
+	return e
+}
+
+func (k *Keeper) writeBoots(now time.Time) error {
+	k.boots = append(k.boots, now.UTC())
+	b, err := json.Marshal(k.boots)
+	if err != nil {
+		return err
+	}
+	return replace(filepath.Join(k.folder, "boots.json"), b, 0o600)
+}
