@@ -19,7 +19,7 @@ const AttestationPort = 29343
 type Service struct {
 	Name     string
 	Image    string
-	Pinned   bool     // Image ends in a digest
+	Pinned   bool     // Image ends in a digest, or has one in Workload.Pins
 	Profiles []string // not empty: a plain "up" does not start it
 	Ports    []Port
 	Socket   bool // it mounts APISocket

@@ -32,12 +32,15 @@ type Settings struct {
 	Open    []string  // endpoints that strangers may read, sorted
 	Tokens  []vm.Hash // SHA-256 of the tokens that open every endpoint, sorted
 	Env     []string  // variables that the owner sets through the KMS, sorted
-	Egress  []string  // host:port, sorted; empty: everything
+	Egress  []string  // as in vm.Config
 	Images  string    // "digest" or "tag"
 	GPU     string    // "none" or "attest"
 	Manager *Manager  // another key manager than a kmsd chain; nil: none
 	TLS     *vm.ACME  // certificates of a public authority; nil: none
 	API     vm.API    // what services may ask the machine itself; nil: none may
+
+	Privileged []string // services that are given the machine itself if they ask, sorted
+	Profiles   []string // that are started too, sorted
 }
 
 // Disk says how much data the workload may keep, and how.
@@ -66,7 +69,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		if unpinned >= 0 {
 			s.Images = "tag"
 		}
-		return s, s.checkSockets(services)
+		return s, errors.Join(s.checkSockets(services), s.checkPowers(doc))
 	}
 	err := readFields(SettingsKey, block,
 		field{"service", readServiceName(&s.Service)},
@@ -84,12 +87,14 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"open", readList(&s.Open, isEndpoint)},
 		field{"tokens", readTokens(&s.Tokens)},
 		field{"env", readList(&s.Env, vm.CheckEnv)},
-		field{"egress", readList(&s.Egress, checkHostPort)},
+		field{"egress", readEgress(&s.Egress)},
 		field{"images", readText(&s.Images, "digest", "tag")},
 		field{"gpu", readText(&s.GPU, "none", "attest")},
 		field{"kms", readManager(&s.Manager)},
 		field{"tls", readTLS(&s.TLS, services)},
 		field{"api", readAPI(&s.API, services)},
+		field{"privileged", readList(&s.Privileged, isService(services))},
+		field{"profiles", readList(&s.Profiles, isProfile(services))},
 	)
 	if err != nil {
 		return s, err
@@ -102,10 +107,10 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 	}
 	if s.Images == "digest" && unpinned >= 0 {
 		bad := services[unpinned]
-		return s, fmt.Errorf("service %s: image %q is not pinned: add @sha256:<digest>, or say images: tag in %s to accept tags that move",
-			bad.Name, bad.Image, SettingsKey)
+		return s, fmt.Errorf("service %s: image %q is not pinned: add @sha256:<digest>, pin it in %s, or say images: tag in %s to accept tags that move",
+			bad.Name, bad.Image, PinsName, SettingsKey)
 	}
-	return s, s.checkSockets(services)
+	return s, errors.Join(s.checkSockets(services), s.checkPowers(doc))
 }
 
 func readServiceName(to *string) func(*yaml.Node) error {

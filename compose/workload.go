@@ -30,6 +30,7 @@ type Workload struct {
 	Files    []byte // raw; nil: there is no files archive
 	Settings Settings
 	Services []Service // in the order of the file
+	Pins     vm.Pins   // of images that the file names without a digest
 }
 
 // Read reads the workload at path, a compose file or a folder that holds one,
@@ -47,7 +48,11 @@ func Read(path string) (*Workload, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read files archive: %w", err)
 	}
-	w, err := Parse(raw, archive)
+	pins, err := readPins(filepath.Dir(file))
+	if err != nil {
+		return nil, err
+	}
+	w, err := ParsePinned(raw, archive, pins)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
@@ -60,7 +65,10 @@ func Read(path string) (*Workload, error) {
 
 // Parse makes a Workload of bytes that were read elsewhere. files may be nil.
 // Settings.Service is empty where the file names neither a service nor itself.
-func Parse(raw, files []byte) (*Workload, error) {
+func Parse(raw, files []byte) (*Workload, error) { return ParsePinned(raw, files, nil) }
+
+// ParsePinned is Parse with the digests of images that the file names without.
+func ParsePinned(raw, files []byte, pins vm.Pins) (*Workload, error) {
 	doc, err := parseDocument(raw)
 	if err != nil {
 		return nil, err
@@ -68,6 +76,17 @@ func Parse(raw, files []byte) (*Workload, error) {
 	w := &Workload{Compose: raw, Files: files}
 	if w.Services, err = readServices(doc); err != nil {
 		return nil, err
+	}
+	for i, s := range w.Services {
+		if h, is := pins[s.Image]; is && !s.Pinned {
+			if _, err := PinnedImage(s.Image, pins); err != nil {
+				return nil, fmt.Errorf("service %s: %w", s.Name, err)
+			}
+			if w.Pins == nil {
+				w.Pins = vm.Pins{}
+			}
+			w.Services[i].Pinned, w.Pins[s.Image] = true, h
+		}
 	}
 	if w.Settings, err = readSettings(doc, w.Services); err != nil {
 		return nil, err
@@ -78,12 +97,18 @@ func Parse(raw, files []byte) (*Workload, error) {
 	return w, nil
 }
 
-// Ports returns what the services publish, in the order of the file, services
-// that a plain "up" does not start (profiles) left out.
+// Starts reports whether s is started: it has no profile, or one of those that
+// are chosen.
+func (w *Workload) Starts(s Service) bool {
+	return len(s.Profiles) == 0 || slices.ContainsFunc(s.Profiles, func(p string) bool { return slices.Contains(w.Settings.Profiles, p) })
+}
+
+// Ports returns what the services publish that are started, in the order of the
+// file.
 func (w *Workload) Ports() []Port {
 	var ports []Port
 	for _, s := range w.Services {
-		if len(s.Profiles) == 0 {
+		if w.Starts(s) {
 			ports = append(ports, s.Ports...)
 		}
 	}
@@ -110,6 +135,9 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		Egress:      slices.Clone(s.Egress),
 		Env:         slices.Clone(s.Env),
 		API:         s.API,
+		Pins:        w.Pins,
+		Privileged:  slices.Clone(s.Privileged),
+		Profiles:    slices.Clone(s.Profiles),
 	}
 	if s.TLS != nil {
 		cfg.TLS, cfg.ACME = "acme", s.TLS
