@@ -99,17 +99,30 @@ func (t *trust) chain(s *settings) (proof.Chain, string, error) {
 	}
 	c = proof.Chain{Genesis: doc, Now: time.Now(), Fetch: s.lightBlock}
 	from := "the validators of " + path
-	if t.header != "" {
-		height, hash, _ := strings.Cut(t.header, ":")
-		c.Trusted, from = &proof.Header{}, "block "+t.header
-		if c.Trusted.Height, err = strconv.ParseInt(height, 10, 64); err == nil {
-			c.Trusted.Hash, err = vm.ParseHash(strings.ToLower(hash))
-		}
-		if err != nil || c.Trusted.Height < 1 {
-			return c, "", usageError{fmt.Errorf("--trusted-header is %q, want HEIGHT:HASH", t.header)}
-		}
+	if c.Trusted, err = parseHeader(t.header); err != nil {
+		return c, "", err
+	}
+	if c.Trusted != nil {
+		from = "block " + t.header
 	}
 	return c, from, nil
+}
+
+// parseHeader reads the header that somebody trusts; nil for none.
+func parseHeader(text string) (*proof.Header, error) {
+	if text == "" {
+		return nil, nil
+	}
+	height, hash, _ := strings.Cut(text, ":")
+	var h proof.Header
+	var err error
+	if h.Height, err = strconv.ParseInt(height, 10, 64); err == nil {
+		h.Hash, err = vm.ParseHash(strings.ToLower(hash))
+	}
+	if err != nil || h.Height < 1 {
+		return nil, usageError{fmt.Errorf("--trusted-header is %q, want HEIGHT:HASH", text)}
+	}
+	return &h, nil
 }
 
 // prove asks for an entry and shows it if it is proven, and what was.
@@ -249,4 +262,3 @@ entry have --prove, which finds the key.`,
 	c.Flags().Lookup("prove").Hidden = true
 	return c
 }
-

@@ -72,10 +72,11 @@ func (g Genesis) Validate() error {
 // New makes the application over db and loads its last committed state. Options
 // are for what is a node's own affair and no other's.
 func New(logger log.Logger, db dbm.DB, chainID string, options ...func(*baseapp.BaseApp)) (*App, error) {
-	return newApp(logger, db, chainID, Upgrades, options...)
+	return newApp(logger, db, chainID, Upgrades, 0, options...)
 }
 
-func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, options ...func(*baseapp.BaseApp)) (*App, error) {
+// newApp loads the state of a height, the newest for 0.
+func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, height int64, options ...func(*baseapp.BaseApp)) (*App, error) {
 	encoding, err := NewEncoding()
 	if err != nil {
 		return nil, err
@@ -135,7 +136,11 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, optio
 		return sdk.EndBlock{ValidatorUpdates: validators}, err
 	})
 	app.SetAnteHandler(app.anteHandler())
-	if err := app.LoadLatestVersion(); err != nil {
+	load := app.LoadLatestVersion
+	if height != 0 {
+		load = func() error { return app.LoadVersion(height) }
+	}
+	if err := load(); err != nil {
 		return nil, fmt.Errorf("load the chain's state: %w", err)
 	}
 	return app, nil

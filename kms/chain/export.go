@@ -7,15 +7,15 @@ import (
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 )
 
-// Export reads all of the newest committed state, as a chain can start from it:
-// the same chain again, when its nodes are lost. A round among nodes that is
-// under way, and an upgrade that is planned, are not part of it. The caller adds
-// what only CometBFT knows: consensus parameters, validators and the height to
-// go on from (LastBlockHeight + 1).
-func (app *App) Export() (g Genesis, err error) {
-	ctx, err := app.Read()
+// Export reads all of the state after a block, 0 for the newest, as a chain can
+// start from it: the same chain again, when its nodes are lost. A round among
+// nodes that is under way, and an upgrade that is planned, are not part of it.
+// The caller adds what only CometBFT knows: consensus parameters, validators and
+// the height to go on from.
+func (app *App) Export(height int64) (g Genesis, err error) {
+	ctx, err := app.CreateQueryContext(height, false)
 	if err != nil {
-		return g, err
+		return g, fmt.Errorf("open the state after block %d: %w", height, err)
 	}
 	app.Accounts.IterateAccounts(ctx, func(account sdk.AccountI) bool {
 		var encoded []byte

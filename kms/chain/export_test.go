@@ -47,7 +47,7 @@ func eventful(t *testing.T) (*world, vm.Config) {
 // state, byte for byte in each store, and goes on where the other was.
 func TestExportIsTheSameChain(t *testing.T) {
 	w, cfg := eventful(t)
-	exported, err := w.app.Export()
+	exported, err := w.app.Export(0)
 	must(t, err)
 	genesis, err := json.Marshal(exported)
 	must(t, err)
@@ -71,7 +71,7 @@ func TestExportIsTheSameChain(t *testing.T) {
 	if a, b := twin.app.LastCommitID().Hash, twins[1].app.LastCommitID().Hash; string(a) != string(b) {
 		t.Errorf("two chains of one export have app hashes %x and %x", a, b)
 	}
-	again, err := twin.app.Export()
+	again, err := twin.app.Export(0)
 	must(t, err)
 	if b, err := json.Marshal(again); err != nil || string(b) != string(genesis) {
 		t.Errorf("the export of the export differs: %v\n%s\n%s", err, genesis, b)
@@ -98,7 +98,7 @@ func TestExportIsTheSameChain(t *testing.T) {
 // believed.
 func TestDamagedExportIsRefused(t *testing.T) {
 	w, _ := eventful(t)
-	good, err := w.app.Export()
+	good, err := w.app.Export(0)
 	must(t, err)
 	b, err := json.Marshal(good)
 	must(t, err)

@@ -176,7 +176,7 @@ func (a *attacker) aftermath(what string) {
 		return
 	}
 	want := a.app.LastCommitID().Hash
-	g, err := a.app.Export()
+	g, err := a.app.Export(0)
 	if err == nil {
 		err = g.Validate()
 	}

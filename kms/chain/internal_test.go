@@ -15,7 +15,7 @@ import (
 
 // NewWith is New of a program that makes other upgrades.
 func NewWith(db dbm.DB, chainID string, known ...Upgrade) (*App, error) {
-	return newApp(log.NewNopLogger(), db, chainID, known)
+	return newApp(log.NewNopLogger(), db, chainID, known, 0)
 }
 
 // StoreDigests digests every entry of every store in the newest state, by name.

@@ -140,4 +140,3 @@ func Signers(b *cmttypes.LightBlock) (signed, all int) {
 	}
 	return signed, b.ValidatorSet.Size()
 }
-
