@@ -18,6 +18,21 @@ import (
 // machine's names, cert.pem, and its private key, key.pem.
 const TLSFolder = "/run/secretvm/tls"
 
+// challengeService is the machine itself among what publishes ports.
+const challengeService = "certificates"
+
+// ChallengePort is where an authority asks the machine for its names, if it is
+// to get certificates.
+func (w *Workload) ChallengePort() (p Port, ok bool) {
+	if w.Settings.TLS == nil {
+		return Port{}, false
+	}
+	return Port{Service: challengeService, Host: w.Settings.TLS.Port(), Protocol: "tcp"}, true
+}
+
+// OfMachine reports whether the machine itself listens there, and no service.
+func (p Port) OfMachine() bool { return p.Container == 0 }
+
 // authorities are those that x-secretvm.tls.ca may name by a word.
 var authorities = map[string]string{
 	"letsencrypt":         "https://acme-v02.api.letsencrypt.org/directory",

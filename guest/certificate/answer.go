@@ -25,7 +25,7 @@ import (
 // Bounds on whoever asks at the challenge's port.
 const (
 	maxClients    = 64
-	clientTimeout = 10 * time.Second
+	clientTimeout = 5 * time.Second
 )
 
 // listen answers at the challenge's port until ctx ends, unless it does already.

@@ -48,6 +48,10 @@ func plan(ports []compose.Port, asked map[int]int) (addresses []Address, attesta
 		}
 		published[int(p.Host)] = true
 		host, err := choose(int(p.Host), "service "+p.Service)
+		if _, explicit := asked[int(p.Host)]; err != nil && p.OfMachine() && !explicit { // no machine waits for it
+			notes = append(notes, "no authority can ask this machine for its names: "+err.Error())
+			continue
+		}
 		if err != nil {
 			return nil, 0, nil, err
 		}

@@ -62,6 +62,28 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestPlanForAuthorities: where an authority asks is forwarded too, and a
+// computer that has the port in use still starts the machine.
+func TestPlanForAuthorities(t *testing.T) {
+	busy, free := busyPort(t), freePort(t)
+	asks := func(port int) []compose.Port {
+		return []compose.Port{{Service: "certificates", Host: uint16(port), Protocol: "tcp"}}
+	}
+	all := map[int]int{compose.AttestationPort: 0}
+	addresses, _, notes, err := plan(asks(free), all)
+	if err != nil || len(notes) != 0 || len(addresses) != 1 || addresses[0].URL != "tcp://127.0.0.1:"+strconv.Itoa(free) {
+		t.Errorf("addresses are %+v, %q, %v", addresses, notes, err)
+	}
+	addresses, _, notes, err = plan(asks(busy), all)
+	if err != nil || len(addresses) != 0 || len(notes) != 1 || !strings.Contains(notes[0], "--port "+strconv.Itoa(busy)+"=N") {
+		t.Errorf("in use: addresses are %+v, %q, %v", addresses, notes, err)
+	}
+	all[busy] = 0
+	if addresses, _, _, err = plan(asks(busy), all); err != nil || len(addresses) != 1 || addresses[0].Host == busy {
+		t.Errorf("elsewhere: addresses are %+v, %v", addresses, err)
+	}
+}
+
 func TestPlanRefuses(t *testing.T) {
 	busy, free := busyPort(t), freePort(t)
 	tcp := func(host int) compose.Port {

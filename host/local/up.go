@@ -110,7 +110,11 @@ func (in *Installation) prepare() (err error) {
 		return err
 	}
 	var notes []string
-	in.addresses, in.attestation, notes, err = plan(in.o.Workload.Ports(), in.o.Ports)
+	ports := in.o.Workload.Ports()
+	if p, ok := in.o.Workload.ChallengePort(); ok {
+		ports = append(ports, p)
+	}
+	in.addresses, in.attestation, notes, err = plan(ports, in.o.Ports)
 	in.reports.notes = notes
 	return err
 }

@@ -48,6 +48,7 @@ type CA struct {
 	DNS               string // address of the DNS, TCP and UDP
 	Orders, Accounts  atomic.Int32
 
+	records atomic.Pointer[[]string] // CAA; nil: none
 	t       testing.TB
 	issuer  *ca.CAImpl
 	handler http.Handler
@@ -80,7 +81,7 @@ func Start(t *testing.T, o Options) *CA {
 	c.issuer = ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": profile})
 	validator := va.New(quiet, c.HTTPPort, c.TLSPort, true, c.DNS, store)
 	front := wfe.New(quiet, store, validator, c.issuer, []string{Identity}, true, o.WantsAccount, 1, 1)
-	c.handler = c.count(front.Handler())
+	c.handler = c.enforceCAA(c.count(front.Handler()))
 	if o.Front != nil {
 		c.handler = o.Front(c.handler)
 	}
