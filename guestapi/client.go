@@ -1,9 +1,11 @@
 package guestapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,7 +36,8 @@ func New(path string) *Client {
 // Info says what the machine is. It needs the grant "info".
 func (c *Client) Info(ctx context.Context) (Info, error) {
 	var out Info
-	return out, c.call(ctx, http.MethodGet, PathInfo, nil, &out)
+	err := c.get(ctx, PathInfo, &out)
+	return out, err
 }
 
 // Quote returns evidence about data, at most 64 bytes: a quote over
@@ -42,8 +45,94 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 // collateral. It needs the grant "quote".
 func (c *Client) Quote(ctx context.Context, data []byte) (vm.Evidence, error) {
 	var out Quote
-	err := c.call(ctx, http.MethodGet, PathQuote+"?"+url.Values{"data": {hex.EncodeToString(data)}}.Encode(), nil, &out)
+	err := c.get(ctx, PathQuote, &out, "data", hex.EncodeToString(data))
 	return out.Evidence, err
+}
+
+// Application returns the application's log, with evidence about its register and
+// data, at most 64 bytes. It needs the grant "quote".
+func (c *Client) Application(ctx context.Context, data []byte) (Quote, error) {
+	var out Quote
+	err := c.get(ctx, PathQuote, &out, "data", hex.EncodeToString(data), "about", AboutApplication)
+	return out, err
+}
+
+// Key returns the key of a path, 32 bytes: the same on each machine of the service
+// and after each boot, for as long as the measured config names the same group
+// key. It needs the grant "key/<path>", or that of a path above.
+func (c *Client) Key(ctx context.Context, path string) (Secret, error) {
+	return c.key(ctx, path, "service")
+}
+
+// InstanceKey returns the key that this machine alone has of a path. It needs the
+// grant "instance-key/<path>", or that of a path above.
+func (c *Client) InstanceKey(ctx context.Context, path string) (Secret, error) {
+	return c.key(ctx, path, ScopeInstance)
+}
+
+func (c *Client) key(ctx context.Context, path, scope string) (Secret, error) {
+	var out struct {
+		Key string `json:"key"`
+	}
+	if err := c.get(ctx, PathKey, &out, "path", path, "scope", scope); err != nil {
+		return Secret{}, err
+	}
+	b, err := hex.DecodeString(out.Key)
+	if err != nil || len(b) == 0 {
+		return Secret{}, errors.New("the machine's answer is no key")
+	}
+	return Secret{b}, nil
+}
+
+// Sign signs a payload as it is. It needs the grant "sign/ed25519" or
+// "sign/secp256k1".
+func (c *Client) Sign(ctx context.Context, kind, payload string) ([]byte, error) {
+	return c.sign(ctx, SignRequest{KeyType: kind, Payload: payload})
+}
+
+// SignIn signs vm.SignedMessage of this service, a domain and the payload. It
+// needs the same grants.
+func (c *Client) SignIn(ctx context.Context, kind, domain, payload string) ([]byte, error) {
+	return c.sign(ctx, SignRequest{KeyType: kind, Payload: payload, Domain: &domain})
+}
+
+func (c *Client) sign(ctx context.Context, q SignRequest) ([]byte, error) {
+	var out Signature
+	err := c.post(ctx, PathSign, q, &out)
+	return out.Signature, err
+}
+
+// PublicKey returns the key that Sign uses, and evidence about it. It needs the
+// same grants.
+func (c *Client) PublicKey(ctx context.Context, kind string) (PublicKey, error) {
+	var out PublicKey
+	err := c.get(ctx, PathPublicKey, &out, "key_type", kind)
+	return out, err
+}
+
+// Event adds to the application's log, which lasts as long as the boot. It needs
+// the grant "event".
+func (c *Client) Event(ctx context.Context, name string, payload []byte) (Logged, error) {
+	var out Logged
+	err := c.post(ctx, PathEvent, Event{Name: name, Payload: payload}, &out)
+	return out, err
+}
+
+// get asks with pairs of parameters.
+func (c *Client) get(ctx context.Context, path string, out any, parameters ...string) error {
+	query := url.Values{}
+	for i := 0; i+1 < len(parameters); i += 2 {
+		query.Set(parameters[i], parameters[i+1])
+	}
+	return c.call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, out)
+}
+
+func (c *Client) post(ctx context.Context, path string, in, out any) error {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return fmt.Errorf("encode request to the machine: %w", err)
+	}
+	return c.call(ctx, http.MethodPost, path, bytes.NewReader(b), out)
 }
 
 // call returns a *vm.Refusal for what the machine refused.

@@ -159,7 +159,7 @@ func (c Config) Validate() error {
 	if err := c.validateWorkload(); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
-	if err := c.API.validate(); err != nil {
+	if err := c.API.validate(c.KMS); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := c.KMS.Validate(c.Service); err != nil {

@@ -82,6 +82,16 @@ func TestConfigValidate(t *testing.T) {
 		{"zero token", func(c *Config) { c.Tokens = []Hash{{}} }, "tokens is"},
 		{"api", func(c *Config) { c.API = API{"web": {"info", "quote"}} }, ""},
 		{"api: unknown grant", func(c *Config) { c.API = API{"web": {"root"}} }, `"root" is not one of info, quote`},
+		{"api: keys", func(c *Config) { c.API = API{"web": {"instance-key/a", "key/a/b", "key/a/c", "sign/ed25519"}} }, ""},
+		{"api: all keys", func(c *Config) { c.API = API{"web": {"key/"}} }, "is no path of a key"},
+		{"api: any key", func(c *Config) { c.API = API{"web": {"key/*"}} }, "is no path of a key"},
+		{"api: placeholder", func(c *Config) { c.API = API{"web": {"key/<path>"}} }, "is no path of a key"},
+		{"api: unknown signature", func(c *Config) { c.API = API{"web": {"sign/rsa"}} }, `"sign/rsa" is not one of`},
+		{"api: too many keys", func(c *Config) {
+			c.API = API{"web": {"key/a", "key/b", "key/c", "key/d", "key/e"}, "db": {"instance-key/a", "instance-key/b", "sign/ed25519", "sign/secp256k1"}}
+		}, "name 9 keys"},
+		{"api: keys of another provider", func(c *Config) { secretNetwork(c); c.API = API{"web": {"key/a"}} }, "has no key for key/a"},
+		{"api: no keys of another provider", func(c *Config) { secretNetwork(c); c.API = API{"web": {"quote"}} }, ""},
 		{"api: no grants", func(c *Config) { c.API = API{"web": nil} }, "grants of web"},
 		{"api: unsorted", func(c *Config) { c.API = API{"web": {"quote", "info"}} }, "sorted"},
 		{"api: repeated", func(c *Config) { c.API = API{"web": {"info", "info"}} }, "sorted"},

@@ -15,7 +15,13 @@ const (
 	labelGPU         = "secretvm/v1/gpu"
 	labelWorkload    = "secretvm/v1/workload"
 	labelAdmission   = "secretvm/v1/admission"
+
+	labelApplication      = "secretvm/v1/application"
+	labelApplicationEvent = "secretvm/v1/application-event"
 )
+
+// LabelSigned begins every message that is signed in a domain (SignedMessage).
+const LabelSigned = "secretvm/v1/signed-message"
 
 // AttestationReportData binds a fresh quote to the TLS key that serves it and
 // to the caller's nonce: SHA-512 over label, spki (SHA-256 of the DER of the

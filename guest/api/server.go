@@ -1,11 +1,13 @@
-// Package api answers a machine's own containers: quotes about their data, and
-// what the machine is. Each service that the measured config grants something
-// has a socket of its own, which the workload mounts into its containers alone:
-// who asks is known by where it asks, and who was granted nothing has nowhere to.
+// Package api answers a machine's own containers: quotes about their data, keys
+// and signatures under keys of their service, and what the machine is. Each
+// service that the measured config grants something has a socket of its own,
+// which the workload mounts into its containers alone: who asks is known by where
+// it asks, and who was granted nothing has nowhere to.
 //
 // Containers are strangers with better access: a quote that they get lies in a
-// domain of its own (vm.WorkloadReportData), one is made at a time, and each
-// service has its own few places in the queue.
+// domain of its own (vm.WorkloadReportData), one is made at a time and leaves the
+// device idle for as long again, and each service has its own few places in the
+// queue.
 package api
 
 import (
@@ -19,52 +21,58 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Quoter asks the machine's TEE for a quote. The evidence comes without events.
-type Quoter interface {
-	Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error)
-}
-
 // Options is what the API tells and uses.
 type Options struct {
-	Quoter Quoter
-	TEE    vm.TEE     // what Quoter is
-	Config vm.Config  // as measured
-	Events []vm.Event // runtime events, as extended
+	Quoter pace.Quoter // the machine's TEE
+	TEE    vm.TEE      // what Quoter is
+	Config vm.Config   // as measured
+	Events []vm.Event  // runtime events, as extended
+	Keys   Keys        // nil: Wanted lists none
 }
 
 // Server is the API of one boot.
 type Server struct {
-	opt   Options
-	info  guestapi.Info // without what depends on who asks
-	quote chan struct{} // holds one token while a quote is made
+	opt     Options
+	info    guestapi.Info // without what depends on who asks
+	quotes  *pace.Gate
+	signers map[string]signer // by kind
+	log     log
 }
 
 // Bounds on containers. A service that asks for more at once waits, or is
 // turned away, alone.
 const (
-	maxRequests   = 8 // of one service
-	maxBodyBytes  = 64 << 10
-	maxHeader     = 8 << 10
-	quotePatience = 30 * time.Second
+	maxRequests  = 8 // of one service
+	maxBodyBytes = 256 << 10
+	maxHeader    = 8 << 10
+	requestCost  = time.Millisecond // so that one service asks at most a thousand times a second,
+	requestBurst = time.Second      // after as many at once
+	patience     = 10 * time.Second
 )
 
-// New makes a server.
+// New makes a server. It derives the keys that sign.
 func New(opt Options) (*Server, error) {
 	digest, err := opt.Config.Digest()
 	if err != nil {
 		return nil, fmt.Errorf("start the containers' API: %w", err)
 	}
-	s := &Server{opt: opt, quote: make(chan struct{}, 1), info: guestapi.Info{
-		TEE: opt.TEE, ConfigHash: digest, Config: opt.Config, Events: opt.Events,
-	}}
+	s := &Server{
+		opt: opt, quotes: pace.NewGate(opt.Quoter, maxRequests*vm.MaxAPIServices, nil),
+		info: guestapi.Info{TEE: opt.TEE, ConfigHash: digest, Config: opt.Config, Events: opt.Events},
+	}
+	s.quotes.Strict = true
 	for _, e := range opt.Events {
 		if e.Name == vm.EventImage {
 			copy(s.info.Image[:], e.Payload)
 		}
+	}
+	if s.signers, err = newSigners(opt.Config, opt.Keys); err != nil {
+		return nil, fmt.Errorf("start the containers' API: %w", err)
 	}
 	return s, nil
 }
@@ -90,7 +98,7 @@ func (s *Server) Listen(ctx context.Context, folder string) (map[string]string, 
 		sockets[service] = path
 		server := &http.Server{
 			Handler: s.Handler(service), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout: 10 * time.Second, WriteTimeout: quotePatience + 10*time.Second, IdleTimeout: 10 * time.Second,
+			ReadTimeout: 10 * time.Second, WriteTimeout: pace.QuoteTimeout + patience, IdleTimeout: 10 * time.Second,
 		}
 		context.AfterFunc(ctx, func() { server.Close() })
 		go func() { _ = server.Serve(l) }() // ends with ctx
@@ -98,17 +106,25 @@ func (s *Server) Listen(ctx context.Context, folder string) (map[string]string, 
 	return sockets, nil
 }
 
+// request is one question of a service.
+type request struct {
+	*http.Request
+	service string
+}
+
 // Handler answers one service.
 func (s *Server) Handler(service string) http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern, grant string, answer func(r *http.Request) (any, error)) {
+	for pattern, answer := range map[string]func(request) (any, error){
+		"GET " + guestapi.PathInfo:      s.answerInfo,
+		"GET " + guestapi.PathQuote:     s.answerQuote,
+		"GET " + guestapi.PathKey:       s.answerKey,
+		"GET " + guestapi.PathPublicKey: s.answerPublicKey,
+		"POST " + guestapi.PathSign:     s.answerSign,
+		"POST " + guestapi.PathEvent:    s.answerEvent,
+	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			if !s.opt.Config.API.Allows(service, grant) {
-				refuse(w, vm.Refuse(vm.CodePermission, "service %s is not granted %s", service, grant).
-					Try("name it in the compose file, which is measured: x-secretvm: { api: { "+service+": ["+grant+"] } }"))
-				return
-			}
-			out, err := answer(r)
+			out, err := answer(request{r, service})
 			if err != nil {
 				refuse(w, err)
 				return
@@ -116,24 +132,39 @@ func (s *Server) Handler(service string) http.Handler {
 			write(w, http.StatusOK, out)
 		})
 	}
-	handle("GET "+guestapi.PathInfo, vm.GrantInfo, func(*http.Request) (any, error) {
-		info := s.info
-		info.Service, info.Grants = service, s.opt.Config.API[service]
-		return info, nil
-	})
-	handle("GET "+guestapi.PathQuote, vm.GrantQuote, s.answerQuote)
 	return limit(mux)
 }
 
-// limit bounds how many requests of one service are answered at once.
+// need refuses what the service that asks is not granted.
+func (s *Server) need(r request, grant string) error {
+	if s.opt.Config.API.Allows(r.service, grant) {
+		return nil
+	}
+	return vm.Refuse(vm.CodePermission, "service %s is not granted %s", r.service, grant).
+		Try("name it in the compose file, which is measured: x-secretvm: { api: { " + r.service + ": [" + grant + "] } }")
+}
+
+func (s *Server) answerInfo(r request) (any, error) {
+	info := s.info
+	info.Service, info.Grants = r.service, s.opt.Config.API[r.service]
+	info.ApplicationRegister, info.ApplicationEvents = s.log.read()
+	return info, s.need(r, vm.GrantInfo)
+}
+
+// limit bounds how much one service asks.
 func limit(next http.Handler) http.Handler {
 	places := make(chan struct{}, maxRequests)
+	rate := &pace.Pacer{Burst: requestBurst, Patience: patience}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
 		default:
-			refuse(w, errBusy)
+			refuse(w, pace.ErrBusy)
+			return
+		}
+		if err := rate.Take(r.Context(), requestCost); err != nil {
+			refuse(w, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)
@@ -141,13 +172,24 @@ func limit(next http.Handler) http.Handler {
 	})
 }
 
-var errBusy = vm.Refuse(vm.CodeUnavailable, "too much is asked for at once").Try("ask again in a few seconds")
+// readJSON reads a request's body, whose fields are all known.
+func readJSON(r request, into any) error {
+	dec := json.NewDecoder(r.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return vm.Refuse(vm.CodeMalformed, "the body is not the JSON that %s takes: %v", r.URL.Path, err)
+	}
+	return nil
+}
 
 // refuse answers with err as JSON. What is no refusal says nothing of itself.
 func refuse(w http.ResponseWriter, err error) {
 	var r *vm.Refusal
-	if !errors.As(err, &r) {
-		r = vm.Refuse(vm.CodeInternal, "the machine failed to answer").Try("the machine's log says why")
+	switch {
+	case errors.Is(err, pace.ErrBusy):
+		r = vm.Refuse(vm.CodeUnavailable, "%v", err).Try("ask again in a few seconds")
+	case !errors.As(err, &r):
+		r = vm.Refuse(vm.CodeInternal, "the machine failed to answer").Try("ask again; if it stays, the machine's console may say why")
 	}
 	status := map[vm.Code]int{
 		vm.CodePermission: http.StatusForbidden, vm.CodeUnavailable: http.StatusServiceUnavailable,

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -27,7 +28,7 @@ func start(t *testing.T, grants vm.API) (*machinetest.Machine, map[string]string
 	return m, serve(t, m, m)
 }
 
-func serve(t *testing.T, m *machinetest.Machine, q api.Quoter) map[string]string {
+func serve(t *testing.T, m *machinetest.Machine, q pace.Quoter) map[string]string {
 	t.Helper()
 	s, err := api.New(api.Options{Quoter: q, TEE: vm.Soft, Config: m.Config, Events: m.Events})
 	if err != nil {

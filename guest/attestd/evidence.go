@@ -86,7 +86,7 @@ func (s *Server) failQuote(w http.ResponseWriter, err error) {
 // fromEvidence serves a part of the evidence that /cpu shows, which is made
 // once a minute. A part of no bytes is absent.
 func (s *Server) fromEvidence(w http.ResponseWriter, r *http.Request, contentType, absent string, part func(vm.Evidence) []byte) {
-	ev, err := s.cpu.get(r.Context())
+	ev, err := s.cpu.get(r.Context(), cpuReportData(s.key.spki))
 	if err != nil {
 		s.failQuote(w, err)
 		return
@@ -102,12 +102,14 @@ func (s *Server) fromEvidence(w http.ResponseWriter, r *http.Request, contentTyp
 // serveCPU gives the quote as existing verifiers fetch it: of TDX lower-case
 // hex, of SEV-SNP base64.
 func (s *Server) serveCPU(w http.ResponseWriter, r *http.Request) {
-	s.fromEvidence(w, r, typeText, "the TEE gave no quote", func(ev vm.Evidence) []byte {
-		if ev.TEE == vm.SNP {
-			return base64.StdEncoding.AppendEncode(nil, ev.Quote)
-		}
-		return hex.AppendEncode(nil, ev.Quote)
-	})
+	s.fromEvidence(w, r, typeText, "the TEE gave no quote", quoteText)
+}
+
+func quoteText(ev vm.Evidence) []byte {
+	if ev.TEE == vm.SNP {
+		return base64.StdEncoding.AppendEncode(nil, ev.Quote)
+	}
+	return hex.AppendEncode(nil, ev.Quote)
 }
 
 // serveGPU gives the devices' evidence in the form of a request to NVIDIA's

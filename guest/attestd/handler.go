@@ -44,8 +44,12 @@ func (s *Server) endpoints() map[string]endpoint {
 		"/status":      {serve: s.serveStatus, page: "Status"},
 		"/vm_upgrades": {serve: s.serveUpgrades, page: "Upgrades"},
 
-		"/publickey_ed25519":   {serve: s.servePublicKey("ed25519"), page: "Signing key (Ed25519)"},
-		"/publickey_secp256k1": {serve: s.servePublicKey("secp256k1"), page: "Signing key (secp256k1)"},
+		// What its containers prove: keys that sign messages, and their log.
+		"/publickey_ed25519":     {serve: s.servePublicKey(vm.SignEd25519), page: "Signing key (Ed25519)"},
+		"/publickey_secp256k1":   {serve: s.servePublicKey(vm.SignSecp256k1), page: "Signing key (secp256k1)"},
+		"/attestation_ed25519":   {serve: s.serveKeyQuote(vm.SignEd25519), page: "Quote about the signing key (Ed25519)"},
+		"/attestation_secp256k1": {serve: s.serveKeyQuote(vm.SignSecp256k1), page: "Quote about the signing key (secp256k1)"},
+		"/application":           {serve: s.serveApplication},
 
 		// What the machine does: closed unless the measured config opens it.
 		"/docker-compose":   {serve: s.serveCompose, open: "compose", page: "Compose file"},

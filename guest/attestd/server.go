@@ -11,8 +11,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -45,7 +45,16 @@ type Options struct {
 	Services  func(ctx context.Context) ([]string, error)                               // names of the containers
 	Logs      func(ctx context.Context, q LogQuery, each func(line string) error) error // lines as of a system's log
 	Resources func() usage.Samples
-	PublicKey func(kind string) []byte // PEM of the key that signs messages: "ed25519" or "secp256k1"; nil: none
+	Signing   Signing // keys of the workload, and its log; nil: neither
+}
+
+// Signing is what the containers' API has to show (package api).
+type Signing interface {
+	// PublicKey returns the PEM of the key of a kind that signs messages, and what
+	// the quote about it says; nil: there is none.
+	PublicKey(kind string) (pem []byte, reportData [64]byte)
+	// Application returns the application's register, and the log behind it.
+	Application() (vm.Register, []vm.Event)
 }
 
 // Server is the attestation service of one boot.
@@ -55,7 +64,8 @@ type Server struct {
 	digest vm.Hash // of the config
 	key    *bootKey
 	quotes *pace.Gate
-	cpu    *cpuQuote
+	cpu    *keptQuote
+	keys   map[string]*keptQuote // of the keys that sign messages, by kind
 
 	work    *governor // of connections and requests
 	streams chan struct{}
@@ -114,7 +124,8 @@ func New(opt Options) (*Server, error) {
 		work: newGovernor(processTime), streams: make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
 	}
 	s.quotes = pace.NewGate(opt.Quoter, quoteQueue, s.counts.quoted)
-	s.cpu = &cpuQuote{gate: s.quotes, reportData: cpuReportData(key.spki), turn: make(chan struct{}, 1)}
+	s.cpu = newKeptQuote(s.quotes)
+	s.keys = map[string]*keptQuote{vm.SignEd25519: newKeptQuote(s.quotes), vm.SignSecp256k1: newKeptQuote(s.quotes)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }

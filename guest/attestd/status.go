@@ -131,17 +131,3 @@ func (s *Server) serveUpgrades(w http.ResponseWriter, _ *http.Request) {
 		"path": "/kms/v1/services/" + s.config.Service,
 	})
 }
-
-func (s *Server) servePublicKey(kind string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		var pem []byte
-		if s.opt.PublicKey != nil {
-			pem = s.opt.PublicKey(kind)
-		}
-		if pem == nil {
-			serveAbsent("this machine has no "+kind+" key that signs messages")(w, r)
-			return
-		}
-		write(w, http.StatusOK, typeText, pem)
-	}
-}

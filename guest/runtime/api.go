@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // apiFolder holds the sockets on which containers ask the machine.
@@ -15,8 +17,9 @@ func (m *machine) startAPI(ctx context.Context) error {
 	if len(m.handover.config.API) == 0 {
 		return nil
 	}
+	released, _ := m.session.(api.Keys) // the other key manager has none, and the config asks for none
 	server, err := api.New(api.Options{
-		Quoter: m.device, TEE: m.device.Kind(), Config: m.handover.config, Events: m.handover.events,
+		Quoter: m.device, TEE: m.device.Kind(), Config: m.handover.config, Events: m.handover.events, Keys: released,
 	})
 	if err != nil {
 		return err
@@ -25,5 +28,33 @@ func (m *machine) startAPI(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.api.Store(server)
 	return m.project.MountSockets(sockets)
+}
+
+// signing shows what containers can prove; nil: nothing is granted to them.
+func (m *machine) signing() attestd.Signing {
+	if len(m.handover.config.API) == 0 {
+		return nil
+	}
+	return shownAPI{m}
+}
+
+// shownAPI is the API from before it has keys.
+type shownAPI struct{ m *machine }
+
+// PublicKey implements attestd.Signing.
+func (s shownAPI) PublicKey(kind string) ([]byte, [64]byte) {
+	if server := s.m.api.Load(); server != nil {
+		return server.PublicKey(kind)
+	}
+	return nil, [64]byte{}
+}
+
+// Application implements attestd.Signing.
+func (s shownAPI) Application() (vm.Register, []vm.Event) {
+	if server := s.m.api.Load(); server != nil {
+		return server.Application()
+	}
+	return vm.Register{}, nil
 }

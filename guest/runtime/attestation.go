@@ -27,6 +27,7 @@ func (m *machine) startAttestation(ctx context.Context) (string, error) {
 		Services:    m.services,
 		Logs:        m.logs,
 		Resources:   m.usage.Samples,
+		Signing:     m.signing(),
 	})
 	if err != nil {
 		return "", err

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/api"
 	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/console"
@@ -45,9 +46,10 @@ type machine struct {
 	session session // what the key manager granted
 	engine  *workload.Engine
 	project *workload.Project
-	risen   *task              // the first attempt to bring the project up
-	sink    context.CancelFunc // ends it
-	summary string             // what it came to
+	api     atomic.Pointer[api.Server] // for containers; none is granted anything: nil
+	risen   *task                      // the first attempt to bring the project up
+	sink    context.CancelFunc         // ends it
+	summary string                     // what it came to
 	state   workload.State
 
 	certificates atomic.Pointer[certificate.Keeper] // nil: none are wanted
