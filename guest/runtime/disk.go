@@ -55,6 +55,9 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 	if v.Formatted {
 		what = "formatted"
 	}
+	if v.Renewed {
+		what += fmt.Sprintf(" and given the key of epoch %d", m.handover.config.KMS.Epoch)
+	}
 	if m.uncounted() {
 		return what + ", by a key manager that counts no generations" + laps.text, nil
 	}
@@ -76,10 +79,12 @@ func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*v
 	if m.handover.config.Disk.Ephemeral {
 		return volume.OpenEphemeral(ctx, o)
 	}
-	var err error
-	if o.Key, err = m.session.DiskKey(); err != nil {
+	keys, err := m.session.DiskKeys()
+	if err != nil {
 		return nil, err
 	}
+	defer wipe(keys)
+	o.Key, o.Older = keys[0], keys[1:]
 	defer clear(o.Key[:])
 	return volume.Open(ctx, o)
 }

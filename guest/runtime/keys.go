@@ -14,8 +14,9 @@ import (
 type session interface {
 	// Generation is how often the chain has seen this instance's disk ready.
 	Generation() uint64
-	// DiskKey returns the key of this instance's disk.
-	DiskKey() (luks.Key, error)
+	// DiskKeys returns the key of this instance's disk, and those that it may have
+	// from earlier epochs, newest first.
+	DiskKeys() ([]luks.Key, error)
 	// Environment returns the variables that the owner sealed; nil: none.
 	Environment() (vm.Environment, error)
 	// Registry returns the auths of a Docker config that the owner sealed; nil:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/keys"
@@ -44,7 +46,9 @@ func newContractRelease(h handOver, device tee.Device, waiting func(client.Wait)
 // contractSession is the session of a contract, which counts no generations.
 type contractSession struct{ *secretnetwork.Session }
 
-func (s contractSession) DiskKey() (luks.Key, error) { return luks.Key(s.Session.DiskKey()), nil }
+func (s contractSession) DiskKeys() ([]luks.Key, error) {
+	return []luks.Key{luks.Key(s.Session.DiskKey())}, nil
+}
 
 // newChainRelease asks the nodes of a kmsd chain.
 func newChainRelease(h handOver, device tee.Device, waiting func(client.Wait)) (func(context.Context) (session, error), error) {
@@ -53,24 +57,58 @@ func newChainRelease(h handOver, device tee.Device, waiting func(client.Wait)) (
 		return nil, fmt.Errorf("key manager: %w", err)
 	}
 	kms.Waiting = waiting
-	disk := keys.Disk(h.config.Service, h.config.InstanceID)
-	request := client.Request{Config: h.config, Events: h.events, Keys: []keys.ID{disk}}
-	for _, name := range []string{"env", "registry"} { // nothing is made of these where nothing is sealed
-		request.Keys = append(request.Keys, keys.ID{Service: h.config.Service, Scope: keys.ScopeService, Name: name, Epoch: h.config.KMS.Epoch})
-	}
 	return func(ctx context.Context) (session, error) {
-		s, err := kms.Release(ctx, device, request)
-		if err != nil {
-			return nil, err
+		epochs := epochsOf(h.config.KMS)
+		for {
+			s, err := kms.Release(ctx, device, client.Request{Config: h.config, Events: h.events, Keys: wanted(h.config, epochs)})
+			if err == nil {
+				return kmsSession{s, h.config, epochs}, nil
+			}
+			open := withoutClosed(epochs, err)
+			if len(open) == len(epochs) {
+				return nil, err
+			}
+			epochs = open
 		}
-		return kmsSession{s, disk}, nil
 	}, nil
+}
+
+// epochsOf lists the epochs whose keys a machine may need, its own first.
+func epochsOf(kms vm.KMS) []uint64 {
+	out := []uint64{kms.Epoch}
+	for _, p := range kms.Previous {
+		out = append(out, p.Epoch)
+	}
+	return out
+}
+
+// wanted lists the keys of some epochs. That the disk was last used, or something
+// was sealed, under an earlier one is known only later.
+func wanted(cfg vm.Config, epochs []uint64) (ids []keys.ID) {
+	for _, epoch := range epochs {
+		ids = append(ids, keys.Disk(cfg.Service, cfg.InstanceID).In(epoch))
+		for _, name := range []string{"env", "registry"} { // nothing is made of these where nothing is sealed
+			ids = append(ids, keys.ID{Service: cfg.Service, Scope: keys.ScopeService, Name: name, Epoch: epoch})
+		}
+	}
+	return ids
+}
+
+// withoutClosed leaves out the earlier epoch that the chain says is closed: its
+// keys are gone for good, and a disk that was moved in time does not need them.
+func withoutClosed(epochs []uint64, err error) []uint64 {
+	var r *vm.Refusal
+	if !errors.As(err, &r) || r.Code != vm.CodeInvalid || r.Field != "epoch" {
+		return epochs
+	}
+	return slices.DeleteFunc(slices.Clone(epochs), func(e uint64) bool { return e != epochs[0] && strconv.FormatUint(e, 10) == r.Found })
 }
 
 // kmsSession is the session of a real key manager.
 type kmsSession struct {
 	*client.Session
-	disk keys.ID
+	config vm.Config
+	epochs []uint64 // of which it has keys, the machine's own first
 }
 
 func (s kmsSession) Generation() uint64 { return s.Grant().Generation }
@@ -85,8 +123,21 @@ func (s kmsSession) Environment() (vm.Environment, error) {
 	return vm.ParseEnvironment(plain)
 }
 
-func (s kmsSession) DiskKey() (key luks.Key, err error) {
-	secret, err := s.Key(s.disk)
+// DiskKeys implements session.
+func (s kmsSession) DiskKeys() (out []luks.Key, err error) {
+	for _, epoch := range s.epochs {
+		key, err := s.diskKey(epoch)
+		if err != nil {
+			wipe(out)
+			return nil, err
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}
+
+func (s kmsSession) diskKey(epoch uint64) (key luks.Key, err error) {
+	secret, err := s.Key(keys.Disk(s.config.Service, s.config.InstanceID).In(epoch))
 	if err != nil {
 		return key, err
 	}
@@ -97,4 +148,10 @@ func (s kmsSession) DiskKey() (key luks.Key, err error) {
 		return key, vm.Refuse(vm.CodeInternal, "the disk key has %d bytes, want %d", len(b), len(key))
 	}
 	return key, nil
+}
+
+func wipe(keys []luks.Key) {
+	for i := range keys {
+		clear(keys[i][:])
+	}
 }

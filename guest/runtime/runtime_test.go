@@ -120,7 +120,7 @@ func (l *ledger) Registry() ([]byte, error) { return nil, nil }
 
 func (l *ledger) Suspects() []string { return nil }
 
-func (l *ledger) DiskKey() (luks.Key, error) { return luks.Key{}, nil }
+func (l *ledger) DiskKeys() ([]luks.Key, error) { return []luks.Key{{}}, nil }
 
 func (l *ledger) Advance(_ context.Context, n uint64) error {
 	if l.deaf || time.Now().Before(l.deafUntil) {

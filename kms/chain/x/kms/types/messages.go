@@ -16,7 +16,7 @@ const (
 	MaxDescription = 256
 	MaxShape       = 64   // of a platform
 	MaxPlatforms   = 4096 // of one image
-	MaxKeys        = 16
+	MaxKeys        = 48
 	MaxCiphertext  = 64 << 10
 	MaxImages      = 10_000    // ever added to one service
 	MaxRows        = 1_000_000 // platforms of all images ever added to one service
