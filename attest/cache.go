@@ -50,6 +50,18 @@ func (v *Verifier) Verify(ev vm.Evidence, o Options) (vm.Verdict, error) {
 	return v.memory.verify(ev, o)
 }
 
+// Remembered says how often a Verifier looked for something that it had found
+// genuine before, and how often it was there.
+type Remembered struct{ Asked, Found uint64 }
+
+// Remembered returns such counts by what was looked for.
+func (v *Verifier) Remembered() map[string]Remembered {
+	m := v.memory
+	return map[string]Remembered{
+		"platform": m.platforms.counted(), "key": m.keys.counted(), "collateral": m.said.counted(), "endorsement": m.endorsements.counted(),
+	}
+}
+
 // memory holds what one Verifier remembers; nil remembers nothing.
 type memory struct {
 	platforms store[platform]         // PCK certificate chains
@@ -89,6 +101,7 @@ type store[T any] struct {
 	mu      sync.Mutex
 	entries map[vm.Hash]*list.Element // of entry[T]
 	recent  list.List                 // most recently used first
+	count   Remembered
 }
 
 type entry[T any] struct {
@@ -101,6 +114,7 @@ type entry[T any] struct {
 func (s *store[T]) get(key vm.Hash, at time.Time) (value T, valid span, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.count.Asked++
 	element, ok := s.entries[key]
 	if !ok {
 		return value, valid, false
@@ -109,8 +123,16 @@ func (s *store[T]) get(key vm.Hash, at time.Time) (value T, valid span, ok bool)
 	if !found.span.holds(at) {
 		return value, valid, false
 	}
+	s.count.Found++
 	s.recent.MoveToFront(element)
 	return found.value, found.span, true
+}
+
+// counted returns how often the store was asked.
+func (s *store[T]) counted() Remembered {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
 }
 
 // put remembers a value, and forgets the least recently used one when full.

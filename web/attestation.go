@@ -1,9 +1,7 @@
 package web
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"html/template"
@@ -15,22 +13,8 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-//go:embed style.css
-var style string
-
 //go:embed attestation.html
 var attestationSource string
-
-// ContentSecurityPolicy is the header value that pages of this package need
-// and that allows nothing else: no script, no frame, no form, no foreign byte.
-var ContentSecurityPolicy = fmt.Sprintf(
-	"default-src 'none'; style-src 'sha256-%s'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-	styleDigest())
-
-func styleDigest() string {
-	sum := sha256.Sum256([]byte(style))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
 
 // AttestationPage is what the attestation service shows a person.
 type AttestationPage struct {

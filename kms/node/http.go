@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/kms/api"
+	"github.com/secretvm/secretvm/kms/page"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -32,16 +34,16 @@ func (n *Node) handler() http.Handler {
 
 	mux := http.NewServeMux()
 	get := func(path string, f func(*http.Request) (any, error)) {
-		mux.Handle("GET "+path, read.wrap(n.answer(f)))
+		mux.Handle("GET "+path, n.counts.observe("read", read.wrap(n.answer(f))))
 	}
 	post := func(path string, l *limiter, f func(*http.Request) (any, error)) {
-		mux.Handle("POST "+path, l.wrap(n.answer(f)))
+		mux.Handle("POST "+path, n.counts.observe(path[strings.LastIndexByte(path, '/')+1:], l.wrap(n.answer(f))))
 	}
 
 	// What machines ask.
 	get(wire.PathStatus, func(r *http.Request) (any, error) { return n.ledger.statusOf(r.URL.Query().Get("epoch"), n.now()) })
-	post(wire.PathRelease, decide, with(n.relay.release))
-	post(wire.PathPartials, seal, with(n.partials))
+	post(wire.PathRelease, decide, with(counted(&n.counts.releases, &n.counts.releaseTime, n.relay.release)))
+	post(wire.PathPartials, seal, with(counted(&n.counts.partials, &n.counts.partialsTime, n.partials)))
 	post(wire.PathAdvance, decide, with(n.relay.advance))
 
 	// What anybody may read.
@@ -65,6 +67,9 @@ func (n *Node) handler() http.Handler {
 		return n.ledger.complete(g)
 	})
 
+	// What whoever brings this node to the chain asks.
+	post(wire.PathAdmission, newLimiter(0.5, 4, 2, n.now), with(n.admission))
+
 	// What owners send: transactions that they signed.
 	get(wire.PathAccounts+"/{address}", func(r *http.Request) (any, error) { return n.ledger.account(r.PathValue("address")) })
 	post(wire.PathTx, own, with(func(ctx context.Context, q wire.Tx) (wire.TxResult, error) {
@@ -78,9 +83,14 @@ func (n *Node) handler() http.Handler {
 	// What everybody else's programs speak.
 	public := n.public.Handler()
 	for _, path := range []string{api.PathOpenAPI, "/secretvm/", "/cosmos/"} {
-		mux.Handle("GET "+path, read.wrap(public))
+		mux.Handle("GET "+path, n.counts.observe("api", read.wrap(public)))
 	}
-	mux.Handle("POST /cosmos/", own.wrap(public))
+	mux.Handle("POST /cosmos/", n.counts.observe("api", own.wrap(public)))
+
+	// What people look at, and who watches the node.
+	mux.Handle("GET "+page.Path, n.counts.observe("page", read.wrap(page.New(n.ledger.App, n.log).Handler())))
+	mux.Handle("GET /{$}", read.wrap(http.RedirectHandler(page.Path, http.StatusSeeOther)))
+	mux.Handle("GET "+pathMetrics, n.counts.observe("metrics", read.wrap(http.HandlerFunc(n.serveMetrics))))
 	return mux
 }
 

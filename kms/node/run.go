@@ -40,6 +40,7 @@ type Node struct {
 	public  *api.API
 	relay   *relay
 	keys    *keyring
+	counts  counts
 	genesis json.RawMessage // the file's bytes
 	rate    float64         // releases a second of one address
 	now     func() time.Time
