@@ -26,7 +26,7 @@ type upFlags struct {
 	tee, state, image, qemu, kmsd string
 	cpus, kmsNodes                int
 	memory                        string
-	ports                         []string
+	ports, kmsURLs                []string
 	mirrors                       []string
 	timeout, grace                time.Duration
 	json                          bool
@@ -49,6 +49,11 @@ a second ^C is a power cut.
 --kms-nodes 4 makes the KMS of four nodes, each a process with a share of its own:
 three of them make keys, and one may be down. The number is chosen once, with the
 first up; the default is one node, which is ready in a second or two.
+
+A workload that chooses the key manager contract of existing machines
+(x-secretvm.kms) gets no KMS of up's: --kms-url says where the network's nodes
+answer. up says what such a machine gives up, and what the contract's
+administrators have to send before it gets keys.
 
 The soft TEE has real formats and no confidentiality: whoever runs this computer
 can read and change everything in the machine.
@@ -84,6 +89,7 @@ run on hardware yet.`,
 	flags.StringVar(&f.kmsd, "kmsd", "", "`PATH` of the KMS program (default: beside this program, then $PATH)")
 	flags.IntVar(&f.cpus, "cpus", 0, "virtual CPUs (default: x-secretvm.shape of the workload)")
 	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: 1, later as many as it has)")
+	flags.StringArrayVar(&f.kmsURLs, "kms-url", nil, "`URL` of a node of the key manager that the workload chooses (x-secretvm.kms), or of what gives it collateral (…/quote-parse) (repeatable)")
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
@@ -96,7 +102,7 @@ run on hardware yet.`,
 
 // options turns flags into what up runs; its errors are wrong usage.
 func (f upFlags) options(path string) (o local.Options, err error) {
-	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes}
+	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSURLs: f.kmsURLs}
 	if o.Workload, err = compose.Read(path); err != nil {
 		return o, err
 	}

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,21 +44,19 @@ func (o Options) home() string {
 	return filepath.Join(o.State, string(o.TEE))
 }
 
-// makeKMS makes the chain on first use. That of a real TEE accepts evidence under
-// the vendor's root alone.
-func (in *Installation) makeKMS(ctx context.Context) (created bool, err error) {
+// makeRoot makes the development PKI of the soft TEE on first use. A real TEE has
+// its vendor's.
+func (in *Installation) makeRoot() (err error) {
 	if in.o.TEE == vm.Soft {
-		if in.trustRoot, err = in.o.TrustRoot(filepath.Join(in.o.State, "pki")); err != nil {
-			return false, err
-		}
+		in.trustRoot, err = in.o.TrustRoot(filepath.Join(in.o.State, "pki"))
 	}
-	return in.kms.make(ctx, in.o.KMSNodes, in.trustRoot)
+	return err
 }
 
 // kmsHints are the URLs at which the machine finds the KMS.
 func (in *Installation) kmsHints() (out []string) {
-	urls := in.kms.urls()
-	if in.o.TEE != vm.Soft {
+	urls := in.kmsURLs()
+	if len(in.relays) > 0 {
 		urls = nil
 		for _, r := range in.relays {
 			urls = append(urls, "http://127.0.0.1:"+strconv.Itoa(r.port))
@@ -69,6 +66,14 @@ func (in *Installation) kmsHints() (out []string) {
 		out = append(out, forGuest(u))
 	}
 	return out
+}
+
+// kmsURLs are the URLs of the KMS on this computer's side.
+func (in *Installation) kmsURLs() []string {
+	if in.o.Workload.Settings.Manager != nil {
+		return in.o.KMSURLs
+	}
+	return in.kms.urls()
 }
 
 // forGuest is a URL of this computer's loopback as a machine's network has it.

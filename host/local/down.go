@@ -21,7 +21,11 @@ func (in *Installation) Wait(ctx context.Context) error {
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	lost, why := in.kms.lost(watching, in.o.Warn)
+	var lost <-chan struct{} // for ever, where the KMS is not ours
+	var why func() error
+	if in.kms.started() {
+		lost, why = in.kms.lost(watching, in.o.Warn)
+	}
 	select {
 	case <-ctx.Done():
 		return nil

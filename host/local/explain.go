@@ -53,6 +53,9 @@ const recordTimeout = 10 * time.Second
 // chainRecord returns the chain's own account of why this instance was refused,
 // which the guest cannot have made up; empty if there is none.
 func (in *Installation) chainRecord() string {
+	if !in.kms.started() {
+		return "" // a contract keeps none
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordTimeout)
 	defer cancel()
 	var log chainLog

@@ -28,11 +28,13 @@ type kms struct {
 
 // kmsStatus is the part of `kmsd status` that a machine's config names.
 type kmsStatus struct {
-	ChainID   string `json:"chain_id"`
-	GroupKey  string `json:"group_key"`
-	Threshold int    `json:"threshold"`
-	Nodes     []any  `json:"nodes"`
-	Height    int64  `json:"height"`
+	ChainID   string   `json:"chain_id"`
+	GroupKey  string   `json:"group_key"`
+	Epoch     uint64   `json:"epoch"`
+	Open      []uint64 `json:"open_epochs"`
+	Threshold int      `json:"threshold"`
+	Nodes     []any    `json:"nodes"`
+	Height    int64    `json:"height"`
 }
 
 // kmsFounders is what `kmsd testnet` writes when all homes are made.

@@ -89,7 +89,7 @@ func TestUpGoesOnWithoutOneNode(t *testing.T) {
 		in := installation(t, state, "good")
 		in.o.KMSNodes = 4
 		if err := in.kms.find(); err == nil && len(in.kms.nodes) == 0 {
-			if _, err := in.makeKMS(t.Context()); err != nil {
+			if _, err := in.kms.make(t.Context(), 4, "root.pem"); err != nil {
 				t.Fatal(err)
 			}
 		}

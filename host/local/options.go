@@ -24,6 +24,7 @@ type Options struct {
 	Timeout  time.Duration // from power-on until the workload runs
 	Grace    time.Duration // for the guest to shut down by itself
 	KMSNodes int           // of the local KMS, when it is made and later; 0: one, or as many as it has
+	KMSURLs  []string      // where the key manager answers that the workload chooses instead
 
 	// Image makes or finds the image folder and says which in a few words.
 	Image func(ctx context.Context, note Note) (folder, remark string, err error)
@@ -98,6 +99,9 @@ func (o *Options) Check() error {
 		return fmt.Errorf("state folder: %w", err)
 	}
 	o.State = state
+	if err := o.checkManager(); err != nil {
+		return err
+	}
 	if o.KMSNodes < 0 || o.KMSNodes > MaxKMSNodes {
 		return fmt.Errorf("--kms-nodes %d: want 1 to %d", o.KMSNodes, MaxKMSNodes)
 	}

@@ -35,7 +35,7 @@ func (in *Installation) Result() Result {
 	return Result{
 		Service: in.service.ID, Instance: in.folder.Instance(), TEE: in.o.TEE, Addresses: in.addresses,
 		Attestation: attestation, Verify: in.verifyCommand(attestation),
-		KMS: in.kms.urls(), State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
+		KMS: in.kmsURLs(), State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
 	}
 }
 

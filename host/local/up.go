@@ -79,11 +79,13 @@ func (in *Installation) surroundings() []step.Step {
 		// The image that the machine boots, and the emulator: built from locked
 		// packages, or cached. What it will measure follows from its files.
 		{Name: "image", Run: in.openImage},
-		// The chain that decides who gets keys; made on first use.
+		// The chain that decides who gets keys; made on first use. A workload may
+		// choose a contract instead, which is only named.
 		{Name: "kms", Run: in.startKMS},
 		// Serves the images of the workload that exist only on this computer.
 		{Name: "registry", Run: in.startRegistry},
-		// The workload's service and this image of it, registered on the chain.
+		// The workload's service and this image of it, registered on the chain;
+		// with a contract, what others have to register there.
 		{Name: "service", Run: in.register},
 	}
 }
@@ -132,7 +134,13 @@ func (in *Installation) openImage(ctx context.Context) (string, error) {
 }
 
 func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
-	created, err := in.makeKMS(ctx)
+	if err := in.makeRoot(); err != nil {
+		return "", err
+	}
+	if in.o.Workload.Settings.Manager != nil {
+		return in.nameContract()
+	}
+	created, err := in.kms.make(ctx, in.o.KMSNodes, in.trustRoot)
 	if err != nil {
 		return "", err
 	}
@@ -172,12 +180,19 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 		in.reports.notes = append(in.reports.notes, fmt.Sprintf("the image's manifest does not predict %s: a copy beside the machine does, "+
 			"made from the image's files (to make it yourself: secretvm measure %s --shape %s)", in.o.Shape, in.image.Folder, in.o.Shape))
 	}
+	if w.Settings.Manager != nil {
+		return in.askContract(ctx)
+	}
 	service, created, err := in.kms.ensureService(ctx, w.Settings.Service)
 	if err != nil {
 		return "", err
 	}
 	in.service = service
-	in.config, err = w.Config(service.ID, vm.KMS{ChainID: in.status.ChainID, GroupKey: in.status.GroupKey}, in.folder.Instance())
+	manager, err := in.kms.identity(ctx, in.status)
+	if err != nil {
+		return "", err
+	}
+	in.config, err = w.Config(service.ID, manager, in.folder.Instance())
 	if err != nil {
 		return "", err
 	}
