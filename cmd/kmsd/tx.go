@@ -20,7 +20,7 @@ func newTxCommand(s *settings) *cobra.Command {
 	c := group("tx", "Send a transaction, as the local owner or another account",
 		s.moduleTx("kms", "Services, their images, policies and secrets", newCreateServiceCommand(s), newAddImageCommand(s)),
 		s.moduleTx("council", "Accounts, and owners that are m of n people"),
-		s.moduleTx("committee", "The nodes, and the epochs of their key"),
+		s.moduleTx("committee", "The nodes, and the epochs of their key", newAdmitCommand(s)),
 		newSignCommand(s), newCombineCommand(s), newBroadcastCommand(s))
 	c.PersistentFlags().StringVar(&s.from, "from", "", "account file of the signer (default: the owner of --home); with --unsigned it may be a public one")
 	c.PersistentFlags().StringVar(&s.unsigned, "unsigned", "", "write the transaction to this file, to be signed elsewhere, and send nothing")

@@ -46,7 +46,7 @@ func (n *Node) loadShares(genesis chain.Genesis) error {
 func (n *Node) accompany(ctx context.Context, home Home, settings Settings, genesis chain.Genesis) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ceremony := &ceremony{home: home, ledger: n.ledger, relay: n.relay, keys: n.keys, log: n.log, sent: map[string]time.Time{}, told: map[string]bool{}}
-	company := &company{ledger: n.ledger, first: settings.Peers, log: n.log}
+	company := &company{ledger: n.ledger, first: settings.Peers, loopback: settings.Loopback, log: n.log}
 	for _, founder := range genesis.Committee.Nodes {
 		company.first = append(company.first, founder.Peer)
 	}

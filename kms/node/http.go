@@ -67,6 +67,9 @@ func (n *Node) handler() http.Handler {
 		return n.ledger.complete(g)
 	})
 
+	// What whoever brings this node to the chain asks.
+	post(wire.PathAdmission, newLimiter(0.5, 4, 2, n.now), with(n.admission))
+
 	// What owners send: transactions that they signed.
 	get(wire.PathAccounts+"/{address}", func(r *http.Request) (any, error) { return n.ledger.account(r.PathValue("address")) })
 	post(wire.PathTx, own, with(func(ctx context.Context, q wire.Tx) (wire.TxResult, error) {

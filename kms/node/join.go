@@ -2,9 +2,7 @@ package node
 
 import (
 	"bytes"
-	"fmt"
 
-	"github.com/cometbft/cometbft/p2p"
 	cmttypes "github.com/cometbft/cometbft/types"
 
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
@@ -18,25 +16,27 @@ type JoinOptions struct {
 	Listen     string   // host:port of the interface
 	PeerListen string   // host:port where other nodes connect; 127.0.0.1:0 tells nobody
 	Profile    Profile
+	Loopback   string // host at which what others call 127.0.0.1 is found; empty: there
 }
 
 // Joiner is a home whose node the chain does not know yet, and what is to be
 // said of it in a MsgJoin or MsgRotate.
 type Joiner struct {
-	Home         Home   `json:"home"`
-	ChainID      string `json:"chain_id"`
-	Relay        string `json:"relay"`
-	ConsensusKey []byte `json:"consensus_key"`
-	SealingKey   []byte `json:"sealing_key"`
-	API          string `json:"api"`
-	Peer         string `json:"peer"` // id@host:port
+	Home         Home    `json:"home"`
+	ChainID      string  `json:"chain_id"`
+	Relay        string  `json:"relay"`
+	ConsensusKey []byte  `json:"consensus_key"`
+	SealingKey   []byte  `json:"sealing_key"`
+	API          string  `json:"api"`
+	Peer         string  `json:"peer"` // id@host:port
+	Genesis      vm.Hash `json:"genesis_sha256"`
 }
 
 // Prepare makes a home for a node that is to join a chain: its own keys, the
 // chain's genesis, and whom to ask for blocks. It can be started at once, and
 // follows the chain until the committee gives it a share.
 func Prepare(home Home, o JoinOptions) (Joiner, error) {
-	joiner := Joiner{Home: home}
+	joiner := Joiner{Home: home, Genesis: vm.HashOf(o.Genesis)}
 	if home.Exists() {
 		return joiner, vm.Refuse(vm.CodeExists, "%s holds a chain already, and its keys would be lost", home).Try("choose another --home")
 	}
@@ -51,11 +51,11 @@ func Prepare(home Home, o JoinOptions) (Joiner, error) {
 	if err != nil {
 		return joiner, err
 	}
-	key, err := p2p.LoadNodeKey(home.cometConfig(DefaultTiming).NodeKeyFile())
+	self, err := home.identity()
 	if err != nil {
-		return joiner, fmt.Errorf("read the peer key: %w", err)
+		return joiner, err
 	}
-	settings := Settings{Listen: o.Listen, PeerListen: o.PeerListen, Peers: o.Peers, Profile: o.Profile, ReleaseRate: defaultRate}
+	settings := Settings{Listen: o.Listen, PeerListen: o.PeerListen, Peers: o.Peers, Profile: o.Profile, Loopback: o.Loopback, ReleaseRate: defaultRate}
 	if settings.Profile == "" {
 		settings.Profile = ProfileLocal
 	}
@@ -64,7 +64,7 @@ func Prepare(home Home, o JoinOptions) (Joiner, error) {
 	}
 	joiner.ChainID, joiner.Relay = doc.ChainID, node.Identity.Relay
 	joiner.ConsensusKey, joiner.SealingKey = node.Identity.ConsensusKey, node.Identity.SealingKey
-	joiner.API, joiner.Peer = "http://"+o.Listen, string(key.ID())+"@"+o.PeerListen
+	joiner.API, joiner.Peer = "http://"+o.Listen, string(self.peer)+"@"+o.PeerListen
 	return joiner, home.writeGenesis(doc)
 }
 

@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"log/slog"
+	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cometbft/cometbft/p2p"
@@ -14,9 +16,10 @@ import (
 // before it dials, and longer each time; a committee is small, and wants its
 // members back.
 type company struct {
-	ledger *ledger
-	first  []string // id@host:port
-	log    *slog.Logger
+	ledger   *ledger
+	first    []string // id@host:port
+	loopback string   // host; see Settings
+	log      *slog.Logger
 }
 
 // Times between looks at who is missing. Of two nodes one dials first, and the
@@ -78,10 +81,20 @@ func (c *company) addresses() []*p2p.NetAddress {
 	}
 	var out []*p2p.NetAddress
 	for _, text := range texts {
-		address, err := p2p.NewNetAddressString(text) // empty of a node that tells no address
+		address, err := p2p.NewNetAddressString(c.near(text)) // empty of a node that tells no address
 		if err == nil && !slices.ContainsFunc(out, func(a *p2p.NetAddress) bool { return a.ID == address.ID }) {
 			out = append(out, address)
 		}
 	}
 	return out
+}
+
+// near is an address as this node's network has it.
+func (c *company) near(text string) string {
+	id, address, is := strings.Cut(text, "@")
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); c.loopback == "" || !is || err != nil || ip == nil || !ip.IsLoopback() {
+		return text
+	}
+	return id + "@" + net.JoinHostPort(c.loopback, port)
 }

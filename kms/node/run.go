@@ -23,6 +23,8 @@ type Options struct {
 	Timing Timing
 	Log    *slog.Logger
 	Ready  func(Running) // called once, when releases can be decided
+	// Machine proves what this node runs, to be admitted; nil: nothing does.
+	Machine Machine
 }
 
 // Running describes a node that serves.
@@ -41,6 +43,8 @@ type Node struct {
 	relay   *relay
 	keys    *keyring
 	counts  counts
+	self    identity
+	machine Machine         // that this node runs in; nil: none that proves it
 	genesis json.RawMessage // the file's bytes
 	rate    float64         // releases a second of one address
 	now     func() time.Time
@@ -67,6 +71,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	account, err := signer.Load(o.Home.relay())
+	if err != nil {
+		return err
+	}
+	self, err := o.Home.identity()
 	if err != nil {
 		return err
 	}
@@ -98,7 +106,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer stopGRPC()
-	n := &Node{ledger: ledger, public: public, relay: newRelay(account, ledger), keys: newKeyring(o.Home), genesis: genesis, rate: settings.ReleaseRate, now: time.Now, log: o.Log}
+	n := &Node{ledger: ledger, public: public, relay: newRelay(account, ledger), keys: newKeyring(o.Home), self: self, machine: o.Machine, genesis: genesis, rate: settings.ReleaseRate, now: time.Now, log: o.Log}
 	if err := n.loadShares(state); err != nil {
 		return err
 	}

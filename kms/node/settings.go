@@ -20,6 +20,9 @@ type Settings struct {
 	PeerListen string   `json:"peer_listen,omitempty"` // host:port where other nodes connect
 	Peers      []string `json:"peers,omitempty"`       // id@host:port of nodes to begin with; the ledger names more
 	Profile    Profile  `json:"profile,omitempty"`
+	// Loopback is where this node finds what other nodes call 127.0.0.1, in a machine
+	// whose network is another than theirs; empty: there.
+	Loopback string `json:"loopback,omitempty"`
 	// KeepBlocks is how many blocks stay for nodes that catch up; 0 keeps all. A
 	// chain on which no node keeps all takes new nodes from a copy of a home's data.
 	KeepBlocks uint64 `json:"keep_blocks,omitempty"`
