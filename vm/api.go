@@ -46,13 +46,13 @@ var (
 	// apiService is narrower than Compose's own rule for names, so that a name
 	// fits into the path of a socket and into a log.
 	apiService = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
-	keyPath    = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}(?:/[a-zA-Z0-9._-]{1,64}){0,7}$`)
+	keyPath    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}(?:/[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}){0,7}$`)
 )
 
 // CheckKeyPath reports a path that names no key.
 func CheckKeyPath(path string) error {
 	if !keyPath.MatchString(path) {
-		return fmt.Errorf("%.80q is no path of a key: want 1 to 8 names of at most 64 letters, digits, dots, underscores and hyphens, with slashes between them", path)
+		return fmt.Errorf("%.80q is no path of a key: want 1 to 8 names of at most 64 letters, digits, dots, underscores and hyphens, none of them beginning with a dot or hyphen, with slashes between them", path)
 	}
 	return nil
 }

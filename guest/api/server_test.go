@@ -30,7 +30,13 @@ func start(t *testing.T, grants vm.API) (*machinetest.Machine, map[string]string
 
 func serve(t *testing.T, m *machinetest.Machine, q pace.Quoter) map[string]string {
 	t.Helper()
-	s, err := api.New(api.Options{Quoter: q, TEE: vm.Soft, Config: m.Config, Events: m.Events})
+	_, sockets := listen(t, api.Options{Quoter: q, TEE: vm.Soft, Config: m.Config, Events: m.Events})
+	return sockets
+}
+
+func listen(t *testing.T, opt api.Options) (*api.Server, map[string]string) {
+	t.Helper()
+	s, err := api.New(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +49,7 @@ func serve(t *testing.T, m *machinetest.Machine, q pace.Quoter) map[string]strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sockets
+	return s, sockets
 }
 
 func TestInfo(t *testing.T) {
