@@ -10,14 +10,19 @@ import (
 )
 
 func newStatusCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var epoch uint64
+	cmd := &cobra.Command{
 		Use:     "status",
 		Short:   "Show the chain's newest block and its group key",
-		Example: "  kmsd status --json",
+		Example: "  kmsd status --json\n  kmsd status --epoch 1",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			path := wire.PathStatus
+			if c.Flags().Changed("epoch") {
+				path = wire.PathStatusOf(epoch)
+			}
 			var a wire.Status
-			if err := s.ask(c.Context(), http.MethodGet, wire.PathStatus, nil, &a); err != nil {
+			if err := s.ask(c.Context(), http.MethodGet, path, nil, &a); err != nil {
 				return err
 			}
 			for _, w := range a.Warnings {
@@ -34,4 +39,6 @@ func newStatusCommand(s *settings) *cobra.Command {
 			return s.print(c, a, lines...)
 		},
 	}
+	cmd.Flags().Uint64Var(&epoch, "epoch", 0, "of which to show the group key (default: the oldest that is open)")
+	return cmd
 }

@@ -129,6 +129,13 @@ func (s *station) service(t *testing.T) vm.Config {
 		InstanceID: uid, TLS: "self", Images: "digest", GPU: "none",
 	}
 	must(t, s.send(t, &types.MsgCreateService{Owner: s.made.Owner, Name: "web"}))
+	s.image(t, cfg)
+	return cfg
+}
+
+// image adds the image of a config to its service.
+func (s *station) image(t *testing.T, cfg vm.Config) {
+	t.Helper()
 	template, err := cfg.Template().Canonical()
 	must(t, err)
 	events, err := vm.BootEvents(root, cfg.Template())
@@ -139,7 +146,6 @@ func (s *station) service(t *testing.T) vm.Config {
 		Owner: s.made.Owner, Service: cfg.Service, Platforms: []types.Platform{{Tee: "tdx", Mrtd: launch.MRTD[:], Rtmr0: launch.RTMR[0][:]}}, Rtmr1: launch.RTMR[1][:],
 		Rtmr2: launch.RTMR[2][:], Rtmr3: registers[3][:], RootHash: root[:], Template: template,
 	}))
-	return cfg
 }
 
 // quoter is a booted soft TEE.

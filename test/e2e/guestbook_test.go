@@ -87,8 +87,15 @@ func TestGuestbookRunsIsVerifiedAndKeepsItsData(t *testing.T) {
 	if !s.reads(t, diary) {
 		t.Error("the second up has lost the entry")
 	}
+	renewed := false
 	for _, step := range s.result.Steps {
+		renewed = renewed || step.Name == "disk" && strings.Contains(step.Remark, "given the key of epoch 1")
 		t.Logf("%-12s %8s  %s", step.Name, seconds(step.Took), step.Remark)
+	}
+
+	// The chain has opened another epoch in between, and the disk moved to it.
+	if !renewed {
+		t.Error("the disk was not given the key of epoch 1")
 	}
 
 	// The line that up prints says VERIFIED.

@@ -86,6 +86,7 @@ func newLab(t *testing.T) *lab {
 	}
 	up := l.up(t)
 	up.story(t)
+	up.openEpoch(t)
 	up.down(t)
 	return l
 }
@@ -160,6 +161,25 @@ func (l *lab) readManifest(t *testing.T) {
 	}
 	if l.manifest, err = vm.ParseManifest(text); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// openEpoch has the chain make another group key beside the first, under which the
+// next up runs.
+func (s *session) openEpoch(t *testing.T) {
+	t.Helper()
+	home := filepath.Join(s.state, "kms")
+	if code, out, errOut := s.run(t, "kmsd", "tx", "committee", "open-epoch", "--home", home); code != 0 {
+		t.Fatalf("kmsd tx committee open-epoch: exit %d: %s%s", code, out, errOut)
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Second) {
+		code, out, errOut := s.run(t, "kmsd", "status", "--epoch", "1", "--home", home)
+		if code == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the key of epoch 1 is not there: %s%s", out, errOut)
+		}
 	}
 }
 
