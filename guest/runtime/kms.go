@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/secretvm/secretvm/disk/luks"
+	"github.com/secretvm/secretvm/guest/api"
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/kms/secretnetwork"
@@ -83,13 +84,17 @@ func epochsOf(kms vm.KMS) []uint64 {
 }
 
 // wanted lists the keys of some epochs. That the disk was last used, or something
-// was sealed, under an earlier one is known only later.
+// was sealed, under an earlier one is known only later. What containers are
+// granted is there of the epoch before too, so that they can move what they keep.
 func wanted(cfg vm.Config, epochs []uint64) (ids []keys.ID) {
 	for _, epoch := range epochs {
 		ids = append(ids, keys.Disk(cfg.Service, cfg.InstanceID).In(epoch))
 		for _, name := range []string{"env", "registry"} { // nothing is made of these where nothing is sealed
 			ids = append(ids, keys.ID{Service: cfg.Service, Scope: keys.ScopeService, Name: name, Epoch: epoch})
 		}
+	}
+	for _, epoch := range epochs[:min(2, len(epochs))] {
+		ids = append(ids, api.Wanted(cfg, epoch)...)
 	}
 	return ids
 }
