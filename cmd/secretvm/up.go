@@ -88,7 +88,7 @@ run on hardware yet.`,
 	flags.StringVar(&f.qemu, "qemu", "", "`PATH` of another QEMU than the locked one")
 	flags.StringVar(&f.kmsd, "kmsd", "", "`PATH` of the KMS program (default: beside this program, then $PATH)")
 	flags.IntVar(&f.cpus, "cpus", 0, "virtual CPUs (default: x-secretvm.shape of the workload)")
-	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: 1, later as many as it has)")
+	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: one that no others can join; later as many as it has)")
 	flags.StringArrayVar(&f.kmsURLs, "kms-url", nil, "`URL` of a node of the key manager that the workload chooses (x-secretvm.kms), or of what gives it collateral (…/quote-parse) (repeatable)")
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")

@@ -70,8 +70,9 @@ func (k *kms) find() error {
 	return nil
 }
 
-// make makes a chain of n nodes, 0 for one, unless there is a chain; then n, if it
-// is not 0, is how many nodes it must have. trustRoot is a development root that
+// make makes a chain of n nodes unless there is a chain; then n, if it is not 0, is
+// how many nodes it must have. With 0 the chain has one node, which listens to no
+// others and is ready soonest. trustRoot is a development root that
 // the chain will accept evidence under, beside the vendors'; empty: none.
 func (k *kms) make(ctx context.Context, n int, trustRoot string) (created bool, err error) {
 	if err := k.find(); err != nil {
@@ -88,7 +89,7 @@ func (k *kms) make(ctx context.Context, n int, trustRoot string) (created bool, 
 	if trustRoot != "" {
 		root = []string{"--trust-root", trustRoot}
 	}
-	if n <= 1 {
+	if n == 0 {
 		if err := os.MkdirAll(k.folder, 0o700); err != nil {
 			return false, fmt.Errorf("make the KMS's home: %w", err)
 		}

@@ -71,7 +71,7 @@ func (b *builder) compile(ctx context.Context) error {
 			continue
 		}
 		b.note("compiling %s", s.Repository)
-		source, command, err := findModule(filepath.Join(b.Folder, s.Go))
+		source, command, err := b.findModule(s.Go)
 		if err != nil {
 			return fmt.Errorf("image %s: %w", s.Repository, err)
 		}
@@ -82,10 +82,13 @@ func (b *builder) compile(ctx context.Context) error {
 	return nil
 }
 
-// findModule returns the folder of the go.mod above dir, and dir as a package
-// path relative to it.
-func findModule(dir string) (root, command string, err error) {
-	dir, err = filepath.Abs(dir)
+// findModule returns the folder of the go.mod above the description, and the
+// package in folder relative to it: a description names no other module's.
+func (b *builder) findModule(folder string) (root, command string, err error) {
+	if folder, err = filepath.Abs(filepath.Join(b.Folder, folder)); err != nil {
+		return "", "", err
+	}
+	dir, err := filepath.Abs(b.Folder)
 	if err != nil {
 		return "", "", err
 	}
@@ -97,7 +100,10 @@ func findModule(dir string) (root, command string, err error) {
 			return "", "", fmt.Errorf("no go.mod in or above %s", dir)
 		}
 	}
-	rel, err := filepath.Rel(root, dir)
+	rel, err := filepath.Rel(root, folder)
+	if err == nil && !filepath.IsLocal(rel) {
+		err = fmt.Errorf("package %s lies outside the module in %s", folder, root)
+	}
 	return root, "./" + filepath.ToSlash(rel), err
 }
 

@@ -75,6 +75,24 @@ func TestBuildIsReproducible(t *testing.T) {
 	checkImage(t, store)
 }
 
+// A description may name any package of its own module, and none beyond it.
+func TestPackagesOfTheModule(t *testing.T) {
+	dir := folder(t)
+	for name, c := range map[string]struct{ spec, wantErr string }{
+		"beside":  {"../app/hello", ""},
+		"outside": {"../../elsewhere", "outside the module"},
+	} {
+		spec := "images:\n  - {repository: app/hello, go: " + c.spec + ", user: 1, entrypoint: [/hello]}\n"
+		if err := os.WriteFile(filepath.Join(dir, SpecName), []byte(spec), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Build(t.Context(), Options{Folder: dir, CacheDir: t.TempDir()})
+		if (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
+			t.Errorf("%s: %v, want %q", name, err, c.wantErr)
+		}
+	}
+}
+
 // checkImage looks at configuration and files as an engine does.
 func checkImage(t *testing.T, store *Store) {
 	t.Helper()
@@ -154,7 +172,7 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"repository", strings.Replace(whole, "a/b", "A", 1), "not a lower-case path"},
 		{"root", strings.Replace(whole, "user: 1", "user: 0", 1), "do not run as root"},
 		{"no entrypoint", strings.Replace(whole, "[/x]", "[]", 1), "entrypoint is missing"},
-		{"outside", strings.Replace(whole, "./x", "../x", 1), "want a folder below"},
+		{"absolute folder", strings.Replace(whole, "./x", "/x", 1), "relative to the description"},
 		{"both", strings.Replace(whole, "user", "files: [a], user", 1), "want either go or files"},
 		{"no group", strings.Replace(whole, "go: ./x", "files: [a]", 1), "need the group"},
 		{"absolute path", strings.Replace(whole, "user", "folders: [/data], user", 1), "not clean and relative"},
@@ -222,7 +240,7 @@ func FuzzParseSpec(f *testing.F) {
 			return
 		}
 		for _, i := range s.Images {
-			if i.User == 0 || !filepath.IsLocal(i.Go) && i.Go != "" {
+			if i.User == 0 || filepath.IsAbs(i.Go) {
 				t.Fatalf("accepted %+v", i)
 			}
 		}

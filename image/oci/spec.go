@@ -29,7 +29,7 @@ type Spec struct {
 // ImageSpec describes one image. Exactly one of Go and Files is given.
 type ImageSpec struct {
 	Repository string            `yaml:"repository"` // below Host
-	Go         string            `yaml:"go"`         // folder of a package main, relative to the description; becomes /<name of the folder>
+	Go         string            `yaml:"go"`         // folder of a package main, relative to the description and in its module; becomes /<name of the folder>
 	Group      string            `yaml:"group"`      // group of the lock file that Files are taken from
 	Files      []string          `yaml:"files"`      // programs; the libraries that they need come along
 	Text       map[string]string `yaml:"text"`       // further files, path: content
@@ -92,8 +92,8 @@ func (i ImageSpec) validate() error {
 		return errors.New("repository is not a lower-case path")
 	case (i.Go == "") == (len(i.Files) == 0):
 		return errors.New("want either go or files")
-	case i.Go != "" && !filepath.IsLocal(i.Go):
-		return fmt.Errorf("go is %q, want a folder below the description", i.Go)
+	case path.IsAbs(i.Go):
+		return fmt.Errorf("go is %q, want a folder relative to the description", i.Go)
 	case len(i.Files) > 0 && i.Group == "":
 		return errors.New("files need the group of the lock file that they come from")
 	case i.User <= 0 || i.User > 65535:

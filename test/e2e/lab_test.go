@@ -42,6 +42,7 @@ type lab struct {
 	manifest   vm.Manifest
 	image      string // image folder
 	upArgs     []string
+	workload   string // folder
 }
 
 // kernel is which of the two kernels the machines run.
@@ -80,7 +81,7 @@ func newLab(t *testing.T) *lab {
 	if labDir, err = os.MkdirTemp("", "secretvm-e2e-"); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{repository: repository, state: filepath.Join(labDir, "state")}
+	l := &lab{repository: repository, state: filepath.Join(labDir, "state"), workload: "examples/guestbook"}
 	if *kernel != "generic" {
 		l.build(t, filepath.Join(labDir, "image"))
 	}
@@ -111,11 +112,11 @@ type session struct {
 	ended   chan error
 }
 
-// up runs `secretvm up examples/guestbook` until the workload answers.
+// up runs `secretvm up` with the lab's workload until the workload answers.
 func (l *lab) up(t *testing.T) *session {
 	t.Helper()
 	s := &session{lab: l, stderr: &bytes.Buffer{}, ended: make(chan error, 1)}
-	args := slices.Concat([]string{"up", "--json", "--state", l.state}, l.upArgs, []string{"examples/guestbook"})
+	args := slices.Concat([]string{"up", "--json", "--state", l.state}, l.upArgs, []string{l.workload})
 	s.command = exec.Command(filepath.Join(l.repository, "bin", "secretvm"), args...)
 	s.command.Dir = l.repository
 	s.command.Stderr = io.MultiWriter(s.stderr, testWriter{t})
