@@ -46,7 +46,7 @@ func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	help = "When a public certificate lapses, in seconds since 1970."
 	for _, c := range certificatesOf(status.TLS) {
-		if c.State != "self-signed" {
+		if c.Public {
 			metric("certificate_not_after_seconds", "gauge", help, c.NotAfter.Unix(), "of", c.Of)
 			help = ""
 		}

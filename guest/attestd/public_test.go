@@ -134,8 +134,8 @@ func TestStatusOfCertificates(t *testing.T) {
 				Names: []string{"app.example.org"}, CA: "https://ca.example/directory", Account: "https://ca.example/acct/1",
 				CAA: []string{`app.example.org. CAA 0 issue "ca.example"`},
 				Certificates: []certificate.Shown{
-					{Of: "workload", State: "public", Key: vm.Hash{1}, Issuer: "R1", NotAfter: lapses},
-					{Of: "attestation", State: "self-signed", Error: "name of a host"},
+					{Of: "workload", Public: true, Key: vm.Hash{1}, Issuer: "R1", NotAfter: lapses},
+					{Of: "attestation", Error: "name of a host"},
 				},
 			}}
 		}
@@ -147,7 +147,7 @@ func TestStatusOfCertificates(t *testing.T) {
 		}
 		for _, want := range []string{
 			`"tls":{"names":["app.example.org"],"ca":"https://ca.example/directory","account":"https://ca.example/acct/1","caa":["app.example.org. CAA 0 issue \"ca.example\""]`,
-			`"state":"public","key":"01`, `"not_after":"2027-01-15T08:00:00Z"}`, `{"of":"attestation","state":"self-signed","error":"` + said + `"}`,
+			`"public":true,"key":"01`, `"not_after":"2027-01-15T08:00:00Z"}`, `{"of":"attestation","public":false,"error":"` + said + `"}`,
 		} {
 			if !strings.Contains(body, want) {
 				t.Errorf("%v: %s\nwant %s", open, body, want)

@@ -15,12 +15,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/crypto/acme"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -61,12 +65,9 @@ const (
 
 // entry is one certificate that is kept.
 type entry struct {
-	of     string
+	Shown
 	holder Holder
-	shown  *x509.Certificate // nil: the holder's own, which we do not know
-	public bool              // it came from the authority
-	due    time.Time         // when the next is to be ordered
-	err    string            // why there is none, or no newer one
+	due    time.Time // when the next is to be ordered
 }
 
 // Keeper keeps the certificates.
@@ -94,27 +95,20 @@ type Keeper struct {
 func New(o Options) (*Keeper, error) {
 	k := &Keeper{o: o, pause: firstPause, answers: map[string]string{}, proofs: map[string]*tls.Certificate{}}
 	k.folder = filepath.Join(o.Disk, fmt.Sprintf("%.16s", vm.HashOf(fmt.Append(nil, o.Config.CA, o.Config.Names))))
-	for dir, mode := range map[string]os.FileMode{k.folder: 0o700, o.Shared: 0o755} {
-		if err := os.MkdirAll(dir, mode); err != nil {
-			return nil, fmt.Errorf("prepare certificates: %w", err)
-		}
+	err := errors.Join(os.MkdirAll(k.folder, 0o700), os.MkdirAll(o.Shared, 0o755))
+	if err == nil {
+		err = k.loadAccount(filepath.Join(o.Disk, "account.pem"))
 	}
-	var found bool
-	var err error
-	if k.account, found, err = loadAccount(filepath.Join(o.Disk, "account.pem")); err != nil {
-		return nil, err
+	if err == nil && len(o.Config.Services) > 0 { // first: boots can wait
+		w := &workload{file: filepath.Join(k.folder, "workload.pem"), shared: o.Shared}
+		k.entries = append(k.entries, &entry{Shown: Shown{Of: "workload"}, holder: w})
+		err = w.open(k.entries[0], o.Config.Names)
 	}
-	if !found {
-		o.Note("this disk has a new account at its authority: CAA records that name another one must change")
+	if err != nil {
+		return nil, fmt.Errorf("prepare certificates: %w", err)
 	}
-	if len(o.Config.Services) > 0 { // first: boots can wait
-		e, err := openWorkload(filepath.Join(k.folder, "workload.pem"), o.Shared, o.Config.Names)
-		if err != nil {
-			return nil, err
-		}
-		k.entries = append(k.entries, e)
-	}
-	k.entries = append(k.entries, k.readBoots(time.Now()))
+	k.entries = append(k.entries, &entry{Shown: Shown{Of: "attestation"}, holder: o.Attestation})
+	k.readBoots(k.entries[len(k.entries)-1])
 	return k, nil
 }
 
@@ -132,19 +126,17 @@ func (k *Keeper) Run(ctx context.Context) {
 // long there is nothing to do.
 func (k *Keeper) round(ctx context.Context) time.Duration {
 	tried, err := k.entries[0], k.listen(ctx)
+	next := time.Hour // clocks are set now and then
 	for _, e := range k.entries {
 		if err == nil && !time.Now().Before(e.due) {
 			tried, err = e, k.renew(ctx, e)
 		}
+		next = min(next, time.Until(e.due))
 	}
 	if err != nil {
 		return k.failed(ctx, tried, err)
 	}
 	k.failures = 0
-	next := time.Hour // clocks are set now and then
-	for _, e := range k.entries {
-		next = min(next, time.Until(e.due))
-	}
 	return max(next, k.pause)
 }
 
@@ -160,21 +152,30 @@ func (k *Keeper) renew(ctx context.Context, e *entry) error {
 	if err != nil {
 		return err
 	}
-	leaf, err := check(chain, csr, k.o.Config.Names)
+	leaf, err := check(chain, k.o.Config.Names)
+	if err == nil {
+		err = e.holder.Install(chain)
+	}
 	if err != nil {
 		return fmt.Errorf("the authority's certificate: %w", err)
 	}
-	if err := e.holder.Install(chain); err != nil {
-		return err
-	}
 	k.mu.Lock()
-	e.shown, e.public, e.due, e.err = leaf, true, renewal(leaf), ""
+	e.show(leaf)
 	k.mu.Unlock()
-	k.o.Note(fmt.Sprintf("certificate of %s by %s, until %s", e.of, leaf.Issuer.CommonName, leaf.NotAfter.UTC().Format(time.DateOnly)))
+	k.o.Note(fmt.Sprintf("certificate of %s by %s, until %s", e.Of, e.Issuer, e.NotAfter.Format(time.DateOnly)))
 	if e.holder == k.o.Attestation {
-		return k.writeBoots(time.Now())
+		return k.writeBoots()
 	}
 	return nil
+}
+
+// show is called with what came from the authority. The next is ordered after
+// two thirds of its life, a little earlier or later so that machines do not all
+// ask at once.
+func (e *entry) show(leaf *x509.Certificate) {
+	life := leaf.NotAfter.Sub(leaf.NotBefore)
+	e.due = leaf.NotBefore.Add(life/10*6 + rand.N(life/10+1))
+	e.Shown = Shown{Of: e.Of, Public: true, Key: vm.HashOf(leaf.RawSubjectPublicKeyInfo), Issuer: leaf.Issuer.CommonName, NotAfter: leaf.NotAfter.UTC()}
 }
 
 // failed notes why, and returns how long to wait.
@@ -184,42 +185,34 @@ func (k *Keeper) failed(ctx context.Context, e *entry, err error) time.Duration 
 	}
 	k.failures++
 	wait := min(k.pause<<min(k.failures, 20), longest)
-	wait = max(wait, min(rateLimit(err), week))
+	var problem *acme.Error
+	if errors.As(err, &problem) {
+		retryAfter, _ := acme.RateLimit(problem)
+		wait = max(wait, min(retryAfter, week))
+	}
 	wait += rand.N(wait/4 + 1) // machines that failed together do not come back together
-	text := explain(err)
 	k.mu.Lock()
-	e.err = text
+	e.Error = explain(err)
 	k.mu.Unlock()
-	k.o.Note(fmt.Sprintf("no certificate of %s, again in %v: %s", e.of, wait.Round(time.Second), text))
+	k.o.Note(fmt.Sprintf("no certificate of %s, again in %v: %s", e.Of, wait.Round(time.Second), e.Error))
 	return wait
-}
-
-// renewal is the moment after two thirds of a certificate's life, a little
-// earlier or later so that machines do not all ask at once.
-func renewal(leaf *x509.Certificate) time.Time {
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	return leaf.NotBefore.Add(life/10*6 + rand.N(life/10+1))
 }
 
 // readBoots finds out whether the attestation service may have a certificate
 // now. The list is a courtesy to the workload: without it nothing is lost.
-func (k *Keeper) readBoots(now time.Time) *entry {
-	e := &entry{of: "attestation", holder: k.o.Attestation}
+func (k *Keeper) readBoots(e *entry) {
 	if b, err := os.ReadFile(filepath.Join(k.folder, "boots.json")); err == nil {
 		_ = json.Unmarshal(b, &k.boots)
 	}
-	for len(k.boots) > 0 && now.Sub(k.boots[0]) > week {
-		k.boots = k.boots[1:]
-	}
+	k.boots = slices.DeleteFunc(k.boots, func(t time.Time) bool { return time.Since(t) > week })
 	if over := len(k.boots) - bootsPerWeek; over >= 0 {
 		e.due = k.boots[over].Add(week)
-		e.err = fmt.Sprintf("%d certificates in a week are enough: authorities bound them for a name, and the rest is left to the workload", bootsPerWeek)
+		e.Error = fmt.Sprintf("%d certificates in a week are enough: authorities bound them for a name, and the rest is left to the workload", bootsPerWeek)
 	}
-	return e
 }
 
-func (k *Keeper) writeBoots(now time.Time) error {
-	k.boots = append(k.boots, now.UTC())
+func (k *Keeper) writeBoots() error {
+	k.boots = append(k.boots, time.Now().UTC())
 	b, err := json.Marshal(k.boots)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -146,7 +147,7 @@ func TestCertificates(t *testing.T) {
 			}
 			for i, of := range []string{"workload", "attestation"} {
 				c := s.Certificates[i]
-				if c.Of != of || c.State != "public" || c.Error != "" || !strings.HasPrefix(c.Issuer, "Pebble") || time.Until(c.NotAfter) < 89*24*time.Hour {
+				if c.Of != of || !c.Public || c.Error != "" || !strings.HasPrefix(c.Issuer, "Pebble") || time.Until(c.NotAfter) < 89*24*time.Hour {
 					t.Errorf("status of %s is %+v", of, c)
 				}
 			}
@@ -182,15 +183,15 @@ func TestAccountAndCertificateOutliveBoots(t *testing.T) {
 		}
 		// The attestation service has another key at each boot, but authorities
 		// give few certificates for a name.
-		state, orders := "public", int32(1+boot)
+		public, orders := true, int32(1+boot)
 		if boot > bootsPerWeek {
-			state, orders, account = "self-signed", 1+bootsPerWeek, ""
+			public, orders, account = false, 1+bootsPerWeek, ""
 			if !strings.Contains(s.Certificates[1].Error, "enough") {
 				t.Errorf("boot %d: error is %q", boot, s.Certificates[1].Error)
 			}
 		}
-		if s.Certificates[1].State != state || s.Account != account || ca.Orders.Load() != orders || ca.Accounts.Load() != 1 {
-			t.Errorf("boot %d: status %+v, %d orders, %d accounts; want %s, %s, %d, 1", boot, s, ca.Orders.Load(), ca.Accounts.Load(), state, account, orders)
+		if s.Certificates[1].Public != public || s.Account != account || ca.Orders.Load() != orders || ca.Accounts.Load() != 1 {
+			t.Errorf("boot %d: status %+v, %d orders, %d accounts; want %v, %s, %d, 1", boot, s, ca.Orders.Load(), ca.Accounts.Load(), public, account, orders)
 		}
 	}
 	for _, name := range []string{"account.pem", "*/workload.pem", "*/boots.json"} {
@@ -218,25 +219,29 @@ func TestOtherNamesAreOrderedAnew(t *testing.T) {
 }
 
 func TestRenewal(t *testing.T) {
-	ca := certificatetest.Start(t, certificatetest.Options{Life: 10 * time.Second})
+	ca := certificatetest.Start(t, certificatetest.Options{Life: 10 * time.Minute})
 	m := start(t, ca, t.TempDir(), vm.ChallengeHTTP)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { m.Run(ctx); close(done) }()
-	defer func() { cancel(); <-done }()
-	waitFor(t, m, "public", func(s *Status) bool {
-		return s.Certificates[0].State == "public" && s.Certificates[1].State == "public"
-	})
-	before, keys := m.pair(t), m.Status()
-	waitFor(t, m, "renewed", func(s *Status) bool {
-		return s.Certificates[0].Key != keys.Certificates[0].Key && s.Certificates[1].NotAfter.After(keys.Certificates[1].NotAfter)
-	})
-	after := m.pair(t)
-	if !after.Leaf.NotBefore.Before(before.Leaf.NotAfter) {
-		t.Error("it was renewed after it had lapsed")
+	m.rounds(t, 1)
+	before, chain := m.pair(t), m.boot.chain
+	for _, e := range m.entries {
+		life := e.NotAfter.Sub(before.Leaf.NotBefore)
+		if from := before.Leaf.NotBefore.Add(life / 2); e.due.Before(from) || e.due.After(from.Add(life/4)) {
+			t.Errorf("of %v that begin at %v the next is due at %v", life, before.Leaf.NotBefore, e.due)
+		}
+		if wait := m.rounds(t, 1); wait < 4*time.Minute || wait > 8*time.Minute || ca.Orders.Load() != 2 {
+			t.Errorf("with %d orders made it comes back after %v", ca.Orders.Load(), wait)
+		}
 	}
-	if after.Leaf.Equal(before.Leaf) || m.Status().Certificates[1].Key != keys.Certificates[1].Key {
-		t.Error("the workload's key must be another one, the boot's the same")
+	for _, e := range m.entries {
+		e.due = time.Now()
+	}
+	m.rounds(t, 1)
+	after := m.pair(t)
+	if err := trusted(t, ca, after.Certificate); err != nil || after.Leaf.Equal(before.Leaf) || after.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(before.Leaf.PublicKey) {
+		t.Errorf("the workload's is not another one, for another key: %v", err)
+	}
+	if err := trusted(t, ca, m.boot.chain); err != nil || bytes.Equal(m.boot.chain[0], chain[0]) || ca.Accounts.Load() != 1 {
+		t.Errorf("that of the attestation service is not another one, of the same account: %v", err)
 	}
 }
 
@@ -267,11 +272,11 @@ func TestAuthorityIsDown(t *testing.T) {
 	defer func() { cancel(); <-done }()
 	waitFor(t, m, "refused", func(s *Status) bool {
 		c := s.Certificates[0]
-		return c.State == "self-signed" && strings.Contains(c.Error, "refused") && s.Account == ""
+		return !c.Public && strings.Contains(c.Error, "refused") && s.Account == ""
 	})
 	ca.Up()
 	waitFor(t, m, "public", func(s *Status) bool {
-		return s.Certificates[0].State == "public" && s.Certificates[1].State == "public"
+		return s.Certificates[0].Public && s.Certificates[1].Public
 	})
 	if c := m.Status().Certificates[0]; c.Error != "" {
 		t.Errorf("an error is left: %q", c.Error)

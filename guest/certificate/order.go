@@ -1,7 +1,6 @@
 package certificate
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -143,38 +142,19 @@ func (k *Keeper) authorize(ctx context.Context, client *acme.Client, url string)
 	return err
 }
 
-// check holds a chain against what was asked for.
-func check(chain [][]byte, csr []byte, names []string) (*x509.Certificate, error) {
+// check holds a chain against what was asked for. Whose key it names, the
+// holder knows.
+func check(chain [][]byte, names []string) (*x509.Certificate, error) {
 	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return nil, err
-	}
-	request, err := x509.ParseCertificateRequest(csr)
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(leaf.RawSubjectPublicKeyInfo, request.RawSubjectPublicKeyInfo) {
-		return nil, vm.Refuse(vm.CodeInvalid, "it names another key than ours")
-	}
-	if !leaf.NotAfter.After(leaf.NotBefore) || time.Now().After(leaf.NotAfter) {
-		return nil, vm.Refuse(vm.CodeExpired, "it has lapsed, on %v", leaf.NotAfter)
+	if err == nil && (time.Now().After(leaf.NotAfter) || !leaf.NotAfter.After(leaf.NotBefore)) {
+		err = vm.Refuse(vm.CodeExpired, "it has lapsed, on %v", leaf.NotAfter)
 	}
 	for _, name := range names {
-		if err := leaf.VerifyHostname(name); err != nil {
-			return nil, err
+		if err == nil {
+			err = leaf.VerifyHostname(name)
 		}
 	}
-	return leaf, nil
-}
-
-// rateLimit is how long the authority wants to be left alone.
-func rateLimit(err error) time.Duration {
-	var problem *acme.Error
-	if !errors.As(err, &problem) {
-		return 0
-	}
-	wait, _ := acme.RateLimit(problem)
-	return wait
+	return leaf, err
 }
 
 // hints for problems (RFC 8555, 6.7) that the owner can do something about.

@@ -17,12 +17,12 @@ type Status struct {
 
 // Shown is one certificate in use.
 type Shown struct {
-	Of       string    `json:"of"`               // "workload" or "attestation"
-	State    string    `json:"state"`            // "public", "lapsed" or "self-signed"
-	Key      vm.Hash   `json:"key,omitzero"`     // SHA-256 of its SubjectPublicKeyInfo (DER); of attestation while self-signed: the service's own
-	Issuer   string    `json:"issuer,omitempty"` // common name
-	NotAfter time.Time `json:"not_after,omitzero"`
-	Error    string    `json:"error,omitempty"` // why there is no other; names of people and hosts may stand in it
+	Of       string    `json:"of"`                 // "workload" or "attestation"
+	Public   bool      `json:"public"`             // it is the authority's, not signed by its own key
+	Key      vm.Hash   `json:"key,omitzero"`       // SHA-256 of its SubjectPublicKeyInfo (DER); of attestation only while public
+	Issuer   string    `json:"issuer,omitempty"`   // common name
+	NotAfter time.Time `json:"not_after,omitzero"` //
+	Error    string    `json:"error,omitempty"`    // why there is no other; names of people and hosts may stand in it
 }
 
 // Status returns what is so now.
@@ -31,17 +31,7 @@ func (k *Keeper) Status() *Status {
 	defer k.mu.Unlock()
 	s := &Status{Names: k.o.Config.Names, CA: k.o.Config.CA, Account: k.uri, CAA: k.caa}
 	for _, e := range k.entries {
-		c := Shown{Of: e.of, State: "self-signed", Error: e.err}
-		if e.shown != nil {
-			c.Key, c.NotAfter = vm.HashOf(e.shown.RawSubjectPublicKeyInfo), e.shown.NotAfter.UTC()
-		}
-		if e.public {
-			c.State, c.Issuer = "public", e.shown.Issuer.CommonName
-			if time.Now().After(e.shown.NotAfter) {
-				c.State = "lapsed"
-			}
-		}
-		s.Certificates = append(s.Certificates, c)
+		s.Certificates = append(s.Certificates, e.Shown)
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -24,72 +25,69 @@ const (
 )
 
 // loadAccount reads the account's key, and makes another where there is none
-// that can be read; found tells.
-func loadAccount(file string) (key *ecdsa.PrivateKey, found bool, err error) {
+// that can be read.
+func (k *Keeper) loadAccount(file string) (err error) {
 	b, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, false, fmt.Errorf("read account key: %w", err)
+		return err
 	}
 	if block, _ := pem.Decode(b); block != nil {
-		if any, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-			if key, ok := any.(*ecdsa.PrivateKey); ok {
-				return key, true, nil
-			}
+		if k.account, err = x509.ParseECPrivateKey(block.Bytes); err == nil {
+			return nil
 		}
 	}
-	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return nil, false, fmt.Errorf("make account key: %w", err)
+	k.o.Note("this disk has a new account at its authority: CAA records that name another one must change")
+	if k.account, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return fmt.Errorf("make account key: %w", err)
 	}
-	text, err := encodeKey(key)
+	der, err := x509.MarshalECPrivateKey(k.account)
 	if err != nil {
-		return nil, false, err
+		return fmt.Errorf("encode account key: %w", err)
 	}
-	return key, false, replace(file, text, 0o600)
+	return replace(file, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 // workload holds the key that containers use. Each request draws another.
 type workload struct {
 	file   string // key and chain, on the disk
 	shared string
-	drawn  *ecdsa.PrivateKey
+	key    *ecdsa.PrivateKey
 }
 
-// openWorkload shares what the disk holds, or else a certificate that its key
-// has signed itself.
-func openWorkload(file, shared string, names []string) (*entry, error) {
-	w := &workload{file: file, shared: shared}
-	if b, err := os.ReadFile(file); err == nil {
+// open shares what the disk holds, or else a certificate that its key has
+// signed itself.
+func (w *workload) open(e *entry, names []string) error {
+	if b, err := os.ReadFile(w.file); err == nil {
 		if pair, err := tls.X509KeyPair(b, b); err == nil {
-			if key, ok := pair.PrivateKey.(*ecdsa.PrivateKey); ok {
-				return &entry{of: "workload", holder: w, shown: pair.Leaf, public: true, due: renewal(pair.Leaf)}, w.share(key, pair.Certificate)
-			}
+			e.show(pair.Leaf)
+			return w.share(b)
 		}
 	}
 	if _, err := w.Request(names); err != nil { // for the key
-		return nil, err
+		return err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "secretvm: no authority has answered yet"}, DNSNames: names,
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &w.drawn.PublicKey, w.drawn)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &w.key.PublicKey, w.key)
 	if err != nil {
-		return nil, fmt.Errorf("sign the workload's own certificate: %w", err)
+		return fmt.Errorf("sign the workload's own certificate: %w", err)
 	}
-	shown, err := x509.ParseCertificate(der)
+	both, err := w.encode([][]byte{der})
 	if err != nil {
-		return nil, fmt.Errorf("read back the workload's own certificate: %w", err)
+		return err
 	}
-	return &entry{of: "workload", holder: w, shown: shown}, w.share(w.drawn, [][]byte{der})
+	return w.share(both)
 }
 
 // Request implements Holder.
 func (w *workload) Request(names []string) (csr []byte, err error) {
-	if w.drawn, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return nil, fmt.Errorf("make the workload's key: %w", err)
+	if w.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
+		csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, w.key)
 	}
-	if csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, w.drawn); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("request the workload's certificate: %w", err)
 	}
 	return csr, nil
@@ -97,43 +95,41 @@ func (w *workload) Request(names []string) (csr []byte, err error) {
 
 // Install implements Holder.
 func (w *workload) Install(chain [][]byte) error {
-	text, err := encodeKey(w.drawn)
+	both, err := w.encode(chain)
 	if err != nil {
 		return err
 	}
-	if err := replace(w.file, append(text, encodeChain(chain)...), 0o600); err != nil {
+	if _, err := tls.X509KeyPair(both, both); err != nil {
 		return err
 	}
-	return w.share(w.drawn, chain)
+	if err := replace(w.file, both, 0o600); err != nil {
+		return err
+	}
+	return w.share(both)
 }
 
-// share puts both files where containers find them, the certificate last: who
-// sees it change finds its key there. All in a container that mounts the folder
-// may read it, whoever it runs as.
-func (w *workload) share(key *ecdsa.PrivateKey, chain [][]byte) error {
-	text, err := encodeKey(key)
+// encode puts key and chain into one file.
+func (w *workload) encode(chain [][]byte) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(w.key)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("encode the workload's key: %w", err)
 	}
-	if err := replace(filepath.Join(w.shared, KeyFile), text, 0o444); err != nil {
-		return err
-	}
-	return replace(filepath.Join(w.shared, CertFile), encodeChain(chain), 0o444)
-}
-
-func encodeKey(key *ecdsa.PrivateKey) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encode private key: %w", err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
-}
-
-func encodeChain(chain [][]byte) (out []byte) {
+	out := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	for _, der := range chain {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	}
-	return out
+	return out, nil
+}
+
+// share puts both parts where containers find them, the certificate last: who
+// sees it change finds its key there. All in a container that has the folder
+// may read it, whoever it runs as.
+func (w *workload) share(both []byte) error {
+	at := bytes.Index(both, []byte("-----BEGIN CERTIFICATE"))
+	if err := replace(filepath.Join(w.shared, KeyFile), both[:at], 0o444); err != nil {
+		return err
+	}
+	return replace(filepath.Join(w.shared, CertFile), both[at:], 0o444)
 }
 
 // replace writes a file so that readers, and a power cut, find the old or the

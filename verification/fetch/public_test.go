@@ -43,7 +43,7 @@ func certify(t *testing.T, ca *certificatetest.CA, holder keep.Holder) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	go k.Run(ctx)
-	for k.Status().Certificates[0].State != "public" {
+	for !k.Status().Certificates[0].Public {
 		if ctx.Err() != nil {
 			t.Fatalf("no certificate: %+v", k.Status())
 		}

@@ -113,7 +113,7 @@ func (c *CA) Up() {
 	c.address = l.Addr().String()
 	c.URL = "https://" + c.address + wfe.DirectoryPath
 	c.server = &http.Server{Handler: c.handler, TLSConfig: c.config, ErrorLog: log.New(io.Discard, "", 0)}
-	go c.server.ServeTLS(l, "", "")
+	go func() { _ = c.server.ServeTLS(l, "", "") }() // until Down
 }
 
 // Down makes the authority unreachable. It forgets nothing.
