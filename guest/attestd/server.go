@@ -26,7 +26,18 @@ type Status struct {
 	Waiting  string        // what it waits for; empty: nothing
 	Workload string        // "starting", "running", "degraded", "stopped"
 
+	Containers []Container // for those who may read services
+
 	TLS *certificate.Status // public certificates; nil: none are wanted
+}
+
+// Container is what became of a container of the workload.
+type Container struct {
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	State    string `json:"state"`               // the engine's word: running, exited …
+	Health   string `json:"health,omitempty"`    // healthy, unhealthy or starting; empty: nothing checks it
+	ExitCode *int   `json:"exit_code,omitempty"` // of one that has ended
 }
 
 // Options is everything the service needs. The first six are required; what is

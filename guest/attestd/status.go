@@ -13,16 +13,17 @@ import (
 // statusAnswer is the body of /status. The first three fields are those of
 // existing services; nothing in it depends on the workload's content.
 type statusAnswer struct {
-	Status     string     `json:"status"` // "server_alive"
-	Time       time.Time  `json:"time"`   // the guest's clock, RFC 3339, a hint
-	Env        string     `json:"env"`    // "prod", or "dev" on a soft TEE
-	TEE        vm.TEE     `json:"tee"`
-	Service    string     `json:"service"`
-	UptimeMS   int64      `json:"uptime_ms"`
-	Workload   string     `json:"workload,omitempty"`
-	Stage      string     `json:"stage"` // the step that runs, "failed" or "complete"
-	Boot       []bootStep `json:"boot"`
-	ConfigHash vm.Hash    `json:"config_hash"`
+	Status     string      `json:"status"` // "server_alive"
+	Time       time.Time   `json:"time"`   // the guest's clock, RFC 3339, a hint
+	Env        string      `json:"env"`    // "prod", or "dev" on a soft TEE
+	TEE        vm.TEE      `json:"tee"`
+	Service    string      `json:"service"`
+	UptimeMS   int64       `json:"uptime_ms"`
+	Workload   string      `json:"workload,omitempty"`
+	Containers []Container `json:"containers,omitempty"`
+	Stage      string      `json:"stage"` // the step that runs, "failed" or "complete"
+	Boot       []bootStep  `json:"boot"`
+	ConfigHash vm.Hash     `json:"config_hash"`
 
 	TLS *certificate.Status `json:"tls,omitempty"`
 }
@@ -47,6 +48,9 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.opt.TEE == vm.Soft {
 		answer.Env = "dev"
+	}
+	if s.allowed("services", r) {
+		answer.Containers = status.Containers
 	}
 	full := s.allowed("logs", r)
 	for i := range certificatesOf(answer.TLS) {

@@ -67,3 +67,19 @@ func writeResolvConf(path string, servers []netip.Addr) error {
 	}
 	return nil
 }
+
+// NameServers reads what Up wrote: the name servers, and their port. Without any
+// it returns nothing.
+func NameServers(path string) (servers []netip.AddrPort) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(b)) {
+		text, is := strings.CutPrefix(strings.TrimSpace(line), "nameserver ")
+		if a, err := netip.ParseAddr(text); is && err == nil {
+			servers = append(servers, netip.AddrPortFrom(a, 53))
+		}
+	}
+	return servers
+}

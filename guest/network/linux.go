@@ -39,6 +39,18 @@ func Block(prefix netip.Prefix) error {
 	return nil
 }
 
+// AddLocal makes an address this machine's own, on no network.
+func AddLocal(address netip.Addr) error {
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.AddrReplace(lo, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(address, address.BitLen()))})
+	}
+	if err != nil {
+		return fmt.Errorf("set address %s: %w", address, err)
+	}
+	return nil
+}
+
 // Linux is an Ethernet interface of this machine, asked over DHCPv4.
 type Linux struct {
 	link  netlink.Link

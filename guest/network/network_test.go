@@ -130,6 +130,9 @@ func TestUpAndKeep(t *testing.T) {
 		if b, _ := os.ReadFile(conf); string(b) != "# from DHCP\nnameserver 10.0.2.3\n" {
 			t.Errorf("resolv.conf is %q", b)
 		}
+		if got := NameServers(conf); len(got) != 1 || got[0] != netip.MustParseAddrPort("10.0.2.3:53") {
+			t.Errorf("name servers are %v", got)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
 		defer cancel()
 		var notes []string

@@ -29,6 +29,7 @@ func (m *machine) startAPI(ctx context.Context) error {
 		return err
 	}
 	m.api.Store(server)
+	m.sockets = sockets
 	return m.project.MountSockets(sockets)
 }
 

@@ -39,12 +39,14 @@ type machine struct {
 
 	server *attestd.Server                  // the attestation service
 	tlsKey vm.Hash                          // its key
+	uplink string                           // the machine's network interface
 	usage  usage.Sampler                    // of memory, disk and processor
 	shown  atomic.Pointer[workload.Project] // once its engine answers
 
 	modules *task   // loading drivers
 	session session // what the key manager granted
 	engine  *workload.Engine
+	sockets map[string]string // of the machine's API, by service
 	project *workload.Project
 	api     atomic.Pointer[api.Server] // for containers; none is granted anything: nil
 	risen   *task                      // the first attempt to bring the project up
@@ -68,9 +70,13 @@ func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 	ctx, cancel := m.listen(ctx)
 	defer cancel()
 	err = m.boot(ctx)
-	m.report(err)
+	var ailing error
 	if err == nil {
-		m.supervise(ctx)
+		ailing = m.bringUp(ctx)
+	}
+	m.report(errors.Join(err, ailing))
+	if err == nil {
+		m.supervise(ctx, ailing)
 		out.Note("stopping")
 	}
 	stopped := ctx.Err() != nil
@@ -83,7 +89,7 @@ func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 	return m.journal.current(), err
 }
 
-// boot is the whole of stage 2, in order. Two things go on beside it: drivers
+// boot is the whole of stage 2 but for the workload, in order. Two things go on beside it: drivers
 // load until the engine needs the last of them, and the attestation service
 // answers as soon as there is a network.
 func (m *machine) boot(ctx context.Context) error {
@@ -100,15 +106,20 @@ func (m *machine) boot(ctx context.Context) error {
 		step.Step{Name: "disk", Run: m.openDisk},
 		// containerd and dockerd, with all they store on that disk.
 		step.Step{Name: "engine", Run: m.startEngine},
-		// docker compose up of the measured file.
-		step.Step{Name: "workload", Run: m.startWorkload},
 	)
 }
 
-// supervise keeps the workload up until ctx ends.
-func (m *machine) supervise(ctx context.Context) {
-	m.state.Set(workload.Running)
-	m.project.Watch(ctx, &m.state)
+// bringUp is the last step: docker compose up of the measured file. A workload
+// that fails does not end the machine, which goes on saying what it is.
+func (m *machine) bringUp(ctx context.Context) error {
+	return step.Run(ctx, m.journal, step.Step{Name: "workload", Run: m.startWorkload})
+}
+
+// supervise keeps the workload up until ctx ends. What could not be brought up is
+// tried again; containers that ran and failed are left to their restart policies.
+func (m *machine) supervise(ctx context.Context, ailing error) {
+	var ill *workload.Ailing
+	m.project.Watch(ctx, &m.state, ailing == nil || errors.As(ailing, &ill))
 }
 
 // task is work that goes on beside the steps, until somebody needs its result.

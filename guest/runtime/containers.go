@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -40,12 +41,18 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	if err := m.forwardRegistry(ctx); err != nil {
 		return "", err
 	}
+	if err := m.pinImages(ctx); err != nil {
+		return "", err
+	}
 	laps := newLaps()
 	if err := m.modules.wait(ctx); err != nil {
 		m.out.Note(err.Error()) // whether that matters, Docker will say
 	}
 	lockModules()
 	laps.lap("drivers")
+	if err := m.hold(ctx); err != nil {
+		return "", err
+	}
 	m.stops.add("stop the container engine", 40*time.Second, m.engine.Stop)
 	if err := m.engine.Start(); err != nil {
 		return "", err
@@ -102,7 +109,8 @@ func (m *machine) startWorkload(ctx context.Context) (remark string, err error) 
 			} else {
 				remark, err = m.project.Up(ctx)
 			}
-			if err == nil || ctx.Err() != nil || attempt == upAttempts {
+			var ill *workload.Ailing
+			if err == nil || ctx.Err() != nil || attempt == upAttempts || errors.As(err, &ill) {
 				return err
 			}
 			m.out.Note(fmt.Sprintf("attempt %d of %d: %v", attempt, upAttempts, err))
@@ -122,6 +130,17 @@ func (m *machine) stopWorkload(ctx context.Context) error {
 		return err
 	}
 	return m.project.Down(ctx, containerGrace)
+}
+
+// pinImages has images pulled by the digests in the measured config, and from
+// the registry that the host hints at where that has them.
+func (m *machine) pinImages(ctx context.Context) error {
+	m.project.Profiles = m.handover.config.Profiles
+	var mirror func(string) bool
+	if m.handover.archive.Hints.Registry != "" {
+		mirror = func(reference string) bool { return workload.Mirrored(ctx, reference) }
+	}
+	return m.project.Pin(m.handover.archive.Compose, m.handover.config.Pins, mirror)
 }
 
 // forwardRegistry carries localhost:5000 to the registry that the host hints

@@ -34,6 +34,7 @@ func (m *machine) startNetwork(ctx context.Context) (remark string, err error) {
 			return err
 		}
 		go network.Keep(ctx, link, lease, resolvConf, m.out.Note)
+		m.uplink = link.Name()
 		remark = link.Name() + " " + lease.Address.String()
 		return nil
 	})

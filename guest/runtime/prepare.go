@@ -37,7 +37,7 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	}
 	m.journal.add(m.handover.steps)
 	if m.handover.config.Images == "digest" {
-		if err := workload.CheckPinned(m.handover.archive.Compose); err != nil {
+		if err := workload.CheckPinned(m.handover.archive.Compose, m.handover.config.Pins); err != nil {
 			return "", err
 		}
 	}
@@ -130,14 +130,20 @@ func setKernel() error {
 	return errors.Join(errs...)
 }
 
+// utc is Coordinated Universal Time as a time zone file of version 1: a header
+// with one type and four characters, offset 0 called UTC (RFC 8536, 3).
+const utc = "TZif\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x04" +
+	"\x00\x00\x00\x00\x00\x00UTC\x00"
+
 // setIdentity names the machine after its workload, and gives it the instance
 // id as machine id: both are measured.
 func setIdentity(name, instance string) error {
 	if err := unix.Sethostname([]byte(name)); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
-	for file, content := range map[string]string{"/run/hostname": name, "/run/machine-id": instance} {
-		if err := os.WriteFile(file, []byte(content+"\n"), 0o444); err != nil {
+	for file, content := range map[string]string{"/run/hostname": name + "\n", "/run/machine-id": instance + "\n", "/run/localtime": utc} {
+		if err := os.WriteFile(file, []byte(content), 0o444); err != nil {
 			return fmt.Errorf("set identity: %w", err)
 		}
 	}

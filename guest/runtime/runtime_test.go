@@ -311,3 +311,13 @@ func TestWithinSaysHowLong(t *testing.T) {
 		}
 	})
 }
+
+func TestTimeZone(t *testing.T) {
+	zone, err := time.LoadLocationFromTZData("machine", []byte(utc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if name, offset := time.Unix(0, 0).In(zone).Zone(); name != "UTC" || offset != 0 {
+		t.Errorf("the machine's zone is %s, %d s from UTC", name, offset)
+	}
+}

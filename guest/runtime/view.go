@@ -19,6 +19,11 @@ const logPause = 2 * time.Second
 func (m *machine) status() attestd.Status {
 	s := m.journal.status()
 	s.Workload = m.state.String()
+	if p := m.shown.Load(); p != nil {
+		for _, c := range p.Containers() {
+			s.Containers = append(s.Containers, attestd.Container(c))
+		}
+	}
 	return m.withCertificates(s)
 }
 

@@ -9,27 +9,34 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // Project is the measured compose file, ready to be brought up.
 type Project struct {
 	Name   string
-	Folder string // tmpfs: the compose file and the files of the archive
+	Folder string // tmpfs: the files of the archive
 
 	engine *Engine
 	note   func(string)
 	secret []string // NAME=value, from the owner
+	// Profiles of the compose file that are started too.
+	Profiles []string
 
+	seen     atomic.Pointer[[]Container]
 	overlays []string // compose files of this machine's own, laid over the measured one
 }
 
-// fileName is the compose file's name in the project's folder.
-const fileName = "docker-compose.yaml"
+// The compose file and its variables lie beside the project's folder, not in it:
+// containers may mount the folder, and what is in it is theirs.
+func (p *Project) file() string      { return p.Folder + ".yaml" }
+func (p *Project) variables() string { return p.Folder + ".env" }
 
-// Project writes the compose file, byte for byte, into folder, which must be
-// on a tmpfs, and unpacks files (a tar, or nil) beside it.
+// Project unpacks files (a tar, or nil) into folder, which must be on a tmpfs,
+// and writes the compose file, byte for byte, beside it.
 func (e *Engine) Project(name, folder string, composeFile, files []byte) (*Project, error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return nil, fmt.Errorf("prepare the workload's folder: %w", err)
@@ -39,16 +46,21 @@ func (e *Engine) Project(name, folder string, composeFile, files []byte) (*Proje
 			return nil, err
 		}
 	}
-	// Last, so that no entry of the archive can be in its place.
-	path := filepath.Join(folder, fileName)
-	err := os.Remove(path)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		err = os.WriteFile(path, composeFile, 0o444)
-	}
-	if err != nil {
+	p := &Project{Name: name, Folder: folder, engine: e, note: e.note}
+	if err := os.WriteFile(p.file(), composeFile, 0o444); err != nil {
 		return nil, fmt.Errorf("write the compose file: %w", err)
 	}
-	return &Project{Name: name, Folder: folder, engine: e, note: e.note}, nil
+	variables, err := os.ReadFile(filepath.Join(folder, ".env"))
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		err = os.WriteFile(p.variables(), variables, 0o444)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write the compose file's variables: %w", err)
+	}
+	return p, nil
 }
 
 // Unseal gives the project what its owner sealed: variables, as NAME=value, that
@@ -88,15 +100,20 @@ func (p *Project) Unseal(variables []string, auths []byte) error {
 // what the compose file interpolates is measured, sealed by the owner under a
 // name that is, or empty.
 func (p *Project) command(ctx context.Context, args ...string) *exec.Cmd {
-	base := []string{"--project-name", p.Name, "--project-directory", p.Folder, "--file", filepath.Join(p.Folder, fileName), "--ansi", "never", "--progress", "plain"}
+	base := []string{
+		"--project-name", p.Name, "--project-directory", p.Folder, "--env-file", p.variables(), "--file", p.file(), "--ansi", "never", "--progress", "plain",
+	}
 	for _, overlay := range p.overlays {
 		base = append(base, "--file", overlay)
+	}
+	for _, profile := range p.Profiles {
+		base = append(base, "--profile", profile)
 	}
 	cmd := exec.CommandContext(ctx, dockerCompose, append(base, args...)...)
 	cmd.Dir = p.Folder
 	cmd.Env = append([]string{
 		searchPath, "HOME=/root",
-		"DOCKER_HOST=unix://" + p.engine.folders.Socket(),
+		"DOCKER_HOST=unix://" + p.engine.folders.gateSocket(),
 		"DOCKER_CONFIG=" + p.engine.folders.dockerConfig(),
 	}, lazyCollector...)
 	cmd.Env = append(cmd.Env, p.secret...)
@@ -122,6 +139,34 @@ func (p *Project) Up(ctx context.Context) (string, error) {
 	return p.wait(ctx)
 }
 
+// Ailing says which containers failed of a project that was brought up.
+type Ailing struct{ What string }
+
+func (a *Ailing) Error() string { return a.What }
+
+// look lists the containers, and keeps what it saw for Containers.
+func (p *Project) look(ctx context.Context) ([]container, error) {
+	list, err := p.engine.docker.containers(ctx, p.Name)
+	if err == nil {
+		seen := make([]Container, 0, len(list))
+		for _, c := range list {
+			seen = append(seen, c.public())
+		}
+		slices.SortFunc(seen, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
+		p.seen.Store(&seen)
+	}
+	return list, err
+}
+
+// Containers returns what was last seen of the project's containers, sorted by
+// name.
+func (p *Project) Containers() []Container {
+	if seen := p.seen.Load(); seen != nil {
+		return *seen
+	}
+	return nil
+}
+
 // wait watches the containers until they are good, or one has failed for good.
 func (p *Project) wait(ctx context.Context) (string, error) {
 	// A container that failed may have a restart policy, and one that is
@@ -129,7 +174,7 @@ func (p *Project) wait(ctx context.Context) (string, error) {
 	const patience = 10 * time.Second
 	var failedSince time.Time
 	for {
-		list, err := p.engine.docker.containers(ctx, p.Name)
+		list, err := p.look(ctx)
 		if err != nil {
 			return "", err
 		}
@@ -142,7 +187,7 @@ func (p *Project) wait(ctx context.Context) (string, error) {
 		case failedSince.IsZero():
 			failedSince = time.Now()
 		case time.Since(failedSince) > patience:
-			return "", errors.New(text)
+			return "", &Ailing{text}
 		}
 		select {
 		case <-ctx.Done():

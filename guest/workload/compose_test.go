@@ -53,7 +53,7 @@ func TestUpAndDown(t *testing.T) {
 	}
 	for i, end := range []string{"up --detach --no-build --remove-orphans --quiet-pull", "down --remove-orphans --timeout 10"} {
 		args := strings.Join(r.cmds[i].Args, " ")
-		if !strings.HasSuffix(args, end) || !strings.Contains(args, "--project-name guestbook") || !strings.Contains(args, "--file "+p.Folder+"/"+fileName) {
+		if !strings.HasSuffix(args, end) || !strings.Contains(args, "--project-name guestbook") || !strings.Contains(args, "--file "+p.Folder+".yaml") || !strings.Contains(args, "--env-file "+p.Folder+".env") {
 			t.Errorf("ran %s", args)
 		}
 	}

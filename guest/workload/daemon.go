@@ -31,7 +31,8 @@ type daemon struct {
 	commands Commands
 	command  func() *exec.Cmd
 	note     func(string)
-	lost     func() // called after each unexpected end, before the restart
+	born     func(pid int) // called after each start; may be nil
+	lost     func()        // called after each unexpected end, before the restart
 
 	mu       sync.Mutex
 	current  *exec.Cmd
@@ -65,6 +66,9 @@ func (d *daemon) spawn() error {
 		return err
 	}
 	d.current = cmd
+	if d.born != nil {
+		d.born(cmd.Process.Pid)
+	}
 	return nil
 }
 

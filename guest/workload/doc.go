@@ -32,6 +32,9 @@ type Folders struct {
 // Socket is where dockerd listens.
 func (f Folders) Socket() string { return filepath.Join(f.Run, "docker.sock") }
 
+// gateSocket is where docker compose talks to dockerd.
+func (f Folders) gateSocket() string { return filepath.Join(f.Run, "docker-gate.sock") }
+
 func (f Folders) containerdSocket() string {
 	return filepath.Join(f.Run, "containerd", "containerd.sock")
 }

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"github.com/secretvm/secretvm/guest/gate"
 )
 
 // containerdConfig is where the image keeps containerd's configuration: the
@@ -23,17 +27,32 @@ type Engine struct {
 	containerd *daemon
 	dockerd    *daemon
 	docker     *docker
+
+	policy   gate.Policy
+	resolver netip.Addr
+	shut     context.CancelFunc // of the gate
+}
+
+// Hold says which containers there may be, and with resolver, if it is valid,
+// what they ask for names. Call it before Start.
+func (e *Engine) Hold(policy gate.Policy, resolver netip.Addr) {
+	e.policy, e.resolver = policy, resolver
 }
 
 // NewEngine makes an engine that is not started. note tells a person what
 // happens to the daemons.
 func NewEngine(folders Folders, commands Commands, note func(string)) *Engine {
 	e := &Engine{folders: folders, commands: commands, note: note, restarted: make(chan struct{}, 1), docker: newDocker(folders.Socket())}
-	e.containerd = &daemon{name: "containerd", commands: commands, note: note, command: func() *exec.Cmd {
+	born := func(pid int) {
+		if err := spare(pid); err != nil {
+			note(fmt.Sprintf("a daemon may be the first that dies where memory runs out: %v", err))
+		}
+	}
+	e.containerd = &daemon{name: "containerd", commands: commands, note: note, born: born, command: func() *exec.Cmd {
 		return command(containerd, containerdArguments(folders)...)
 	}}
-	e.dockerd = &daemon{name: "dockerd", commands: commands, note: note, command: func() *exec.Cmd {
-		return command(dockerd, dockerdArguments(folders)...)
+	e.dockerd = &daemon{name: "dockerd", commands: commands, note: note, born: born, command: func() *exec.Cmd {
+		return command(dockerd, dockerdArguments(folders, e.resolver)...)
 	}, lost: e.workloadLost}
 	return e
 }
@@ -63,8 +82,8 @@ func containerdArguments(f Folders) []string {
 }
 
 // dockerdArguments lists where this engine differs from Docker's defaults.
-func dockerdArguments(f Folders) []string {
-	return []string{
+func dockerdArguments(f Folders, resolver netip.Addr) []string {
+	args := []string{
 		"--config-file", f.dockerdConfig(), // empty: nothing but these arguments counts
 		"--data-root", filepath.Join(f.Data, "docker"),
 		"--exec-root", filepath.Join(f.Run, "docker"),
@@ -84,7 +103,13 @@ func dockerdArguments(f Folders) []string {
 		// Containers of an earlier boot start when the compose file of this boot
 		// says so, not before: it may be another one.
 		"--restart=false",
+		// All containers share limits, which leave enough to the machine.
+		"--cgroup-parent", cgroup,
 	}
+	if resolver.IsValid() {
+		args = append(args, "--dns", resolver.String())
+	}
+	return args
 }
 
 // Start starts both daemons. Ready says when they can be used.
@@ -100,10 +125,31 @@ func (e *Engine) Start() error {
 	if err := os.WriteFile(e.folders.dockerdConfig(), []byte("{}\n"), 0o444); err != nil {
 		return fmt.Errorf("prepare the container engine: %w", err)
 	}
+	if err := e.openGate(); err != nil {
+		return err
+	}
 	if err := e.containerd.start(); err != nil {
 		return err
 	}
 	return e.dockerd.start()
+}
+
+// openGate begins to answer docker compose.
+func (e *Engine) openGate() error {
+	ctx, cancel := context.WithCancel(context.Background()) // until Stop
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "unix", e.folders.gateSocket())
+	if err != nil {
+		cancel()
+		return fmt.Errorf("prepare the container engine: %w", err)
+	}
+	e.shut = cancel
+	go func() {
+		if err := gate.New(e.folders.Socket(), e.policy).Serve(ctx, l); err != nil {
+			e.note(err.Error())
+		}
+	}()
+	return nil
 }
 
 // poll is how often a daemon is looked at that does not answer yet.
@@ -168,6 +214,9 @@ func (e *Engine) workloadLost() {
 func (e *Engine) Stop(ctx context.Context) error {
 	half, cancel := context.WithTimeout(ctx, remaining(ctx)/2)
 	defer cancel()
+	if e.shut != nil {
+		defer e.shut()
+	}
 	return errors.Join(e.dockerd.end(half), e.containerd.end(ctx))
 }
 

@@ -3,7 +3,9 @@ package workload
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -42,6 +44,35 @@ func (c container) judge() condition {
 	}
 }
 
+// Container is what a person wants to know of a container.
+type Container struct {
+	Name     string `json:"name"`
+	Service  string `json:"service"`
+	State    string `json:"state"`               // Docker's word: running, exited …
+	Health   string `json:"health,omitempty"`    // healthy, unhealthy or starting; empty: nothing checks it
+	ExitCode *int   `json:"exit_code,omitempty"` // of one that has ended
+}
+
+var exitStatus = regexp.MustCompile(`^(?:Exited|Restarting) \((-?[0-9]{1,9})\)`)
+
+func (c container) public() Container {
+	out := Container{Name: c.name(), Service: c.service(), State: c.State}
+	for word, health := range map[string]string{"(healthy)": "healthy", "(unhealthy)": "unhealthy", "(health: starting)": "starting"} {
+		if strings.Contains(c.Status, word) {
+			out.Health = health
+		}
+	}
+	if m := exitStatus.FindStringSubmatch(c.Status); m != nil {
+		if code, err := strconv.Atoi(m[1]); err == nil {
+			out.ExitCode = &code
+		}
+	}
+	return out
+}
+
+// maxNamed is how many failed containers a summary names.
+const maxNamed = 5
+
 // summary says in one line what became of the containers, the worst first:
 // "2 containers", "db failed: Exited (1) …", "waiting for web".
 func summary(list []container) (text string, worst condition) {
@@ -61,7 +92,16 @@ func summary(list []container) (text string, worst condition) {
 	worst = list[0].judge()
 	switch worst {
 	case failed:
-		return fmt.Sprintf("%s failed: %s", list[0].service(), list[0].Status), worst
+		var all []string
+		for _, c := range list {
+			if c.judge() == failed {
+				all = append(all, fmt.Sprintf("%s failed: %s", c.service(), c.Status))
+			}
+		}
+		if more := len(all) - maxNamed; more > 0 {
+			all = append(all[:maxNamed], fmt.Sprintf("and %d more", more))
+		}
+		return strings.Join(all, "; "), worst
 	case waiting:
 		return fmt.Sprintf("waiting for %s: %s", list[0].service(), cmp.Or(list[0].Status, list[0].State)), worst
 	}

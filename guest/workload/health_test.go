@@ -1,6 +1,9 @@
 package workload
 
-import "testing"
+import (
+	"encoding/json"
+	"testing"
+)
 
 func TestSummary(t *testing.T) {
 	c := func(service, state, status string) container {
@@ -23,12 +26,30 @@ func TestSummary(t *testing.T) {
 		{"failed before waiting", []container{c("a", "created", "Created"), c("b", "exited", "Exited (3) 1 second ago")}, "b failed: Exited (3) 1 second ago", failed},
 		{"unhealthy", []container{c("web", "running", "Up 1 minute (unhealthy)")}, "web failed: Up 1 minute (unhealthy)", failed},
 		{"status that begins like success", []container{c("web", "exited", "Exited (01) 1 second ago")}, "web failed: Exited (01) 1 second ago", failed},
+		{"several", []container{c("c", "running", "Up 1 second"), c("b", "exited", "Exited (3) 1 second ago"), c("a", "running", "Up 1 minute (unhealthy)")}, "a failed: Up 1 minute (unhealthy); b failed: Exited (3) 1 second ago", failed},
 		{"dead", []container{c("web", "dead", "Dead")}, "web failed: Dead", failed},
 		{"paused", []container{c("web", "paused", "Up 1 minute (Paused)")}, "1 container", good},
 	} {
 		text, worst := summary(tt.list)
 		if text != tt.text || worst != tt.want {
 			t.Errorf("%s: %q, %d; want %q, %d", tt.name, text, worst, tt.text, tt.want)
+		}
+	}
+}
+
+func TestContainersForPeople(t *testing.T) {
+	for _, tt := range []struct{ state, status, want string }{
+		{"running", "Up 2 seconds", `{"name":"p-web-1","service":"web","state":"running"}`},
+		{"running", "Up 2 seconds (healthy)", `{"name":"p-web-1","service":"web","state":"running","health":"healthy"}`},
+		{"running", "Up 2 seconds (health: starting)", `{"name":"p-web-1","service":"web","state":"running","health":"starting"}`},
+		{"exited", "Exited (0) 3 minutes ago", `{"name":"p-web-1","service":"web","state":"exited","exit_code":0}`},
+		{"exited", "Exited (137) 3 minutes ago", `{"name":"p-web-1","service":"web","state":"exited","exit_code":137}`},
+		{"restarting", "Restarting (1) 2 seconds ago", `{"name":"p-web-1","service":"web","state":"restarting","exit_code":1}`},
+		{"exited", "Exited (x)", `{"name":"p-web-1","service":"web","state":"exited"}`},
+	} {
+		c := container{Names: []string{"/p-web-1"}, State: tt.state, Status: tt.status, Labels: map[string]string{serviceLabel: "web"}}
+		if got, err := json.Marshal(c.public()); err != nil || string(got) != tt.want {
+			t.Errorf("%s: %s, %v, want %s", tt.status, got, err, tt.want)
 		}
 	}
 }

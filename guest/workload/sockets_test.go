@@ -22,7 +22,7 @@ func TestW2_SocketsAreMountedWhereGranted(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := p.command(t.Context(), "up").Args
-	i := slices.Index(args, filepath.Join(p.Folder, fileName))
+	i := slices.Index(args, p.Folder+".yaml")
 	if i < 0 || len(args) < i+3 || args[i+1] == "up" {
 		t.Fatalf("runs %q", args)
 	}

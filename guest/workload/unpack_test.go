@@ -83,10 +83,10 @@ func TestB2_FilesStayInTheirFolder(t *testing.T) {
 	}
 	e := NewEngine(Folders{Run: t.TempDir()}, nil, func(string) {})
 	dir := filepath.Join(t.TempDir(), "workload")
-	if _, err := e.Project("p", dir, []byte("services: {}\n# byte for byte\n"), tarOf(t, reg(fileName))); err != nil {
+	if _, err := e.Project("p", dir, []byte("services: {}\n# byte for byte\n"), tarOf(t, reg("docker-compose.yaml"), reg(".env"))); err != nil {
 		t.Fatal(err)
 	}
-	if b, _ := os.ReadFile(filepath.Join(dir, fileName)); string(b) != "services: {}\n# byte for byte\n" {
+	if b, _ := os.ReadFile(dir + ".yaml"); string(b) != "services: {}\n# byte for byte\n" {
 		t.Errorf("the compose file is %q", b)
 	}
 	if _, err := e.Project("p", filepath.Join(t.TempDir(), "w"), nil, []byte("no tar")); err == nil || !strings.Contains(err.Error(), "unpack") {

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -36,10 +37,15 @@ const lookEvery = 30 * time.Second
 
 // Watch follows the project until ctx ends: it says which containers end or
 // become unhealthy, keeps state, and brings the project up again after dockerd
-// had to be restarted.
-func (p *Project) Watch(ctx context.Context, state *State) {
+// had to be restarted, and at first if it is not up.
+func (p *Project) Watch(ctx context.Context, state *State, up bool) {
 	changed := make(chan struct{}, 1)
+	changed <- struct{}{} // look at once
 	go p.follow(ctx, changed)
+	if !up {
+		state.Set(Degraded)
+		p.again(ctx)
+	}
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
@@ -52,7 +58,7 @@ func (p *Project) Watch(ctx context.Context, state *State) {
 		case <-changed:
 		case <-ticker.C:
 		}
-		list, err := p.engine.docker.containers(ctx, p.Name)
+		list, err := p.look(ctx)
 		if err != nil {
 			continue // dockerd is being restarted
 		}
@@ -64,7 +70,8 @@ func (p *Project) Watch(ctx context.Context, state *State) {
 	}
 }
 
-// again brings the project up until that works.
+// again brings the project up until that works, or a container has failed, which
+// another attempt would only run once more.
 func (p *Project) again(ctx context.Context) {
 	for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 		err := p.engine.Ready(ctx)
@@ -72,6 +79,11 @@ func (p *Project) again(ctx context.Context) {
 			var text string
 			if text, err = p.Up(ctx); err == nil {
 				p.note("the workload is up again: " + text)
+				return
+			}
+			var ill *Ailing
+			if errors.As(err, &ill) {
+				p.note(err.Error())
 				return
 			}
 		}
