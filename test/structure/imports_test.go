@@ -45,6 +45,7 @@ var rules = []rule{
 	{"web/verifier", module + "/kms/...", "visitors load it"},
 	{"web/verifier", module + "/image/...", "visitors load it"},
 	{"cmd/...", module + "/attest/nvidia/nvidiatest", "it forges evidence, for tests only"},
+	{"cmd/...", module + "/guest/certificate/certificatetest", "an authority for tests only"},
 	{"peer", module + "/tee/...", "a verifier needs no device"},
 	{"peer", module + "/image/...", "a verifier needs no builder"},
 	{"kms/client", module + "/kms/chain/...", "the guest links the client, and its trusted base stays small"},
