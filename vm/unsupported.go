@@ -7,8 +7,6 @@ import "errors"
 // start one: a promise that is only written down protects nobody.
 func (c Config) Unsupported() error {
 	switch {
-	case c.Disk.Integrity:
-		return errors.New("disk.integrity is not built yet: write integrity: false, or leave it out")
 	case c.GPU != "none":
 		return errors.New("gpu: attest is not built yet: write gpu: none, or leave it out")
 	}

@@ -30,12 +30,9 @@ func OpenEphemeral(ctx context.Context, o Options) (*Volume, error) {
 	if _, err := rand.Read(key[:]); err != nil {
 		return nil, fmt.Errorf("draw disk key: %w", err)
 	}
-	path, err := o.System.Activate(mapName, o.Device, size, &key)
-	if err != nil {
-		return nil, err
-	}
 	v := &Volume{Formatted: true, mountPoint: o.MountPoint, system: o.System}
-	if err := v.mount(ctx, path, Options{}); err != nil {
+	once := Options{Device: o.Device, Integrity: o.Integrity}
+	if err := v.open(ctx, unlocked{key: &key, size: size}, once); err != nil {
 		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
 	}
 	return v, nil

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secretvm/secretvm/disk/integrity"
 	"github.com/secretvm/secretvm/disk/luks"
 )
 
@@ -20,6 +21,9 @@ type Linux struct {
 	Run        luks.Runner
 	Cryptsetup string // path of Debian's cryptsetup
 	MakeExt4   string // path of mkfs.ext4
+	// Progress, if set, is told how much of a disk with integrity is written, in
+	// percent, before its first use.
+	Progress func(percent int)
 }
 
 // Open implements System.
@@ -66,6 +70,30 @@ func (Linux) Activate(name, device string, size int64, key *luks.VolumeKey) (str
 
 // Deactivate implements System.
 func (Linux) Deactivate(name string) error { return luks.Deactivate(name) }
+
+// ActivateChecked implements System.
+func (Linux) ActivateChecked(name, lower string, key *luks.VolumeKey) (string, error) {
+	keys, err := integrity.Derive(key[:])
+	if err != nil {
+		return "", err
+	}
+	defer keys.Wipe()
+	return integrity.Activate(name, lower, &keys)
+}
+
+// FormatChecked implements System.
+func (l Linux) FormatChecked(name, lower string, key *luks.VolumeKey) error {
+	keys, err := integrity.Derive(key[:])
+	if err != nil {
+		return err
+	}
+	defer keys.Wipe()
+	progress := l.Progress
+	if progress == nil {
+		progress = func(int) {}
+	}
+	return integrity.Format(name, lower, &keys, progress)
+}
 
 // MakeFileSystem makes an ext4 with a journal. Inode tables are initialised
 // lazily; so is the journal, whose blocks carry checksums: what lies there

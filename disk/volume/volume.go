@@ -6,11 +6,16 @@ import (
 	"fmt"
 	"syscall"
 
+	"github.com/secretvm/secretvm/disk/integrity"
 	"github.com/secretvm/secretvm/disk/luks"
 )
 
-// mapName is the device-mapper name of the plaintext device.
-const mapName = "data"
+// Names of device-mapper devices: what is mounted, and what lies below it where
+// blocks are checked.
+const (
+	mapName   = "data"
+	lowerName = "data-crypt"
+)
 
 // Options says which disk to open how. Mount point and tools are the caller's
 // because the image decides where they are.
@@ -20,6 +25,7 @@ type Options struct {
 	Key        luks.Key
 	Older      []luks.Key // keys of earlier epochs, newest first: a disk that opens with one of them is given Key
 	Generation uint64     // what the chain says
+	Integrity  bool       // every block carries a tag, and one that was changed is a read error
 	Uncounted  bool       // nobody counts: Generation is 0 always, and only a blank disk is ever written to
 	System     System
 }
@@ -38,6 +44,15 @@ type System interface {
 	// Activate makes the plaintext device and returns its path.
 	Activate(name, device string, size int64, key *luks.VolumeKey) (path string, err error)
 	Deactivate(name string) error
+	// ActivateChecked makes the device that checks every block of a plaintext
+	// device, and returns its path. integrity.ErrSuperblock says that FormatChecked
+	// has not prepared it.
+	ActivateChecked(name, lower string, key *luks.VolumeKey) (path string, err error)
+	// FormatChecked prepares a plaintext device for that. It writes all of it.
+	FormatChecked(name, lower string, key *luks.VolumeKey) error
+	// Grow makes a mounted file system as large as its device, which the host may
+	// have enlarged, and says whether there was anything to do.
+	Grow(path, target string) (grown bool, err error)
 	// MakeFileSystem makes an empty file system on a plaintext device.
 	MakeFileSystem(ctx context.Context, path string) error
 	Mount(path, target string) error
@@ -53,12 +68,14 @@ type File interface {
 // Volume is an open, mounted data disk.
 type Volume struct {
 	Formatted  bool   // this boot made its file system
+	Grown      bool   // this boot found the disk larger than its file system
 	Renewed    bool   // this boot gave it the key of a newer epoch
 	Generation uint64 // what the disk says
 
 	mountPoint string
 	system     System
 	mounted    bool
+	mapped     []string // names of devices, lowest first
 }
 
 // Open opens the disk, or formats it where that is allowed, and mounts it. The
@@ -70,12 +87,8 @@ func Open(ctx context.Context, o Options) (*Volume, error) {
 		return nil, fmt.Errorf("data disk %s: %w", o.Device, err)
 	}
 	defer clear(u.key[:])
-	path, err := o.System.Activate(mapName, o.Device, u.size, u.key)
-	if err != nil {
-		return nil, err
-	}
 	v := &Volume{Formatted: u.formatted, mountPoint: o.MountPoint, system: o.System}
-	err = v.mount(ctx, path, o)
+	err = v.open(ctx, u, o)
 	if err == nil && u.stale { // only now: an old copy of the disk stays as it was
 		v.Renewed = true
 		err = renew(ctx, o)
@@ -144,20 +157,31 @@ func format(ctx context.Context, o Options) (*luks.VolumeKey, error) {
 	return key, nil
 }
 
-// mount mounts the plaintext device and checks the generation. A file system
-// is made on a disk that was just formatted, and on one whose first format
-// was interrupted before: see the package comment.
-func (v *Volume) mount(ctx context.Context, path string, o Options) error {
-	err := errNoFileSystem
-	if !v.Formatted {
-		err = v.system.Mount(path, v.mountPoint)
+// open maps and mounts an unlocked disk and checks the generation. A file system
+// is made on a disk that was just formatted, and on one whose first format was
+// interrupted before: see the package comment.
+func (v *Volume) open(ctx context.Context, u unlocked, o Options) error {
+	name := mapName
+	if o.Integrity {
+		name = lowerName
 	}
-	if errors.Is(err, errNoFileSystem) && o.Generation == 0 && (v.Formatted || !o.Uncounted) {
+	lower, err := v.system.Activate(name, o.Device, u.size, u.key)
+	if err != nil {
+		return err
+	}
+	v.mapped = append(v.mapped, name)
+
+	again := o.Generation == 0 && (v.Formatted || !o.Uncounted) // the first format may be made, or repeated
+	path, err := lower, errNoFileSystem
+	if !v.Formatted {
+		path, err = v.mount(lower, u, o)
+	}
+	if errors.Is(err, errNoFileSystem) && again {
 		v.Formatted = true
-		if err := v.system.MakeFileSystem(ctx, path); err != nil {
+		if err := v.format(ctx, path, lower, u, o); err != nil {
 			return err
 		}
-		err = v.system.Mount(path, v.mountPoint)
+		path, err = v.mount(lower, u, o)
 	}
 	if err != nil {
 		return err
@@ -167,7 +191,63 @@ func (v *Volume) mount(ctx context.Context, path string, o Options) error {
 	if err != nil {
 		return err
 	}
-	return checkGeneration(v.Generation, o.Generation)
+	if err := checkGeneration(v.Generation, o.Generation); err != nil {
+		return err
+	}
+	v.Grown, err = v.system.Grow(path, v.mountPoint)
+	return err
+}
+
+// mount maps the checked device, where there is to be one, and mounts. It returns
+// the path of what it mounted.
+func (v *Volume) mount(lower string, u unlocked, o Options) (path string, err error) {
+	if path = lower; o.Integrity {
+		path, err = v.system.ActivateChecked(mapName, lower, u.key)
+		if errors.Is(err, integrity.ErrSuperblock) {
+			err = fmt.Errorf("%w: %w", errNoFileSystem, err)
+		}
+		if err != nil {
+			return lower, err
+		}
+		v.mapped = append(v.mapped, mapName)
+	}
+	err = v.system.Mount(path, v.mountPoint)
+	// A file system whose first blocks were never written does not read there.
+	if o.Integrity && errors.Is(err, syscall.EIO) && o.Generation == 0 {
+		err = fmt.Errorf("%w: %w", errNoFileSystem, err)
+	}
+	return path, err
+}
+
+// format makes an empty file system.
+func (v *Volume) format(ctx context.Context, path, lower string, u unlocked, o Options) error {
+	if !o.Integrity {
+		return v.system.MakeFileSystem(ctx, path)
+	}
+	if err := v.unmap(1); err != nil {
+		return err
+	}
+	if err := v.system.FormatChecked(mapName, lower, u.key); err != nil {
+		return err
+	}
+	path, err := v.system.ActivateChecked(mapName, lower, u.key)
+	if err != nil {
+		return err
+	}
+	v.mapped = append(v.mapped, mapName)
+	return errors.Join(v.system.MakeFileSystem(ctx, path), v.unmap(1))
+}
+
+// unmap takes all mapped devices away but the lowest keep.
+func (v *Volume) unmap(keep int) error {
+	for len(v.mapped) > keep {
+		last := len(v.mapped) - 1
+		if err := v.system.Deactivate(v.mapped[last]); err != nil {
+			return err
+		}
+		v.mapped = v.mapped[:last]
+	}
+	return nil
 }
 
 // errNoFileSystem is wrapped by System.Mount when the device holds no
@@ -200,5 +280,5 @@ func (v *Volume) Close() error {
 			v.mounted = false
 		}
 	}
-	return errors.Join(append(errs, v.system.Deactivate(mapName))...)
+	return errors.Join(append(errs, v.unmap(0))...)
 }

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/secretvm/secretvm/disk/integrity"
 	"github.com/secretvm/secretvm/disk/luks"
 )
 
@@ -22,17 +23,21 @@ func (direct) Run(_ context.Context, cmd *exec.Cmd) ([]byte, error) { return cmd
 // machine is a System over a plain file with a real LUKS2 header; the file
 // system inside is a folder. It can lose power before any of its operations.
 type machine struct {
-	t        *testing.T
-	linux    Linux
-	hasFS    bool
-	mapped   bool
-	mounted  bool
-	volume   luks.VolumeKey // the key that the file system was made under
-	current  luks.VolumeKey
-	writes   int // times the disk was opened for writing
-	ops      int
-	cutAt    int // lose power before this operation, counted from 1
-	mountErr error
+	t         *testing.T
+	linux     Linux
+	hasFS     bool
+	super     bool // of dm-integrity
+	written   bool // all of its blocks
+	checked   bool // mapped
+	checkedBy luks.VolumeKey
+	mapped    bool
+	mounted   bool
+	volume    luks.VolumeKey // the key that the file system was made under
+	current   luks.VolumeKey
+	writes    int // times the disk was opened for writing
+	ops       int
+	cutAt     int // lose power before this operation, counted from 1
+	mountErr  error
 }
 
 var errPowerCut = errors.New("power cut")
@@ -65,7 +70,7 @@ func (m *machine) tick() error {
 
 // boot forgets what memory held.
 func (m *machine) boot(cutAt int) {
-	m.mapped, m.mounted, m.ops, m.cutAt, m.writes = false, false, 0, cutAt, 0
+	m.mapped, m.checked, m.mounted, m.ops, m.cutAt, m.writes = false, false, false, 0, cutAt, 0
 }
 
 func (m *machine) Open(device string, write bool) (File, int64, error) {
@@ -124,7 +129,39 @@ func (m *machine) Activate(_, device string, _ int64, key *luks.VolumeKey) (stri
 	return device + ".plain", nil
 }
 
-func (m *machine) Deactivate(string) error {
+// ActivateChecked and FormatChecked are played: what the kernel does with blocks is
+// shown where there is a kernel (test/disk).
+func (m *machine) ActivateChecked(_, lower string, key *luks.VolumeKey) (string, error) {
+	if err := m.tick(); err != nil {
+		return "", err
+	}
+	if !m.super || m.checkedBy != *key {
+		return "", integrity.ErrSuperblock
+	}
+	m.checked = true
+	return lower + ".checked", nil
+}
+
+func (m *machine) FormatChecked(_, _ string, key *luks.VolumeKey) error {
+	if err := m.tick(); err != nil {
+		return err
+	}
+	m.super, m.written, m.hasFS, m.checkedBy = true, false, false, *key
+	if err := m.tick(); err != nil {
+		return err
+	}
+	m.written = true
+	return nil
+}
+
+func (m *machine) Grow(string, string) (bool, error) { return false, m.tick() }
+
+func (m *machine) Deactivate(name string) error {
+	if name == mapName && m.checked {
+		m.checked = false
+		return nil
+	}
+
 	if !m.mapped {
 		return errors.New("not mapped")
 	}
@@ -147,6 +184,9 @@ func (m *machine) Mount(_, _ string) error {
 	}
 	if m.mountErr != nil {
 		return m.mountErr
+	}
+	if m.checked && !m.written {
+		return syscall.EIO
 	}
 	if !m.hasFS || m.volume != m.current {
 		return fmt.Errorf("%w: bad magic", errNoFileSystem)
@@ -301,9 +341,16 @@ func TestD4_Rollback(t *testing.T) {
 // first boot. The next boot finds a whole disk or says clearly what is wrong,
 // and a disk that is used is never formatted.
 func TestD5_PowerCut(t *testing.T) {
+	for _, checked := range []bool{false, true} {
+		t.Run(map[bool]string{false: "plain", true: "integrity"}[checked], func(t *testing.T) { powerCuts(t, checked) })
+	}
+}
+
+func powerCuts(t *testing.T, checked bool) {
 	whole, clear := 0, 0
 	for cut := 1; ; cut++ {
 		m, o := newMachine(t)
+		o.Integrity = checked
 		m.boot(cut)
 		v, err := Open(t.Context(), o)
 		if err == nil {
@@ -443,6 +490,33 @@ func TestUncountedDiskIsNeverFormattedTwice(t *testing.T) {
 	m.hasFS = false // damaged
 	if _, err := Open(t.Context(), o); !errors.Is(err, errNoFileSystem) || m.hasFS {
 		t.Errorf("made a file system where one may have been: %v", err)
+	}
+}
+
+// TestD3_UsedDiskIsNeverPreparedAgain: whatever is wrong with the tags of a disk
+// that a workload has written to, it stays as it is.
+func TestD3_UsedDiskIsNeverPreparedAgain(t *testing.T) {
+	for name, damage := range map[string]func(*machine){
+		"superblock": func(m *machine) { m.super = false },
+		"blocks":     func(m *machine) { m.written = false },
+		"both gone":  func(m *machine) { m.super, m.hasFS = false, false },
+	} {
+		m, o := newMachine(t)
+		o.Integrity = true
+		v, err := Open(t.Context(), o)
+		if err != nil || !v.Formatted || !m.checked {
+			t.Fatalf("%s: %+v, %v", name, v, err)
+		}
+		if err := errors.Join(v.SetGeneration(1), v.Close()); err != nil || m.mapped || m.checked {
+			t.Fatalf("%s: close: %v, mapped %t, checked %t", name, err, m.mapped, m.checked)
+		}
+		m.boot(0)
+		damage(m)
+		o.Generation = 1
+		super, written := m.super, m.written
+		if _, err := Open(t.Context(), o); err == nil || m.super != super || m.written != written || m.mapped || m.checked {
+			t.Errorf("%s: %v, or it was prepared again", name, err)
+		}
 	}
 }
 

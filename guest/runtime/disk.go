@@ -19,6 +19,9 @@ import (
 const (
 	dataFolder   = "/data"
 	diskPatience = 3 * time.Minute
+	// checkedPatience is for a disk with integrity, all of which is written before
+	// its first use.
+	checkedPatience = 12 * time.Hour
 	// advanceEvery bounds how much a host can roll back unseen (threat D4).
 	advanceEvery    = time.Hour
 	advancePatience = time.Minute
@@ -37,7 +40,11 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 		return "", err
 	}
 	var v *volume.Volume
-	err = within(ctx, diskPatience, func(ctx context.Context) (err error) {
+	patience := diskPatience
+	if cfg.Integrity {
+		patience = checkedPatience
+	}
+	err = within(ctx, patience, func(ctx context.Context) (err error) {
 		v, err = m.openVolume(ctx, device, laps)
 		return err
 	})
@@ -49,11 +56,14 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 	})
 	m.stops.add("end all processes", 10*time.Second, endProcesses)
 	if cfg.Ephemeral {
-		return "ephemeral, formatted", nil
+		return "ephemeral, formatted" + laps.text, nil
 	}
 	what := "opened"
 	if v.Formatted {
 		what = "formatted"
+	}
+	if v.Grown {
+		what += " and grown"
 	}
 	if v.Renewed {
 		what += fmt.Sprintf(" and given the key of epoch %d", m.handover.config.KMS.Epoch)
@@ -74,7 +84,11 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*volume.Volume, error) {
 	o := volume.Options{
 		Device: device, MountPoint: dataFolder, Generation: m.session.Generation(), Uncounted: m.uncounted(),
-		System: timedDisk{volume.Linux{Run: m.commands, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"}, laps},
+		Integrity: m.handover.config.Disk.Integrity,
+		System: timedDisk{volume.Linux{
+			Run: m.commands, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4",
+			Progress: m.diskProgress(),
+		}, laps},
 	}
 	if m.handover.config.Disk.Ephemeral {
 		return volume.OpenEphemeral(ctx, o)
@@ -89,17 +103,29 @@ func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*v
 	return volume.Open(ctx, o)
 }
 
+// diskProgress tells the console now and then how much of a disk is written that
+// is used for the first time.
+func (m *machine) diskProgress() func(percent int) {
+	said := 0
+	return func(percent int) {
+		if percent >= said+10 {
+			said = percent
+			m.out.Note(fmt.Sprintf("disk: %d %% written, for its first use with integrity", percent))
+		}
+	}
+}
+
 // uncounted reports whether the measured config chooses a key manager that does
 // not count generations.
 func (m *machine) uncounted() bool {
 	return m.handover.config.KMS.Provider == vm.ProviderSecretNetwork
 }
 
-// diskDrivers waits until dm-crypt and ext4 are there, which are loaded long
-// before the drivers that only containers need.
+// diskDrivers waits until the disk's drivers are there, which are loaded long
+// before those that only containers need.
 func (m *machine) diskDrivers(ctx context.Context) error {
 	for {
-		if loaded("dm_crypt") && loaded("ext4") {
+		if loaded("dm_crypt") && loaded("ext4") && (!m.handover.config.Disk.Integrity || loaded("dm_integrity")) {
 			return nil
 		}
 		select {

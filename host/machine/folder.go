@@ -45,8 +45,8 @@ type state struct {
 }
 
 // Open opens the machine in dir; there, on first use, it creates one with a
-// random instance id and a blank sparse disk of the given size in bytes. The
-// size of an existing disk is never changed.
+// random instance id and a blank sparse disk of the given size in bytes. A smaller
+// disk that is there grows to that size; a larger one stays as it is.
 func Open(dir string, disk int64) (*Folder, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -72,6 +72,9 @@ func Open(dir string, disk int64) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open machine in %s: its disk: %w (restore the file, or remove the folder to begin with a new machine)", dir, err)
 	}
+	if disk > f.state.Disk && (info.Size() == f.state.Disk || info.Size() == disk) {
+		return f, f.grow(disk)
+	}
 	if info.Size() != f.state.Disk {
 		return nil, fmt.Errorf("open machine in %s: %s has %d bytes, want %d (restore the file, or remove the folder to begin with a new machine)",
 			dir, diskName, info.Size(), f.state.Disk)
@@ -94,9 +97,26 @@ func (f *Folder) create(disk int64) error {
 	var id [16]byte
 	rand.Read(id[:]) // never fails
 	f.state = state{Version: 1, Instance: hex.EncodeToString(id[:]), Disk: disk, Created: time.Now().UTC().Truncate(time.Second)}
+	return f.save()
+}
+
+// grow enlarges the disk, and then what is written down of it: an interrupted grow
+// is finished by the next. The machine makes its file system larger when it boots.
+func (f *Folder) grow(disk int64) error {
+	if disk > MaxDisk || disk%4096 != 0 {
+		return fmt.Errorf("grow the machine's disk: to %d bytes, want at most %d TiB in whole 4096-byte blocks", disk, int64(MaxDisk)>>40)
+	}
+	if err := os.Truncate(f.Disk(), disk); err != nil {
+		return fmt.Errorf("grow the machine's disk: %w", err)
+	}
+	f.state.Disk = disk
+	return f.save()
+}
+
+func (f *Folder) save() error {
 	b, err := json.MarshalIndent(f.state, "", "  ")
 	if err != nil {
-		return fmt.Errorf("create machine: %w", err)
+		return fmt.Errorf("write down the machine: %w", err)
 	}
 	return f.write(stateName, append(b, '\n'))
 }

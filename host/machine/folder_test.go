@@ -35,7 +35,7 @@ func TestFolderIsCreatedOnceAndKept(t *testing.T) {
 	if err := os.Truncate(first.Disk(), testDisk); err != nil {
 		t.Fatal(err)
 	}
-	second, err := Open(dir, 2*testDisk) // another size changes nothing
+	second, err := Open(dir, testDisk/2) // a smaller size changes nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,32 @@ func TestFolderIsCreatedOnceAndKept(t *testing.T) {
 	}
 	if other := open(t, t.TempDir()); other.Instance() == first.Instance() {
 		t.Error("two machines have one instance id")
+	}
+}
+
+func TestDiskGrows(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir)
+	for _, interrupted := range []bool{false, true} {
+		want := int64(2 * testDisk)
+		if interrupted { // between the disk and what is written down of it
+			want *= 2
+			if err := os.Truncate(filepath.Join(dir, diskName), want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := Open(dir, want)
+		if err != nil || f.DiskSize() != want {
+			t.Fatalf("interrupted %t: %v, %d bytes", interrupted, err, f.DiskSize())
+		}
+		again, err := Open(dir, testDisk)
+		info, _ := os.Stat(f.Disk())
+		if err != nil || again.DiskSize() != want || info.Size() != want || allocated(info) > 1<<20 {
+			t.Errorf("afterwards: %v, %d bytes of %d", err, again.DiskSize(), info.Size())
+		}
+	}
+	if _, err := Open(dir, 8*testDisk+1); err == nil {
+		t.Error("grew to half a block")
 	}
 }
 
