@@ -38,6 +38,12 @@ require (
 )
 
 require (
+	github.com/docker/cli v29.7.2+incompatible // indirect
+	github.com/docker/docker-credential-helpers v0.9.3 // indirect
+	github.com/sirupsen/logrus v1.9.4 // indirect
+)
+
+require (
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/google/nftables v0.3.0
 	github.com/letsencrypt/challtestsrv v1.4.2

@@ -76,7 +76,7 @@ func EncodePins(pins vm.Pins) ([]byte, error) {
 // names and, where that has no digest of its own, pin fixes: without tag, with
 // digest. Variables have their defaults.
 func PinnedImage(image string, pins vm.Pins) (reference string, err error) {
-	name, err := interpolate(image)
+	name, err := Interpolate(image)
 	if err != nil {
 		return "", fmt.Errorf("image %q: %w", image, err)
 	}

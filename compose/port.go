@@ -30,7 +30,7 @@ func readPort(service string, n *yaml.Node) ([]Port, error) {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		var text string
-		if text, err = interpolate(n.Value); err == nil {
+		if text, err = Interpolate(n.Value); err == nil {
 			ip, host, container, protocol, err = splitShort(text)
 		}
 	case yaml.MappingNode:
@@ -81,7 +81,7 @@ func readLong(n *yaml.Node) (ip, host, container, protocol string, err error) {
 			if err := readText(to)(n); err != nil {
 				return err
 			}
-			*to, err = interpolate(*to)
+			*to, err = Interpolate(*to)
 			return err
 		}
 	}
@@ -157,9 +157,9 @@ func parsePort(s string) (int, error) {
 
 var variable = regexp.MustCompile(`\$(?:\$|\{[A-Za-z_][A-Za-z0-9_]*(?::?-([^{}$]*))?\}|[A-Za-z_][A-Za-z0-9_]*)`)
 
-// interpolate puts the defaults of variables in their place: a machine starts
+// Interpolate puts the defaults of variables in their place: a machine starts
 // without any environment, so a variable without a default has no value.
-func interpolate(s string) (string, error) {
+func Interpolate(s string) (string, error) {
 	var err error
 	out := variable.ReplaceAllStringFunc(s, func(v string) string {
 		if v == "$$" {

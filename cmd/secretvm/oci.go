@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ everywhere, and the compose file names them as ` + oci.Host + `/NAME@sha256:….
 up does all of this by itself. These commands are for changing the images, and
 for running the compose file with plain Docker.`,
 	}
-	c.AddCommand(newOCIBuildCommand(), newOCIServeCommand())
+	c.AddCommand(newOCIBuildCommand(), newOCIPinCommand(), newOCIServeCommand())
 	return c
 }
 
@@ -62,7 +63,7 @@ func newOCIBuildCommand() *cobra.Command {
 			return nil
 		},
 	}
-	c.Flags().BoolVar(&update, "update", false, "put the digests into the compose file")
+	c.Flags().BoolVar(&update, "update", false, "put the digests into the compose file, and into "+compose.PinsName+" those of images that stand in for others")
 	c.Flags().StringArrayVar(&mirrors, "mirror", nil, "ARCHIVE=URL to try first; ARCHIVE is debian or debian-security")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return c
@@ -128,7 +129,11 @@ func pinImages(c *cobra.Command, store *oci.Store, folder string) error {
 		if err == nil && changed {
 			fmt.Fprintf(c.ErrOrStderr(), "updated %s\n", path)
 		}
-		return err
+		pins, err2 := store.Pins()
+		if err := errors.Join(err, err2); err != nil || len(pins) == 0 {
+			return err
+		}
+		return writePins(c, folder, pins)
 	}
 	return fmt.Errorf("%s has no compose file", folder)
 }

@@ -83,7 +83,7 @@ func TestComposeFileNamesTheImagesThatAreBuilt(t *testing.T) {
 			t.Errorf("two builds differ: %+v, %+v", first.Images[i], second.Images[i])
 		}
 	}
-	if err := first.Check(w.Services); err != nil {
+	if err := first.Check(w.Services, w.Pins); err != nil {
 		t.Error(err)
 	}
 	if !bytes.Equal(first.Pin(w.Compose), w.Compose) {

@@ -35,7 +35,7 @@ func (in *Installation) startRegistry(ctx context.Context) (string, error) {
 	if store == nil {
 		return "not needed", nil
 	}
-	if err := store.Check(w.Services); err != nil {
+	if err := store.Check(w.Services, w.Pins); err != nil {
 		return "", err
 	}
 	if in.registry, err = registry.Start(store.Dir, "127.0.0.1:0"); err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 type builder struct {
 	Options
 	spec     *Spec
-	programs map[string][]byte // by repository, the program of a Go image
+	programs map[string][]byte // by folder, the programs of Go images
 }
 
 // Build builds the images that images.yaml in the folder describes, or finds
@@ -67,16 +67,16 @@ func Build(ctx context.Context, o Options) (*Store, error) {
 // bytes are part of the key.
 func (b *builder) compile(ctx context.Context) error {
 	for _, s := range b.spec.Images {
-		if s.Go == "" {
+		if s.Go == "" || b.programs[s.Go] != nil {
 			continue
 		}
-		b.note("compiling %s", s.Repository)
+		b.note("compiling %s", s.title())
 		source, command, err := b.findModule(s.Go)
 		if err != nil {
-			return fmt.Errorf("image %s: %w", s.Repository, err)
+			return fmt.Errorf("image %s: %w", s.title(), err)
 		}
-		if b.programs[s.Repository], err = image.BuildProgram(ctx, source, command); err != nil {
-			return fmt.Errorf("image %s: %w", s.Repository, err)
+		if b.programs[s.Go], err = image.BuildProgram(ctx, source, command); err != nil {
+			return fmt.Errorf("image %s: %w", s.title(), err)
 		}
 	}
 	return nil
@@ -117,7 +117,7 @@ var sources embed.FS
 func (b *builder) key(spec []byte) (vm.Hash, error) {
 	parts := [][]byte{spec, []byte(runtime.Version())}
 	for _, s := range b.spec.Images {
-		parts = append(parts, b.programs[s.Repository])
+		parts = append(parts, b.programs[s.Go])
 		if s.Group == "" {
 			continue
 		}
@@ -162,13 +162,15 @@ func (b *builder) write(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("write image layout: %w", err)
 	}
 	for _, s := range b.spec.Images {
-		b.note("building %s", s.Repository)
+		b.note("building %s", s.title())
 		img, err := b.image(ctx, s)
 		if err != nil {
-			return fmt.Errorf("image %s: %w", s.Repository, err)
+			return fmt.Errorf("image %s: %w", s.title(), err)
 		}
-		if err := out.AppendImage(img, layout.WithAnnotations(map[string]string{nameAnnotation: s.Repository})); err != nil {
-			return fmt.Errorf("image %s: write layout: %w", s.Repository, err)
+		for _, annotations := range s.annotations() {
+			if err := out.AppendImage(img, layout.WithAnnotations(annotations)); err != nil {
+				return fmt.Errorf("image %s: write layout: %w", s.title(), err)
+			}
 		}
 	}
 	// A broken layout, which Open refused, makes way.

@@ -20,7 +20,7 @@ import (
 func (b *builder) content(ctx context.Context, s ImageSpec) (tree.Tree, error) {
 	t := tree.Tree{}
 	if s.Go != "" {
-		t.File(path.Base(s.Go), 0o755, b.programs[s.Repository])
+		t.File(path.Base(s.Go), 0o755, b.programs[s.Go])
 	} else {
 		all, err := b.packages(ctx, s.Group)
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/image/tree"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // folder is a module with a program and a description of one image.
@@ -73,6 +74,24 @@ func TestBuildIsReproducible(t *testing.T) {
 		t.Errorf("third build is %+v, %v; want the cached one", cached, err)
 	}
 	checkImage(t, store)
+}
+
+// One program may stand in for images of other registries, each of which is
+// found where a mirror has it.
+func TestStandIns(t *testing.T) {
+	dir := folder(t)
+	spec := "images:\n  - {names: ['redis:7', 'ghcr.io/a/b:${T:-1}'], go: ./hello, user: 1, entrypoint: [/hello]}\n"
+	if err := os.WriteFile(filepath.Join(dir, SpecName), []byte(spec), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store, err := Build(t.Context(), Options{Folder: dir, CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(store.Images) != 2 || store.Images[0].Repository != "docker.io/library/redis" || store.Images[1].Repository != "ghcr.io/a/b" ||
+		store.Images[1].Name != "ghcr.io/a/b:${T:-1}" || store.Images[0].Digest != store.Images[1].Digest {
+		t.Errorf("built are %+v", store.Images)
+	}
 }
 
 // A description may name any package of its own module, and none beyond it.
@@ -170,6 +189,11 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"two documents", whole + "---\n" + whole, "more than one document"},
 		{"twice", whole + whole[len("images:\n"):], "described twice"},
 		{"repository", strings.Replace(whole, "a/b", "A", 1), "not a lower-case path"},
+		{"neither name", strings.Replace(whole, "repository: a/b, ", "", 1), "want either repository or names"},
+		{"both names", strings.Replace(whole, "user", "names: [redis], user", 1), "want either repository or names"},
+		{"no name", strings.Replace(whole, "repository: a/b", "names: ['redis:7', 'A B']", 1), "not the name of an image"},
+		{"name twice", strings.Replace(whole, "repository: a/b", "names: ['redis:7', 'redis:7']", 1), "described twice"},
+		{"name without a value", strings.Replace(whole, "repository: a/b", "names: ['redis:${X}']", 1), "has no value"},
 		{"root", strings.Replace(whole, "user: 1", "user: 0", 1), "do not run as root"},
 		{"no entrypoint", strings.Replace(whole, "[/x]", "[]", 1), "entrypoint is missing"},
 		{"absolute folder", strings.Replace(whole, "./x", "/x", 1), "relative to the description"},
@@ -220,9 +244,22 @@ func TestStoreChecksAndPins(t *testing.T) {
 		{"other digest", Host + "/app/web@" + digest("b"), "secretvm oci build --update"},
 		{"not described", Host + "/app/db@" + digest("a"), "does not describe it"},
 	} {
-		err := s.Check(service(c.image))
+		err := s.Check(service(c.image), nil)
 		if (err == nil) != (c.wantErr == "") || err != nil && !strings.Contains(err.Error(), c.wantErr) {
 			t.Errorf("%s: error is %v, want %q", c.name, err, c.wantErr)
+		}
+	}
+	s.Images = append(s.Images, Built{Repository: "docker.io/library/redis", Name: "redis:7", Digest: digest("e")})
+	pins, err := s.Pins()
+	if err != nil || len(pins) != 1 {
+		t.Fatalf("pins are %v, %v", pins, err)
+	}
+	if err := s.Check(service("redis:7"), pins); err != nil {
+		t.Error(err)
+	}
+	for _, wrong := range []vm.Pins{nil, {"redis:7": vm.HashOf(nil)}} {
+		if err := s.Check(service("redis:7"), wrong); err == nil || !strings.Contains(err.Error(), "secretvm oci build --update") {
+			t.Errorf("pinned by %v: %v", wrong, err)
 		}
 	}
 	before := "a: " + Host + "/app/web@" + digest("b") + " # kept\r\nb: " + Host + "/app/web@" + digest("c") + "\nc: " + Host + "/app/db@" + digest("d")

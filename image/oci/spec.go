@@ -10,8 +10,12 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // SpecName is the file beside a compose file that describes its images.
@@ -26,9 +30,11 @@ type Spec struct {
 	Images []ImageSpec `yaml:"images"`
 }
 
-// ImageSpec describes one image. Exactly one of Go and Files is given.
+// ImageSpec describes one image. Exactly one of Repository and Names is given,
+// and exactly one of Go and Files.
 type ImageSpec struct {
 	Repository string            `yaml:"repository"` // below Host
+	Names      []string          `yaml:"names"`      // of other registries, which it stands in for, as the compose file has them
 	Go         string            `yaml:"go"`         // folder of a package main, relative to the description and in its module; becomes /<name of the folder>
 	Group      string            `yaml:"group"`      // group of the lock file that Files are taken from
 	Files      []string          `yaml:"files"`      // programs; the libraries that they need come along
@@ -71,12 +77,14 @@ func ParseSpec(raw []byte) (*Spec, error) {
 	seen := map[string]bool{}
 	for _, i := range s.Images {
 		if err := i.validate(); err != nil {
-			return nil, fmt.Errorf("image %q: %w", i.Repository, err)
+			return nil, fmt.Errorf("image %q: %w", i.title(), err)
 		}
-		if seen[i.Repository] {
-			return nil, fmt.Errorf("image %q is described twice", i.Repository)
+		for _, name := range append(i.Names, i.Repository) {
+			if seen[name] && name != "" {
+				return nil, fmt.Errorf("image %q is described twice", name)
+			}
+			seen[name] = true
 		}
-		seen[i.Repository] = true
 	}
 	if len(s.Images) == 0 {
 		return nil, errors.New("image description has no images")
@@ -87,8 +95,15 @@ func ParseSpec(raw []byte) (*Spec, error) {
 var repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:[._-][a-z0-9]+)*(?:/[a-z0-9]+(?:[._-][a-z0-9]+)*)*$`)
 
 func (i ImageSpec) validate() error {
+	for _, name := range i.Names {
+		if _, err := repositoryOf(name); err != nil {
+			return err
+		}
+	}
 	switch {
-	case !repositoryPattern.MatchString(i.Repository):
+	case (i.Repository == "") == (len(i.Names) == 0):
+		return errors.New("want either repository or names")
+	case i.Repository != "" && !repositoryPattern.MatchString(i.Repository):
 		return errors.New("repository is not a lower-case path")
 	case (i.Go == "") == (len(i.Files) == 0):
 		return errors.New("want either go or files")
@@ -112,6 +127,27 @@ func (i ImageSpec) validate() error {
 		}
 	}
 	return nil
+}
+
+// title is what errors and progress call the image.
+func (i ImageSpec) title() string {
+	if i.Repository == "" && len(i.Names) > 0 {
+		return i.Names[0]
+	}
+	return i.Repository
+}
+
+// repositoryOf is where Host has an image of another registry.
+func repositoryOf(name string) (string, error) {
+	reference, err := compose.PinnedImage(name, vm.Pins{name: {}})
+	if err != nil {
+		return "", err
+	}
+	repository, _, _ := strings.Cut(strings.TrimPrefix(compose.MirrorOf(Host, reference), Host+"/"), "@")
+	if !repositoryPattern.MatchString(repository) {
+		return "", fmt.Errorf("%q is not the name of an image", name)
+	}
+	return repository, nil
 }
 
 func cleanPath(name string) bool {

@@ -11,10 +11,27 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // nameAnnotation holds the repository of an image in the layout's index.
 const nameAnnotation = "org.opencontainers.image.ref.name"
+
+// standsInAnnotation holds the name that a compose file has for the image.
+const standsInAnnotation = "org.secretvm.image.name"
+
+// annotations are those of the image's entries in the layout's index, one for
+// each name.
+func (i ImageSpec) annotations() (all []map[string]string) {
+	if i.Repository != "" {
+		return []map[string]string{{nameAnnotation: i.Repository}}
+	}
+	for _, name := range i.Names {
+		repository, _ := repositoryOf(name) // validated
+		all = append(all, map[string]string{nameAnnotation: repository, standsInAnnotation: name})
+	}
+	return all
+}
 
 // Store is a folder with built images.
 type Store struct {
@@ -26,8 +43,9 @@ type Store struct {
 // Built is one image of a Store.
 type Built struct {
 	Repository string `json:"repository"`
-	Digest     string `json:"digest"` // sha256:… of the manifest
-	Size       int64  `json:"size"`   // of manifest, configuration and layers, in bytes
+	Name       string `json:"name,omitempty"` // as the compose file has it, if it stands in for an image of another registry
+	Digest     string `json:"digest"`         // sha256:… of the manifest
+	Size       int64  `json:"size"`           // of manifest, configuration and layers, in bytes
 }
 
 // Reference is the name by which a compose file pins the image.
@@ -57,15 +75,21 @@ func Open(dir string) (*Store, error) {
 		for _, l := range m.Layers {
 			size += l.Size
 		}
-		s.Images = append(s.Images, Built{Repository: d.Annotations[nameAnnotation], Digest: d.Digest.String(), Size: size})
+		s.Images = append(s.Images, Built{Repository: d.Annotations[nameAnnotation], Name: d.Annotations[standsInAnnotation], Digest: d.Digest.String(), Size: size})
 	}
 	return s, nil
 }
 
 // Check reports the first service that wants an image of Host which is not in
-// the store.
-func (s *Store) Check(services []compose.Service) error {
+// the store, or whose image the store stands in for under another digest than
+// pins has.
+func (s *Store) Check(services []compose.Service, pins vm.Pins) error {
 	for _, service := range services {
+		for _, b := range s.Images {
+			if b.Name != "" && b.Name == service.Image && "sha256:"+pins[b.Name].String() != b.Digest {
+				return fmt.Errorf("service %s: image %s: %s describes %s: put the digest into %s with `secretvm oci build --update`", service.Name, service.Image, SpecName, b.Digest, compose.PinsName)
+			}
+		}
 		name, local := strings.CutPrefix(service.Image, Host+"/")
 		if !local {
 			continue
@@ -96,6 +120,9 @@ var digestPattern = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 // every other byte as it is.
 func (s *Store) Pin(composeFile []byte) []byte {
 	for _, b := range s.Images {
+		if b.Name != "" {
+			continue
+		}
 		name := []byte(Host + "/" + b.Repository + "@")
 		parts := bytes.Split(composeFile, name)
 		for i := 1; i < len(parts); i++ {
@@ -127,4 +154,19 @@ func (s *Store) PinFile(path string) (bool, error) {
 		return false, fmt.Errorf("pin images: %w", err)
 	}
 	return true, os.Rename(temporary, path)
+}
+
+// Pins are the digests of the images that stand in for others.
+func (s *Store) Pins() (vm.Pins, error) {
+	pins := vm.Pins{}
+	for _, b := range s.Images {
+		h, err := vm.ParseHash(strings.TrimPrefix(b.Digest, "sha256:"))
+		if err != nil {
+			return nil, fmt.Errorf("image %s: %w", b.Repository, err)
+		}
+		if b.Name != "" {
+			pins[b.Name] = h
+		}
+	}
+	return pins, nil
 }
