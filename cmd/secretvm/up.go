@@ -24,6 +24,7 @@ import (
 // upFlags are the flags of up.
 type upFlags struct {
 	tee, state, image, qemu, kmsd string
+	kmsIn                         string
 	cpus, kmsNodes                int
 	memory                        string
 	ports, kmsURLs                []string
@@ -49,6 +50,11 @@ a second ^C is a power cut.
 --kms-nodes 4 makes the KMS of four nodes, each a process with a share of its own:
 three of them make keys, and one may be down. The number is chosen once, with the
 first up; the default is one node, which is ready in a second or two.
+
+With --kms-in vms the nodes are measured machines themselves, beside one process
+that founds the chain: it gives them their disks, they prove what they run, and the
+key is shared with them. At the end they give their shares back, so that the next
+up can start them; a computer that loses its power meanwhile loses the key.
 
 A workload that chooses the key manager contract of existing machines
 (x-secretvm.kms) gets no KMS of up's: --kms-url says where the network's nodes
@@ -89,6 +95,7 @@ run on hardware yet.`,
 	flags.StringVar(&f.kmsd, "kmsd", "", "`PATH` of the KMS program (default: beside this program, then $PATH)")
 	flags.IntVar(&f.cpus, "cpus", 0, "virtual CPUs (default: x-secretvm.shape of the workload)")
 	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: one that no others can join; later as many as it has)")
+	flags.StringVar(&f.kmsIn, "kms-in", local.InProcesses, "where these nodes run: processes, or vms: measured machines that the chain admits by what they prove")
 	flags.StringArrayVar(&f.kmsURLs, "kms-url", nil, "`URL` of a node of the key manager that the workload chooses (x-secretvm.kms), or of what gives it collateral (…/quote-parse) (repeatable)")
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
@@ -102,7 +109,7 @@ run on hardware yet.`,
 
 // options turns flags into what up runs; its errors are wrong usage.
 func (f upFlags) options(path string) (o local.Options, err error) {
-	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSURLs: f.kmsURLs}
+	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSIn: f.kmsIn, KMSURLs: f.kmsURLs}
 	if o.Workload, err = compose.Read(path); err != nil {
 		return o, err
 	}
@@ -147,7 +154,7 @@ func runUp(ctx context.Context, o local.Options, asJSON bool, stdout, stderr io.
 	}
 	ready := err == nil
 	if ready {
-		err = in.Wait(ctx)
+		err = errors.Join(in.Failure(), in.Wait(ctx))
 	}
 
 	// The first ^C ended ctx; the next one cuts the machine's power.

@@ -19,6 +19,7 @@ import (
 func (f upFlags) parts(o *local.Options) {
 	locked := local.Locked{Mirrors: f.mirrors}
 	o.Image, o.QEMU, o.Containers = locked.Image, locked.QEMU, locked.Containers
+	o.NodeWorkload = locked.NodeWorkload
 	o.Complete = f.services.complete
 	if f.image != "" {
 		o.Image = local.ImageFolder(f.image)

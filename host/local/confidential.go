@@ -73,7 +73,11 @@ func (in *Installation) kmsURLs() []string {
 	if in.o.Workload.Settings.Manager != nil {
 		return in.o.KMSURLs
 	}
-	return in.kms.urls()
+	urls := in.kms.urls()
+	for _, n := range in.nodes {
+		urls = append(urls, n.api)
+	}
+	return urls
 }
 
 // forGuest is a URL of this computer's loopback as a machine's network has it.

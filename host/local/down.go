@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/secretvm/secretvm/step"
@@ -18,6 +19,15 @@ func (in *Installation) Wait(ctx context.Context) error {
 	var softTEE <-chan struct{} // for ever, where there is none
 	if in.run.SoftTEE() != nil {
 		softTEE = in.run.SoftTEE().Done()
+	}
+	for _, n := range in.nodes {
+		go func() {
+			select {
+			case <-n.run.Done():
+				in.o.Warn("%s of the KMS powered off (its console: %s)", n.name, n.folder.ConsoleLog())
+			case <-ctx.Done():
+			}
+		}()
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
@@ -56,6 +66,17 @@ func (in *Installation) Down(ctx context.Context, to step.Reporter) error {
 	}
 	if in.run != nil {
 		do("power off", func(context.Context) (string, error) { return in.powerOff(ctx) })
+	}
+	if len(in.nodes) > 0 {
+		do("kms shares", in.releaseNodes)
+	}
+	for _, n := range slices.Backward(in.nodes) {
+		if n.run != nil {
+			do(n.name, func(context.Context) (string, error) { return n.powerOff(ctx) })
+		}
+	}
+	if in.nodeImages != nil {
+		errs = append(errs, in.nodeImages.Close())
 	}
 	if in.registry != nil {
 		errs = append(errs, in.registry.Close())

@@ -79,6 +79,9 @@ func (k *kms) make(ctx context.Context, n int, trustRoot string) (created bool, 
 		return false, err
 	}
 	if have := len(k.nodes); have > 0 {
+		if alone := k.nodes[0].listen != ""; n == 1 && alone {
+			return false, fmt.Errorf("the KMS in %s was made for one node, and others cannot join it: begin anew, without the data, with another --state", k.folder)
+		}
 		if n != 0 && n != have {
 			return false, fmt.Errorf("the KMS in %s has %s, and %d are asked for: its nodes are changed by the chain itself, not by up. "+
 				"Leave --kms-nodes out to use it as it is, or begin anew, without the data, with another --state", k.folder, count(have, "node"), n)

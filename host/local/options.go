@@ -24,6 +24,7 @@ type Options struct {
 	Timeout  time.Duration // from power-on until the workload runs
 	Grace    time.Duration // for the guest to shut down by itself
 	KMSNodes int           // of the local KMS, when it is made and later; 0: one, or as many as it has
+	KMSIn    string        // where these nodes run: InProcesses (or empty) or InMachines, with one process that founds
 	KMSURLs  []string      // where the key manager answers that the workload chooses instead
 
 	// Image makes or finds the image folder and says which in a few words.
@@ -33,6 +34,8 @@ type Options struct {
 	// Containers makes or finds the container images that the workload's folder
 	// describes; nil if it describes none.
 	Containers func(ctx context.Context, folder string, note Note) (*oci.Store, error)
+	// NodeWorkload makes the machines of the KMS, with KMSIn.
+	NodeWorkload NodeWorkload
 	// TrustRoot makes or finds the development PKI in dir and returns the file
 	// with its root certificate.
 	TrustRoot func(dir string) (file string, err error)
@@ -102,8 +105,8 @@ func (o *Options) Check() error {
 	if err := o.checkManager(); err != nil {
 		return err
 	}
-	if o.KMSNodes < 0 || o.KMSNodes > MaxKMSNodes {
-		return fmt.Errorf("--kms-nodes %d: want 1 to %d", o.KMSNodes, MaxKMSNodes)
+	if err := o.checkNodes(); err != nil {
+		return err
 	}
 	if o.Note == nil {
 		o.Note = func(string, ...any) {}
@@ -112,4 +115,33 @@ func (o *Options) Check() error {
 		o.Warn = o.Note
 	}
 	return nil
+}
+
+// checkNodes holds the flags of the local KMS against one another.
+func (o Options) checkNodes() error {
+	if o.KMSNodes < 0 || o.KMSNodes > MaxKMSNodes {
+		return fmt.Errorf("--kms-nodes %d: want 1 to %d", o.KMSNodes, MaxKMSNodes)
+	}
+	switch o.KMSIn {
+	case "", InProcesses:
+		return nil
+	case InMachines:
+	default:
+		return fmt.Errorf("--kms-in %q: want %s or %s", o.KMSIn, InProcesses, InMachines)
+	}
+	switch {
+	case o.KMSNodes == 0:
+		return fmt.Errorf("--kms-in %s: say with --kms-nodes how many machines", InMachines)
+	case o.TEE != vm.Soft:
+		return fmt.Errorf("--kms-in %s is for the soft TEE: the evidence of nodes in %s lacks what the vendor signs, which only relayed releases are given", InMachines, o.TEE)
+	}
+	return nil
+}
+
+// founders is how many nodes of the KMS are processes; 0: as kms.make has it.
+func (o Options) founders() int {
+	if o.KMSIn == InMachines {
+		return 1
+	}
+	return o.KMSNodes
 }

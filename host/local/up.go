@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -20,6 +21,7 @@ const guestGateway = "10.0.2.2"
 // Installation is everything that Up has started.
 type Installation struct {
 	o       Options
+	name    string // of the machine's folder; empty: its service's
 	reports *collector
 	lock    *machine.Lock
 
@@ -34,12 +36,17 @@ type Installation struct {
 	status   kmsStatus
 	relays   []*relay // to the nodes of the KMS, of machines in a real TEE
 	registry *registry.Server
+
+	nodes      []*nodeMachine   // of the KMS, where it runs in machines
+	nodeImages *registry.Server // theirs
+
 	folder   *machine.Folder
 	service  chainService
 	config   vm.Config
 	run      *machine.Running
 	guest    *guest
 	deadline time.Time
+	failure  error  // of the workload; the machine runs
 	heard    *heard // the first good answer, if one came before the guest called its workload up
 }
 
@@ -65,7 +72,7 @@ func (in *Installation) start(ctx context.Context, surroundings []step.Step) err
 		return err
 	}
 	for attempt := 1; ; attempt++ {
-		err := step.Run(ctx, in.reports, in.life()...)
+		err := in.bearWith(step.Run(ctx, in.reports, in.life()...))
 		if attempt > maxCrashes || !in.emulatorCrashed(err) {
 			return err
 		}
@@ -73,21 +80,44 @@ func (in *Installation) start(ctx context.Context, surroundings []step.Step) err
 	}
 }
 
+// bearWith keeps a failure of the workload, which the guest reports and goes on:
+// its logs and its attestation are there to be asked.
+func (in *Installation) bearWith(err error) error {
+	var failed stepError
+	if in.guest == nil || !in.guest.failed("workload") || !errors.As(err, &failed) {
+		return err
+	}
+	in.failure = err
+	return nil
+}
+
+// Failure says why the workload of a running machine does not run; nil if it does.
+func (in *Installation) Failure() error { return in.failure }
+
 // surroundings is what up does, in order, before there is a machine.
 func (in *Installation) surroundings() []step.Step {
-	return []step.Step{
+	steps := []step.Step{
 		// The image that the machine boots, and the emulator: built from locked
 		// packages, or cached. What it will measure follows from its files.
 		{Name: "image", Run: in.openImage},
 		// The chain that decides who gets keys; made on first use. A workload may
 		// choose a contract instead, which is only named.
 		{Name: "kms", Run: in.startKMS},
+	}
+	if in.o.KMSIn == InMachines {
+		steps = append(steps,
+			// Machines that are to be nodes; they get their disks from the chain.
+			step.Step{Name: "kms machines", Run: in.bootNodes},
+			// They prove what they run, and the nodes share the key anew, with them.
+			step.Step{Name: "kms shares", Run: in.admitNodes})
+	}
+	return append(steps, []step.Step{
 		// Serves the images of the workload that exist only on this computer.
 		{Name: "registry", Run: in.startRegistry},
 		// The workload's service and this image of it, registered on the chain;
 		// with a contract, what others have to register there.
 		{Name: "service", Run: in.register},
-	}
+	}...)
 }
 
 // life is the machine, from power-on until the workload answers.
@@ -140,7 +170,7 @@ func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
 	if in.o.Workload.Settings.Manager != nil {
 		return in.nameContract()
 	}
-	created, err := in.kms.make(ctx, in.o.KMSNodes, in.trustRoot)
+	created, err := in.kms.make(ctx, in.o.founders(), in.trustRoot)
 	if err != nil {
 		return "", err
 	}
@@ -166,9 +196,18 @@ func (in *Installation) startKMS(ctx context.Context) (_ string, err error) {
 	return remark, nil
 }
 
+// machineFolder holds what is kept of the machine.
+func (in *Installation) machineFolder() string {
+	name := in.name
+	if name == "" {
+		name = in.o.Workload.Settings.Service
+	}
+	return filepath.Join(in.o.home(), "machines", name)
+}
+
 func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	w := in.o.Workload
-	in.folder, err = machine.Open(filepath.Join(in.o.home(), "machines", w.Settings.Service), w.Settings.Disk.Size)
+	in.folder, err = machine.Open(in.machineFolder(), w.Settings.Disk.Size)
 	if err != nil {
 		return "", err
 	}
@@ -229,7 +268,7 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	}
 	in.deadline = time.Now().Add(in.o.Timeout)
 	in.run, err = in.folder.Start(ctx, machine.Boot{
-		Name: in.o.Workload.Settings.Service, QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
+		Name: filepath.Base(in.folder.Dir()), QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
 		Forwards: forwards(in.addresses, in.attestation), Image: in.image.Folder, Archive: config,
 		Measurement: measurement, BootLog: in.image.BootLog,
 		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
