@@ -121,6 +121,13 @@ type stepError struct{ reason string }
 
 func (e stepError) Error() string { return e.reason }
 
+// failed reports whether the guest has said that the named step failed.
+func (g *guest) failed(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.steps[name].State == console.Failed
+}
+
 // began reports whether the guest has begun or ended the named step.
 func (g *guest) began(name string) bool {
 	g.mu.Lock()

@@ -25,6 +25,7 @@ type Result struct {
 	Verify      []string      `json:"verify"` // the command that checks this machine
 	KMS         []string      `json:"kms"`    // URLs of its nodes
 	State       string        `json:"state"`  // the machine's folder
+	Failure     string        `json:"failure,omitempty"` // why the workload does not run, in the guest's words
 	Notes       []string      `json:"notes,omitempty"`
 	Steps       []step.Result `json:"steps"`
 }
@@ -32,7 +33,12 @@ type Result struct {
 // Result returns where everything is; call it after Up has succeeded.
 func (in *Installation) Result() Result {
 	attestation := "https://127.0.0.1:" + strconv.Itoa(in.attestation)
+	var failure string
+	if in.failure != nil {
+		failure = firstLine(in.failure)
+	}
 	return Result{
+		Failure: failure,
 		Service: in.service.ID, Instance: in.folder.Instance(), TEE: in.o.TEE, Addresses: in.addresses,
 		Attestation: attestation, Verify: in.verifyCommand(attestation),
 		KMS: in.kmsURLs(), State: in.folder.Dir(), Notes: in.reports.notes, Steps: in.reports.results(),
@@ -61,6 +67,9 @@ func (r Result) WriteTo(w io.Writer) (int64, error) {
 	}
 	fmt.Fprintf(&b, "   %-12s %s\n", "attestation", r.Attestation)
 	fmt.Fprintf(&b, "   %-12s %s\n", "check it", CommandLine(r.Verify))
+	if r.Failure != "" {
+		fmt.Fprintf(&b, "   %-12s %s; the machine runs on, and its attestation answers\n", "FAILED", r.Failure)
+	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "   %-12s %s\n", "note", note)
 	}

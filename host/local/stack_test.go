@@ -71,6 +71,10 @@ func playQEMU(role string) {
 			fmt.Println("secretvm: HALT keys: image-not-allowed: registers match no active image")
 			break // and off as soon as the host has connected
 		}
+		if name == "workload" && role == "ailing" {
+			fmt.Println(`secretvm: {"step":"workload","state":"failed","ms":9,"error":"job failed: Exited (3) 2 seconds ago"}`)
+			continue
+		}
 		fmt.Printf("secretvm: {\"step\":%q,\"state\":\"start\"}\nsecretvm: {\"step\":%q,\"state\":\"ok\",\"ms\":7,\"remark\":\"did %s\"}\n", name, name, name)
 	}
 	for {
@@ -338,6 +342,30 @@ func TestRefusedKeysNameTheRecord(t *testing.T) {
 	}
 	if r := in.reports.results(); r[len(r)-1].Remark != "image-not-allowed: registers match no active image" {
 		t.Errorf("the step's line says %q", r[len(r)-1].Remark)
+	}
+	if err := in.Down(t.Context(), &names{}); err != nil {
+		t.Errorf("down: %v", err)
+	}
+}
+
+// A machine whose workload fails runs on, and its owner is told why.
+func TestFailedWorkloadIsShown(t *testing.T) {
+	in := installation(t, t.TempDir(), "ailing")
+	if err := in.startWithoutImage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	r := in.Result()
+	if _, err := r.WriteTo(&text); err != nil || r.Failure != "workload: job failed: Exited (3) 2 seconds ago" || !strings.Contains(text.String(), "Exited (3)") || in.Failure() == nil {
+		t.Errorf("result is %+v, %v, printed as\n%s", r, err, &text)
+	}
+	if last := r.Steps[len(r.Steps)-1]; last.Name != "workload" || last.Error == "" {
+		t.Errorf("the last step is %+v", last)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := in.Wait(ctx); err != nil {
+		t.Errorf("the machine ended: %v", err)
 	}
 	if err := in.Down(t.Context(), &names{}); err != nil {
 		t.Errorf("down: %v", err)
