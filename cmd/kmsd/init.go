@@ -13,6 +13,7 @@ import (
 func newInitCommand(s *settings) *cobra.Command {
 	var o node.InitOptions
 	var roots []string
+	var kept keepers
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Make the home of a new chain with this one node",
@@ -33,6 +34,7 @@ Evidence is accepted when it is rooted in a production root of Intel or AMD.
 				}
 				o.TrustRoots = append(o.TrustRoots, string(b))
 			}
+			o.Recovery = kept.rules()
 			made, err := node.Init(s.folder(), o)
 			if err != nil {
 				return err
@@ -44,6 +46,7 @@ Evidence is accepted when it is rooted in a production root of Intel or AMD.
 	}
 	c.Flags().StringVar(&o.ChainID, "chain-id", "secretvm-local-1", "name of the chain; part of what machines measure")
 	c.Flags().StringArrayVar(&roots, "trust-root", nil, "PEM file of a certificate to accept beside the vendors' roots")
+	kept.flags(c)
 	return c
 }
 

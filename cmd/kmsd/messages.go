@@ -27,6 +27,7 @@ var shortOf = map[string]string{
 	"committee reshare":       "Make the shares of an epoch's key anew",
 	"committee open-epoch":    "Have the nodes make another key",
 	"committee close-epoch":   "End the use of a key, for good",
+	"committee set-recovery":  "Name another recovery committee, after the delay, or none, at once",
 	"committee update-params": "Change how nodes are governed",
 }
 

@@ -13,6 +13,7 @@ func newTestnetCommand(s *settings) *cobra.Command {
 	var o node.TestnetOptions
 	var dir string
 	var roots []string
+	var kept keepers
 	c := &cobra.Command{
 		Use:   "testnet",
 		Short: "Make ready homes of a chain of several nodes on this computer",
@@ -33,6 +34,7 @@ home governs. Nobody checks what these nodes run: for development only.`,
 				}
 				o.TrustRoots = append(o.TrustRoots, string(b))
 			}
+			o.Recovery = kept.rules()
 			made, err := node.Testnet(dir, o)
 			if err != nil {
 				return err
@@ -51,5 +53,6 @@ home governs. Nobody checks what these nodes run: for development only.`,
 	c.Flags().StringVar(&o.ChainID, "chain-id", "secretvm-local-1", "name of the chain; part of what machines measure")
 	c.Flags().IntVar(&o.FirstPort, "first-port", 29380, "first of two ports of 127.0.0.1 for each node; 0 takes free ones")
 	c.Flags().StringArrayVar(&roots, "trust-root", nil, "PEM file of a certificate to accept beside the vendors' roots")
+	kept.flags(c)
 	return c
 }

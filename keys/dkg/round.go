@@ -39,7 +39,14 @@ type Round struct {
 	Dealers []uint32
 	// Old is the sharing that is handed on; nil makes a new key.
 	Old keys.Commitments
+	// Context is what the dealers agree to beside the round, at most
+	// MaxContext bytes: shares open under the same only. Rounds on a chain have
+	// none.
+	Context []byte
 }
+
+// MaxContext bounds a round's context, in bytes.
+const MaxContext = 64
 
 // Validate reports what makes a round impossible.
 func (r Round) Validate() error {
@@ -64,6 +71,9 @@ func (r Round) Validate() error {
 	}
 	if err := ascending(r.Dealers); err != nil {
 		return fmt.Errorf("round: dealers: %w", err)
+	}
+	if len(r.Context) > MaxContext {
+		return fmt.Errorf("round: context has %d bytes, want at most %d", len(r.Context), MaxContext)
 	}
 	if r.Old != nil {
 		if err := r.Old.Validate(); err != nil {
@@ -115,7 +125,11 @@ func (r Round) Digest() [32]byte {
 	for _, d := range r.Dealers {
 		b = binary.BigEndian.AppendUint32(b, d)
 	}
-	return sha256.Sum256(appendPart(b, r.Old.Bytes()))
+	b = appendPart(b, r.Old.Bytes())
+	if len(r.Context) != 0 {
+		b = appendPart(b, r.Context)
+	}
+	return sha256.Sum256(b)
 }
 
 // appendPart adds a part behind its length as a big-endian uint32.

@@ -119,7 +119,7 @@ func Make(random io.Reader, subject Subject, share keys.Share, k int, committee 
 			return Backup{}, fmt.Errorf("back up the share of %s: %w", subject, err)
 		}
 		piece := Piece{subject, s}
-		sealed, err := piece.Seal(recipient)
+		sealed, err := piece.seal(recipient)
 		piece.Wipe()
 		s.Wipe()
 		if err != nil {

@@ -30,10 +30,9 @@ func (p Piece) Number() uint32 { return p.share.Index }
 // Wipe overwrites the piece in place.
 func (p *Piece) Wipe() { p.share.Wipe() }
 
-// Seal encrypts the piece, and what it is of, to a recipient: to its owner in a
-// backup, or by its owner to whoever runs a recovery. The plaintext is a label,
-// the subject, the number as a big-endian uint32 and 32 bytes.
-func (p Piece) Seal(to age.Recipient) ([]byte, error) {
+// seal encrypts the piece, and what it is of, to its owner. The plaintext is a
+// label, the subject, the number as a big-endian uint32 and 32 bytes.
+func (p Piece) seal(to age.Recipient) ([]byte, error) {
 	secret := p.share.Bytes()
 	plain := p.subject.encode([]byte(labelPiece))
 	plain = binary.BigEndian.AppendUint32(plain, p.share.Index)
@@ -57,9 +56,8 @@ func (p Piece) Seal(to age.Recipient) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// ReadPiece opens what Seal wrote. It does not know whether the piece is right:
-// Backup.Assemble does.
-func ReadPiece(sealed []byte, identities ...age.Identity) (Piece, error) {
+// readPiece opens what seal wrote. It does not know whether the piece is right.
+func readPiece(sealed []byte, identities ...age.Identity) (Piece, error) {
 	if len(sealed) > maxSealedPiece {
 		return Piece{}, fmt.Errorf("open piece: %d bytes, want at most %d", len(sealed), maxSealedPiece)
 	}
@@ -122,7 +120,7 @@ func (b Backup) Open(identities ...age.Identity) ([]Piece, error) {
 	var pieces []Piece
 	var wrong error
 	for i, sealed := range b.Sealed {
-		p, err := ReadPiece(sealed, identities...)
+		p, err := readPiece(sealed, identities...)
 		var mismatch *age.NoIdentityMatchError
 		if errors.As(err, &mismatch) {
 			continue
@@ -146,39 +144,6 @@ func (b Backup) Open(identities ...age.Identity) ([]Piece, error) {
 	return pieces, wrong
 }
 
-// Assemble makes the share from pieces, of which k must be right. bad lists the
-// numbers of wrong ones, ascending. The result is compared with the share's
-// public key.
-func (b Backup) Assemble(pieces []Piece) (share keys.Share, bad []uint32, err error) {
-	var right []keys.Share
-	defer func() { clear(right) }()
-	for _, p := range pieces {
-		if b.check(p) != nil {
-			if !slices.Contains(bad, p.Number()) {
-				bad = append(bad, p.Number())
-			}
-			continue
-		}
-		if !slices.ContainsFunc(right, func(s keys.Share) bool { return s.Index == p.Number() }) {
-			right = append(right, p.share)
-		}
-	}
-	slices.Sort(bad)
-	k := len(b.Commitments)
-	if len(right) < k {
-		return keys.Share{}, bad, fmt.Errorf("assemble the share of %s: %d right pieces, want %d; wrong: %v", b.Subject, len(right), k, bad)
-	}
-	share, err = keys.Assemble(b.Node, right[:k])
-	if err != nil {
-		return keys.Share{}, bad, fmt.Errorf("assemble the share of %s: %w", b.Subject, err)
-	}
-	if !share.Public().Equal(b.Public) { // follows from check, if the backup passed Check
-		share.Wipe()
-		return keys.Share{}, bad, fmt.Errorf("assemble the share of %s: the backup is not of that share", b.Subject)
-	}
-	return share, bad, nil
-}
-
 // String hides the piece.
 func (p Piece) String() string { return redacted }
 
@@ -188,7 +153,7 @@ func (p Piece) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) 
 // LogValue is "redacted".
 func (p Piece) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalText writes "redacted": a piece travels by Seal.
+// MarshalText writes "redacted": a piece is written in a backup only, sealed.
 func (p Piece) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 const redacted = "redacted"

@@ -86,41 +86,25 @@ func lose(t testing.TB) lost {
 	return l
 }
 
-// pieces opens a backup as the given members, each on a machine of its own, and
-// brings the pieces to an operator under seal.
-func (l lost) pieces(t testing.TB, b Backup, members ...int) []Piece {
+// piece opens a backup as a member.
+func (l lost) piece(t testing.TB, b Backup, member int) Piece {
 	t.Helper()
-	operator, err := age.GenerateHybridIdentity()
+	opened, err := b.Open(l.identities[member])
+	if err != nil || len(opened) != 1 || opened[0].Number() != uint32(member+1) || !opened[0].Subject().equal(b.Subject) {
+		t.Fatalf("member %d opened %d pieces: %v", member, len(opened), err)
+	}
+	return opened[0]
+}
+
+// drill is a recovery by some members, from the backups of some nodes, to three
+// new nodes of which two make a key.
+func (l lost) drill(t *testing.T, backups []Backup, members ...int) (dkg.Round, []dkg.Deal, map[uint32]*keys.Recipient) {
+	t.Helper()
+	combined, err := Combine(l.sharing, backups)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []Piece
-	for _, m := range members {
-		opened, err := b.Open(l.identities[m])
-		if err != nil || len(opened) != 1 || opened[0].Number() != uint32(m+1) || !opened[0].Subject().equal(b.Subject) {
-			t.Fatalf("member %d opened %d pieces: %v", m, len(opened), err)
-		}
-		sealed, err := opened[0].Seal(operator.Recipient())
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := ReadPiece(sealed, operator)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// TestAllNodesLost is the whole drill: four nodes are gone, two of three committee
-// members open three of their backups, and three other nodes go on with the key.
-func TestAllNodesLost(t *testing.T) {
-	l := lose(t)
-	id := keys.Disk("svm1owner/web", "00112233445566778899aabbccddeeff")
-	want := sign(t, l.sharing, l.shares[:3], id)
-
-	round := dkg.Round{ChainID: "chain-1", Number: 5, Threshold: 2, Dealers: []uint32{1, 3, 4}, Old: l.sharing}
+	round := dkg.Round{ChainID: "chain-1", Number: 5, Threshold: 2, Dealers: []uint32{1, 2, 3}, Old: combined.Commitments, Context: []byte("the new genesis")}
 	fresh := map[uint32]*keys.Recipient{}
 	for _, i := range []uint32{5, 6, 7} {
 		r, err := keys.NewRecipient()
@@ -130,41 +114,56 @@ func TestAllNodesLost(t *testing.T) {
 		fresh[i] = r
 		round.Members = append(round.Members, dkg.Member{Index: i, Key: r.Public()})
 	}
-	var recovered []keys.Share
-	for _, i := range round.Dealers {
-		b := l.backups[i-1]
-		s, bad, err := b.Assemble(l.pieces(t, b, 2, 0))
-		if err != nil || bad != nil || s != l.shares[i-1] {
-			t.Fatalf("node %d: bad %v, %v", i, bad, err)
+	var deals []dkg.Deal
+	for _, m := range members { // each on a computer of its own
+		shares, err := combined.Take(l.identities[m])
+		if err != nil || len(shares) != 1 || shares[0].Index != uint32(m+1) {
+			t.Fatalf("member %d took %d shares: %v", m, len(shares), err)
 		}
-		recovered = append(recovered, s)
-	}
-	deals, err := Deals(rand.Reader, round, recovered)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range recovered {
-		if !s.IsZero() {
-			t.Error("a recovered share was left in memory")
-		}
-	}
-	o, err := round.Finalise(deals, nil, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !o.Commitments.GroupKey().Equal(l.sharing.GroupKey()) {
-		t.Fatal("the group key changed")
-	}
-	var shares []keys.Share
-	for i, r := range fresh {
-		s, err := round.Share(o, i, r, deals, nil)
+		deal, err := Deal(rand.Reader, round, &shares[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		shares = append(shares, s)
+		if !shares[0].IsZero() {
+			t.Error("a member's share was left in memory")
+		}
+		deals = append(deals, deal)
 	}
-	if got := sign(t, o.Commitments, shares, id); got != want {
-		t.Fatal("the key changed")
+	return round, deals, fresh
+}
+
+// TestAllNodesLost is the whole drill: four nodes are gone, two of three committee
+// members deal from three of their backups, and three other nodes go on with the
+// key, which nobody held meanwhile.
+func TestAllNodesLost(t *testing.T) {
+	l := lose(t)
+	id := keys.Disk("svm1owner/web", "00112233445566778899aabbccddeeff")
+	want := sign(t, l.sharing, l.shares[:3], id)
+	for _, members := range [][]int{{0, 1}, {2, 0}, {1, 2}, {0, 1, 2}} {
+		round, deals, fresh := l.drill(t, []Backup{l.backups[3], l.backups[0], l.backups[2]}, members...)
+		o, err := round.Finalise(deals, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !o.Commitments.GroupKey().Equal(l.sharing.GroupKey()) || o.Commitments.Threshold() != 2 {
+			t.Fatal("the group key changed")
+		}
+		var shares []keys.Share
+		for i, r := range fresh {
+			s, err := round.Share(o, i, r, deals, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shares = append(shares, s)
+			elsewhere := round
+			elsewhere.Context = []byte("another genesis")
+			if _, err := elsewhere.Share(o, i, r, deals, nil); err == nil {
+				t.Fatal("a share was taken for another genesis than the members dealt for")
+			}
+		}
+		if got := sign(t, o.Commitments, shares[:2], id); got != want {
+			t.Fatal("the key changed")
+		}
 	}
 }
 
@@ -185,38 +184,64 @@ func sign(t *testing.T, c keys.Commitments, shares []keys.Share, id keys.ID) key
 	return sigma
 }
 
-func TestTooFewRecoveredShares(t *testing.T) {
+// TestK4_FewMembersRecoverNothing: fewer than k members make no round, and
+// strangers none of the members' shares.
+func TestK4_FewMembersRecoverNothing(t *testing.T) {
 	l := lose(t)
-	r, err := keys.NewRecipient()
+	round, deals, _ := l.drill(t, l.backups, 1)
+	if _, err := round.Finalise(deals, nil, nil); !errors.Is(err, dkg.ErrTooFew) {
+		t.Errorf("error is %v, want ErrTooFew", err)
+	}
+	combined, err := Combine(l.sharing, l.backups)
 	if err != nil {
 		t.Fatal(err)
 	}
-	round := dkg.Round{
-		ChainID: "chain-1", Number: 5, Threshold: 1, Dealers: []uint32{1, 2, 3}, Old: l.sharing,
-		Members: []dkg.Member{{Index: 9, Key: r.Public()}},
+	if combined.Commitments.Threshold() != 2 || !slices.Equal(combined.Nodes, []uint32{1, 2, 3}) {
+		t.Errorf("combined is %d of the committee, of nodes %v", combined.Commitments.Threshold(), combined.Nodes)
 	}
-	if _, err := Deals(rand.Reader, round, slices.Clone(l.shares[:2])); !errors.Is(err, dkg.ErrTooFew) {
-		t.Errorf("error is %v, want ErrTooFew", err)
+	shares, err := combined.Take(l.identities[1])
+	if err != nil {
+		t.Fatal(err)
 	}
-	wrong := slices.Clone(l.shares[:3])
-	wrong[1].Index = 3
-	if _, err := Deals(rand.Reader, round, wrong); err == nil || !strings.Contains(err.Error(), "node 3") {
-		t.Errorf("error is %v, want one about node 3", err)
+	stranger, _ := committee(t, 1)
+	if _, err := combined.Take(stranger[0]); !errors.Is(err, ErrNotYours) {
+		t.Errorf("error is %v, want ErrNotYours", err)
+	}
+	wrong := round
+	wrong.Old = l.sharing
+	if _, err := Deal(rand.Reader, wrong, &shares[0]); err == nil {
+		t.Error("a member's share was dealt as a node's")
 	}
 }
 
-func TestEveryPairOfMembersRecovers(t *testing.T) {
+// TestWhoIsTwoMembers deals twice.
+func TestWhoIsTwoMembers(t *testing.T) {
 	l := lose(t)
-	b := l.backups[2]
-	for _, pair := range [][]int{{0, 1}, {0, 2}, {1, 2}, {2, 1, 0}, {0, 0, 1}} {
-		s, bad, err := b.Assemble(l.pieces(t, b, pair...))
-		if err != nil || bad != nil || s != l.shares[2] {
-			t.Fatalf("members %v: bad %v, %v", pair, bad, err)
-		}
+	combined, err := Combine(l.sharing, l.backups)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, few := range [][]int{{}, {1}, {1, 1}} {
-		if _, _, err := b.Assemble(l.pieces(t, b, few...)); err == nil {
-			t.Fatalf("members %v made the share", few)
+	shares, err := combined.Take(l.identities[2], l.identities[0])
+	if err != nil || len(shares) != 2 || shares[0].Index != 1 || shares[1].Index != 3 {
+		t.Fatalf("shares are %v: %v", shares, err)
+	}
+}
+
+func TestCombineRefuses(t *testing.T) {
+	l, other := lose(t), lose(t)
+	epoch := l.backups[1]
+	epoch.Epoch++
+	coarse := l.backups[1]
+	coarse.Commitments = coarse.Commitments[:1]
+	for name, backups := range map[string][]Backup{
+		"too few":           l.backups[:2],
+		"one twice":         {l.backups[0], l.backups[0], l.backups[1]},
+		"another sharing's": {l.backups[0], other.backups[1], l.backups[2]},
+		"another epoch's":   {l.backups[0], epoch, l.backups[2]},
+		"another k":         {l.backups[0], coarse, l.backups[2]},
+	} {
+		if _, err := Combine(l.sharing, backups); err == nil {
+			t.Errorf("%s: combined", name)
 		}
 	}
 }
@@ -226,54 +251,23 @@ func reindex(s keys.Share, index uint32) keys.Share {
 	return s
 }
 
-func TestWrongPiecesAreNamed(t *testing.T) {
-	l := lose(t)
-	b := l.backups[0]
-	good := l.pieces(t, b, 0, 1, 2)
-	forged := good[1]
-	forged.share = reindex(l.shares[3], 2)
-	moved := good[1]
-	moved.share.Index = 3
-	foreign := l.pieces(t, l.backups[1], 1)[0]
-	epoch := good[1]
-	epoch.subject.Epoch++
-	beyond := good[1]
-	beyond.share.Index = 4
-	for _, tt := range []struct {
-		name  string
-		piece Piece
-		bad   uint32
-	}{{"forged", forged, 2}, {"moved", moved, 3}, {"another node's", foreign, 2}, {"another epoch's", epoch, 2}, {"beyond", beyond, 4}} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, bad, err := b.Assemble([]Piece{good[0], tt.piece, tt.piece})
-			if err == nil || !slices.Equal(bad, []uint32{tt.bad}) || !strings.Contains(err.Error(), fmt.Sprint(bad)) {
-				t.Fatalf("bad %v, %v", bad, err)
-			}
-			s, bad, err := b.Assemble([]Piece{tt.piece, good[0], good[2]})
-			if err != nil || !slices.Equal(bad, []uint32{tt.bad}) || s != l.shares[0] {
-				t.Fatalf("bad %v, %v", bad, err)
-			}
-		})
-	}
-}
-
 // TestNodeFillsEnvelopesWrongly: the chain cannot see it, the member does.
 func TestNodeFillsEnvelopesWrongly(t *testing.T) {
 	l := lose(t)
 	b := l.backups[0]
 	b.Sealed = slices.Clone(b.Sealed)
-	wrong := l.pieces(t, b, 0)[0]
+	wrong := l.piece(t, b, 0)
 	wrong.share = reindex(l.shares[1], 1)
 	recipient := l.identities[0].(*age.HybridIdentity).Recipient()
 	var err error
-	if b.Sealed[0], err = wrong.Seal(recipient); err != nil {
+	if b.Sealed[0], err = wrong.seal(recipient); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Open(l.identities[0]); err == nil || !strings.Contains(err.Error(), "envelope 1 of the backup of node 1") {
 		t.Fatalf("error is %v, want one that names node and envelope", err)
 	}
-	right := l.pieces(t, l.backups[0], 0)[0]
-	if b.Sealed[1], err = right.Seal(recipient); err != nil { // piece 1 in envelope 2
+	right := l.piece(t, l.backups[0], 0)
+	if b.Sealed[1], err = right.seal(recipient); err != nil { // piece 1 in envelope 2
 		t.Fatal(err)
 	}
 	if _, err := b.Open(l.identities[0]); err == nil || !strings.Contains(err.Error(), "envelope 2") {
@@ -287,7 +281,7 @@ func TestNodeFillsEnvelopesWrongly(t *testing.T) {
 	if _, err := l.backups[0].Open(stranger[0]); !errors.Is(err, ErrNotYours) {
 		t.Errorf("error is %v, want ErrNotYours", err)
 	}
-	if _, err := ReadPiece(make([]byte, maxSealedPiece+1), stranger[0]); err == nil {
+	if _, err := readPiece(make([]byte, maxSealedPiece+1), stranger[0]); err == nil {
 		t.Error("too long a piece was opened")
 	}
 }
@@ -359,7 +353,7 @@ func name(t *testing.T) string {
 
 func TestPiecesPrintRedacted(t *testing.T) {
 	l := lose(t)
-	p := l.pieces(t, l.backups[0], 0)[0]
+	p := l.piece(t, l.backups[0], 0)
 	var out strings.Builder
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "piece", p)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	errorsmod "cosmossdk.io/errors"
 	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
 	dbm "github.com/cosmos/cosmos-db"
@@ -141,6 +142,9 @@ func (a *attacker) raw(what string, tx []byte) *abci.ExecTxResult {
 	r := a.block(tx)[0]
 	a.notPanicked(what+" in a block", r.Codespace, r.Code, r.Log)
 	a.codes[fmt.Sprintf("%s/%d", r.Codespace, r.Code)]++
+	if r.Codespace == errorsmod.UndefinedCodespace {
+		a.t.Errorf("%s: the answer has no code: %.300s", what, r.Log)
+	}
 	if r.Code == 0 {
 		a.aftermath(what)
 	}
@@ -305,6 +309,7 @@ func seeds(a *attacker) map[string]seed {
 		&committee.MsgAddress{Sender: owner, Index: 1, Api: "http://127.0.0.1:1"},
 		&committee.MsgReshare{Sender: owner}, &committee.MsgOpenEpoch{Authority: owner}, &committee.MsgCloseEpoch{Authority: owner},
 		&committee.MsgUpdateParams{Authority: owner, Params: governance},
+		&committee.MsgSetRecovery{Authority: owner, Threshold: 1, Recipients: []string{"age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"}},
 		&upgradetypes.MsgSoftwareUpgrade{Authority: owner, Plan: upgradetypes.Plan{Name: "next", Height: a.height + 1000, Info: "i"}},
 		&upgradetypes.MsgCancelUpgrade{Authority: owner},
 	} {
@@ -314,6 +319,7 @@ func seeds(a *attacker) map[string]seed {
 		a.release(boot(t, root, cfg)), &types.MsgAdvance{Relay: relay, Grant: grant.Id, Generation: 1, Signature: signature},
 		&committee.MsgPrepare{Relay: relay, Round: 1, Key: recipient.Public()}, &committee.MsgDeal{Relay: relay, Round: 1, Deal: bytes.Repeat([]byte{1}, 300)},
 		&committee.MsgComplain{Relay: relay, Round: 1}, &committee.MsgJustify{Relay: relay, Round: 1},
+		&committee.MsgBackup{Relay: relay, Backup: bytes.Repeat([]byte{1}, 300)},
 	} {
 		out[sdk.MsgTypeURL(msg)] = seed{a.relay, msg}
 	}

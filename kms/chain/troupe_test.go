@@ -41,7 +41,7 @@ type troupe struct {
 }
 
 // newTroupe starts a chain of n nodes that has no key yet.
-func newTroupe(t *testing.T, n int) *troupe {
+func newTroupe(t *testing.T, n int, change ...func(*chain.Genesis)) *troupe {
 	t.Helper()
 	w := &world{t: t, db: dbm.NewMemDB(), now: time.Now().UTC().Truncate(time.Second), sequences: map[string]uint64{}}
 	for _, account := range []*signer.Account{&w.owner, &w.other, &w.relay} {
@@ -59,6 +59,9 @@ func newTroupe(t *testing.T, n int) *troupe {
 		p, node := c.recruit(w.owner.Address)
 		state.Accounts = append(state.Accounts, p.account.Address)
 		state.Committee.Nodes = append(state.Committee.Nodes, node)
+	}
+	for _, f := range change {
+		f(&state)
 	}
 	var err error
 	w.genesis, err = json.Marshal(state)

@@ -74,7 +74,7 @@ func (c *ceremony) act(ctx context.Context) error {
 	if s.round.Id != 0 && s.me.Index != 0 {
 		err = c.part(ctx, s)
 	}
-	return errors.Join(err, c.tidy(s))
+	return errors.Join(err, c.backUp(ctx, s), c.tidy(s))
 }
 
 // ask has new shares made because this node has lost its own, if the others can

@@ -23,7 +23,8 @@ import (
 // InitOptions say what chain to make.
 type InitOptions struct {
 	ChainID    string
-	TrustRoots []string // PEM of certificates to accept beside Intel's
+	TrustRoots []string                 // PEM of certificates to accept beside Intel's
+	Recovery   *committee.RecoveryRules // nil: nobody keeps pieces of shares
 }
 
 // Made is what Init made.
@@ -54,6 +55,9 @@ func Init(home Home, o InitOptions) (Made, error) {
 	params := types.DefaultParams()
 	params.TrustRoots = append(params.TrustRoots, o.TrustRoots...)
 	roots, err := params.Roots()
+	if err == nil && o.Recovery != nil {
+		err = o.Recovery.Validate()
+	}
 	if err != nil {
 		return Made{}, vm.Refuse(vm.CodeInvalid, "%v", err)
 	}
@@ -73,12 +77,16 @@ func Init(home Home, o InitOptions) (Made, error) {
 	if err != nil {
 		return Made{}, err
 	}
+	if o.Recovery != nil {
+		group.Recovery = o.Recovery.Current
+	}
 	rules := committee.DefaultParams(owner.Address)
 	rules.UnattestedNodes = true
 	state := chain.Genesis{
 		Accounts: []string{owner.Address, node.Identity.Relay},
 		Committee: committee.GenesisState{
 			Params: rules, Nodes: []committee.Node{node}, Epochs: []committee.Epoch{{}}, Groups: []committee.Group{group},
+			Recovery: o.Recovery,
 		},
 		KMS: types.GenesisState{Params: params},
 	}

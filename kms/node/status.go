@@ -97,6 +97,11 @@ func (l *ledger) describe(ctx sdk.Context, s *wire.Status, group committee.Group
 	if params.UnattestedNodes {
 		s.Warnings = append(s.Warnings, "THE AUTHORITY MAY ADMIT NODES WITHOUT EVIDENCE.")
 	}
+	rules, err := l.Committee.RecoveryRules(ctx)
+	if err != nil {
+		return err
+	}
+	s.Warnings = append(s.Warnings, announced(rules, ctx.BlockTime().Unix())...)
 	if r, open, err := l.Committee.OpenRound(ctx); err != nil {
 		return err
 	} else if open {

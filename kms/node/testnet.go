@@ -24,7 +24,8 @@ type TestnetOptions struct {
 	// FirstPort is the first of two for each node, interface and peers, on
 	// 127.0.0.1; 0 takes ports that are free now.
 	FirstPort int
-	Params    func(*committee.Params) // changes the committee's parameters; nil: none
+	Params    func(*committee.Params)  // changes the committee's parameters; nil: none
+	Recovery  *committee.RecoveryRules // nil: nobody keeps pieces of shares
 }
 
 // MadeTestnet is what Testnet made. There is no group key yet: the nodes make it
@@ -60,6 +61,9 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 	params := types.DefaultParams()
 	params.TrustRoots = append(params.TrustRoots, o.TrustRoots...)
 	roots, err := params.Roots()
+	if err == nil && o.Recovery != nil {
+		err = o.Recovery.Validate()
+	}
 	if err != nil {
 		return made, vm.Refuse(vm.CodeInvalid, "%v", err)
 	}
@@ -71,7 +75,7 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 
 	// Every node draws its own keys.
 	state := chain.Genesis{KMS: types.GenesisState{Params: params}}
-	state.Committee.Epochs = []committee.Epoch{{}}
+	state.Committee.Epochs, state.Committee.Recovery = []committee.Epoch{{}}, o.Recovery
 	for i := range o.Nodes {
 		home := Home(filepath.Join(dir, fmt.Sprintf("node%d", i+1)))
 		if home.Exists() {

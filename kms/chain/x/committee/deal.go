@@ -99,6 +99,8 @@ func (k Keeper) Precheck(ctx context.Context, msg sdk.Msg) (err error) {
 		_, _, err = k.part(ctx, m.Relay, m.Round, types.PhaseComplain, k.complaints.Has)
 	case *types.MsgJustify:
 		_, _, err = k.part(ctx, m.Relay, m.Round, types.PhaseJustify, k.answers.Has)
+	case *types.MsgBackup:
+		_, _, err = k.mayBackUp(ctx, m)
 	}
 	return err
 }

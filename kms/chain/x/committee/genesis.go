@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"cosmossdk.io/collections"
 	abci "github.com/cometbft/cometbft/abci/types"
 
 	"github.com/secretvm/secretvm/kms/chain/x/committee/types"
@@ -27,7 +28,10 @@ func (k Keeper) InitGenesis(ctx context.Context, g types.GenesisState) ([]abci.V
 			return nil, err
 		}
 	}
-	last := uint64(0)
+	if err := k.importBackups(ctx, g); err != nil {
+		return nil, err
+	}
+	last := g.LastRound
 	for _, group := range g.Groups {
 		if err := k.groups.Set(ctx, group.Epoch, group); err != nil {
 			return nil, err
@@ -60,6 +64,13 @@ func (k Keeper) ExportGenesis(ctx context.Context) (g types.GenesisState, err er
 			g.Groups = append(g.Groups, group)
 			return false, nil
 		}),
+		k.exportBackups(ctx, &g),
 	)
+	if err != nil {
+		return g, err
+	}
+	if g.LastRound, err = k.lastRound.Get(ctx); errors.Is(err, collections.ErrNotFound) {
+		err = nil
+	}
 	return g, err
 }

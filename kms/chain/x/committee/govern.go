@@ -211,7 +211,7 @@ func (s server) CloseEpoch(ctx context.Context, m *types.MsgCloseEpoch) (*types.
 	block := sdk.UnwrapSDKContext(ctx)
 	e.Closed = block.BlockHeight()
 	return &types.MsgCloseEpochResponse{}, errors.Join(
-		s.epochs.Set(ctx, e.Epoch, e), s.groups.Remove(ctx, e.Epoch), s.asked.Remove(ctx, e.Epoch), s.settle(block),
+		s.epochs.Set(ctx, e.Epoch, e), s.groups.Remove(ctx, e.Epoch), s.asked.Remove(ctx, e.Epoch), s.forgetBackups(ctx, e.Epoch), s.settle(block),
 		block.EventManager().EmitTypedEvent(&types.EventEpoch{Epoch: e.Epoch, State: "closed"}),
 	)
 }

@@ -33,6 +33,10 @@ type Keeper struct {
 	answers    collections.Map[collections.Pair[uint64, uint32], types.Justification] // by round, dealer
 	asked      collections.KeySet[uint64]                                             // epochs that the authority wants reshared
 	validators collections.KeySet[[]byte]                                             // consensus keys that CometBFT was told
+
+	recovery collections.Item[types.RecoveryRules]
+	backups  collections.Map[collections.Triple[uint64, uint64, uint32], types.Backup] // by epoch, round, node
+	backed   collections.Map[uint64, types.Group]                                      // by epoch: the newest sharing that backups suffice for
 }
 
 // NewKeeper opens the module's store. The prefixes are part of the state's
@@ -57,6 +61,11 @@ func NewKeeper(cdc codec.BinaryCodec, service store.KVStoreService) (Keeper, err
 		answers:    collections.NewMap(sb, collections.NewPrefix(11), "answers", roundAndNode, codec.CollValue[types.Justification](cdc)),
 		asked:      collections.NewKeySet(sb, collections.NewPrefix(12), "asked", collections.Uint64Key),
 		validators: collections.NewKeySet(sb, collections.NewPrefix(13), "validators", collections.BytesKey),
+
+		recovery: collections.NewItem(sb, collections.NewPrefix(15), "recovery", codec.CollValue[types.RecoveryRules](cdc)),
+		backups: collections.NewMap(sb, collections.NewPrefix(16), "backups",
+			collections.TripleKeyCodec(collections.Uint64Key, collections.Uint64Key, collections.Uint32Key), codec.CollValue[types.Backup](cdc)),
+		backed: collections.NewMap(sb, collections.NewPrefix(17), "backed", collections.Uint64Key, codec.CollValue[types.Group](cdc)),
 	}
 	if _, err := sb.Build(); err != nil {
 		return k, fmt.Errorf("open the store of x/committee: %w", err)

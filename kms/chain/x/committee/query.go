@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/cosmos/cosmos-sdk/types/query"
+
 	"github.com/secretvm/secretvm/kms/chain/x/committee/types"
 )
 
@@ -55,4 +57,35 @@ func (r reader) Round(ctx context.Context, q *types.QueryRoundRequest) (*types.Q
 		return nil, status.Errorf(codes.NotFound, "round %d is not, or not any more, on the ledger", q.Round)
 	}
 	return &types.QueryRoundResponse{Round: &round}, err
+}
+
+// Recovery implements types.QueryServer.
+func (r reader) Recovery(ctx context.Context, _ *types.QueryRecoveryRequest) (*types.QueryRecoveryResponse, error) {
+	rules, err := r.RecoveryRules(ctx)
+	if err != nil {
+		return nil, err
+	}
+	backed, err := r.Backed(ctx)
+	return &types.QueryRecoveryResponse{Rules: rules, Backed: backed}, err
+}
+
+// maxBackups bounds a page of backups, of which each may have 130 KB.
+const maxBackups = 16
+
+// Backups implements types.QueryServer.
+func (r reader) Backups(ctx context.Context, q *types.QueryBackupsRequest) (*types.QueryBackupsResponse, error) {
+	page := query.PageRequest{Limit: maxBackups}
+	if q.Pagination != nil {
+		if q.Pagination.Offset != 0 || q.Pagination.Reverse || q.Pagination.CountTotal {
+			return nil, status.Error(codes.InvalidArgument, "backups are paged through by key")
+		}
+		page.Key = q.Pagination.Key
+		if l := q.Pagination.Limit; l != 0 && l < maxBackups {
+			page.Limit = l
+		}
+	}
+	backups, next, err := query.CollectionPaginate(ctx, r.backups, &page, func(_ collections.Triple[uint64, uint64, uint32], b types.Backup) (types.Backup, error) {
+		return b, nil
+	})
+	return &types.QueryBackupsResponse{Backups: backups, Pagination: next}, err
 }

@@ -133,6 +133,15 @@ func (k Keeper) finish(ctx sdk.Context, params types.Params, r types.Round, t Tr
 		return k.fail(ctx, params, r, bounded(err.Error()))
 	}
 	group.Height, group.Time = ctx.BlockHeight(), ctx.BlockTime().Unix()
+	rules, err := k.recoveryNow(ctx)
+	if err != nil {
+		return err
+	}
+	if group.Recovery = rules.Current; group.Recovery == nil {
+		if err := k.forgetBackups(ctx, r.Epoch); err != nil {
+			return err
+		}
+	}
 	if err := errors.Join(
 		k.groups.Set(ctx, r.Epoch, group), k.openRound.Remove(ctx), k.pause.Remove(ctx), k.asked.Remove(ctx, r.Epoch),
 		k.enter(ctx, r, types.PhaseDone), k.forgetBefore(ctx, r),

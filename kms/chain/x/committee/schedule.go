@@ -17,8 +17,8 @@ import (
 const maxPauses = 6
 
 // schedule opens the round that is due: an open epoch has no key, its holders
-// are not the nodes that shall hold it, its shares are old, or the authority
-// asked. One round at a time; epochs in order.
+// are not the nodes that shall hold it, its shares are old, they are backed up to
+// others than those who are named now, or the authority asked. One round at a time; epochs in order.
 func (k Keeper) schedule(ctx sdk.Context, params types.Params) error {
 	pause, err := k.pause.Get(ctx)
 	if err != nil && !errors.Is(err, collections.ErrNotFound) {
@@ -36,6 +36,10 @@ func (k Keeper) schedule(ctx sdk.Context, params types.Params) error {
 	if err != nil || len(holders) == 0 {
 		return err
 	}
+	rules, err := k.recoveryNow(ctx)
+	if err != nil {
+		return err
+	}
 	for _, epoch := range open {
 		group, err := k.groups.Get(ctx, epoch)
 		if errors.Is(err, collections.ErrNotFound) {
@@ -48,7 +52,7 @@ func (k Keeper) schedule(ctx sdk.Context, params types.Params) error {
 		if err != nil {
 			return err
 		}
-		if due {
+		if due || !group.Recovery.Same(rules.Current) {
 			return k.begin(ctx, types.Round{Epoch: epoch, Kind: types.RoundReshare, Dealers: members(group), Holders: holders, Old: group.Commitments})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/keys/recovery"
 	kmstypes "github.com/secretvm/secretvm/kms/chain/x/kms/types"
 )
 
@@ -112,6 +113,49 @@ func (g GenesisState) validate() error {
 		if err := group.validate(indices); err != nil {
 			return fmt.Errorf("group of epoch %d: %w", group.Epoch, err)
 		}
+		if err := group.Recovery.Validate(); err != nil {
+			return fmt.Errorf("group of epoch %d: %w", group.Epoch, err)
+		}
+	}
+	return g.validateRecovery(open)
+}
+
+// validateRecovery checks who keeps backups, and that they can be told apart:
+// what they are of is the sharing's matter (Sharings).
+func (g GenesisState) validateRecovery(open map[uint64]bool) error {
+	if g.Recovery != nil {
+		if err := g.Recovery.Validate(); err != nil {
+			return err
+		}
+	}
+	backed := make(map[uint64]bool)
+	for _, group := range g.Backed {
+		if !open[group.Epoch] || backed[group.Epoch] {
+			return fmt.Errorf("backups of epoch %d, which is unknown, or has some already", group.Epoch)
+		}
+		backed[group.Epoch] = true
+		members := make(map[uint32]bool) // its nodes may be gone
+		for _, m := range group.Members {
+			members[m.Index] = true
+		}
+		if err := group.validate(members); err != nil {
+			return fmt.Errorf("backups of epoch %d: %w", group.Epoch, err)
+		}
+		if err := group.Recovery.Validate(); err != nil {
+			return fmt.Errorf("backups of epoch %d: %w", group.Epoch, err)
+		}
+	}
+	type place struct {
+		epoch, round uint64
+		node         uint32
+	}
+	seen := make(map[place]bool)
+	for _, b := range g.Backups {
+		at := place{b.Epoch, b.Round, b.Node}
+		if seen[at] || !open[b.Epoch] || len(b.Backup) > recovery.MaxBackup {
+			return fmt.Errorf("backup of node %d, round %d, is too large, of an unknown epoch, or there twice", b.Node, b.Round)
+		}
+		seen[at] = true
 	}
 	return nil
 }

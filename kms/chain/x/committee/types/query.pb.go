@@ -6,6 +6,7 @@ package types
 import (
 	context "context"
 	fmt "fmt"
+	query "github.com/cosmos/cosmos-sdk/types/query"
 	_ "github.com/cosmos/gogoproto/gogoproto"
 	grpc1 "github.com/cosmos/gogoproto/grpc"
 	proto "github.com/cosmos/gogoproto/proto"
@@ -364,6 +365,190 @@ func (m *QueryRoundResponse) GetRound() *Round {
 	return nil
 }
 
+type QueryRecoveryRequest struct {
+}
+
+func (m *QueryRecoveryRequest) Reset()         { *m = QueryRecoveryRequest{} }
+func (m *QueryRecoveryRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryRecoveryRequest) ProtoMessage()    {}
+func (*QueryRecoveryRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_360bb6b4f8e407cb, []int{8}
+}
+func (m *QueryRecoveryRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryRecoveryRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryRecoveryRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryRecoveryRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryRecoveryRequest.Merge(m, src)
+}
+func (m *QueryRecoveryRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryRecoveryRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryRecoveryRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryRecoveryRequest proto.InternalMessageInfo
+
+type QueryRecoveryResponse struct {
+	Rules  RecoveryRules `protobuf:"bytes,1,opt,name=rules,proto3" json:"rules"`
+	Backed []Group       `protobuf:"bytes,2,rep,name=backed,proto3" json:"backed"`
+}
+
+func (m *QueryRecoveryResponse) Reset()         { *m = QueryRecoveryResponse{} }
+func (m *QueryRecoveryResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryRecoveryResponse) ProtoMessage()    {}
+func (*QueryRecoveryResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_360bb6b4f8e407cb, []int{9}
+}
+func (m *QueryRecoveryResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryRecoveryResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryRecoveryResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryRecoveryResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryRecoveryResponse.Merge(m, src)
+}
+func (m *QueryRecoveryResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryRecoveryResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryRecoveryResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryRecoveryResponse proto.InternalMessageInfo
+
+func (m *QueryRecoveryResponse) GetRules() RecoveryRules {
+	if m != nil {
+		return m.Rules
+	}
+	return RecoveryRules{}
+}
+
+func (m *QueryRecoveryResponse) GetBacked() []Group {
+	if m != nil {
+		return m.Backed
+	}
+	return nil
+}
+
+type QueryBackupsRequest struct {
+	Pagination *query.PageRequest `protobuf:"bytes,1,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryBackupsRequest) Reset()         { *m = QueryBackupsRequest{} }
+func (m *QueryBackupsRequest) String() string { return proto.CompactTextString(m) }
+func (*QueryBackupsRequest) ProtoMessage()    {}
+func (*QueryBackupsRequest) Descriptor() ([]byte, []int) {
+	return fileDescriptor_360bb6b4f8e407cb, []int{10}
+}
+func (m *QueryBackupsRequest) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryBackupsRequest) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryBackupsRequest.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryBackupsRequest) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryBackupsRequest.Merge(m, src)
+}
+func (m *QueryBackupsRequest) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryBackupsRequest) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryBackupsRequest.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryBackupsRequest proto.InternalMessageInfo
+
+func (m *QueryBackupsRequest) GetPagination() *query.PageRequest {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
+type QueryBackupsResponse struct {
+	Backups    []Backup            `protobuf:"bytes,1,rep,name=backups,proto3" json:"backups"`
+	Pagination *query.PageResponse `protobuf:"bytes,2,opt,name=pagination,proto3" json:"pagination,omitempty"`
+}
+
+func (m *QueryBackupsResponse) Reset()         { *m = QueryBackupsResponse{} }
+func (m *QueryBackupsResponse) String() string { return proto.CompactTextString(m) }
+func (*QueryBackupsResponse) ProtoMessage()    {}
+func (*QueryBackupsResponse) Descriptor() ([]byte, []int) {
+	return fileDescriptor_360bb6b4f8e407cb, []int{11}
+}
+func (m *QueryBackupsResponse) XXX_Unmarshal(b []byte) error {
+	return m.Unmarshal(b)
+}
+func (m *QueryBackupsResponse) XXX_Marshal(b []byte, deterministic bool) ([]byte, error) {
+	if deterministic {
+		return xxx_messageInfo_QueryBackupsResponse.Marshal(b, m, deterministic)
+	} else {
+		b = b[:cap(b)]
+		n, err := m.MarshalToSizedBuffer(b)
+		if err != nil {
+			return nil, err
+		}
+		return b[:n], nil
+	}
+}
+func (m *QueryBackupsResponse) XXX_Merge(src proto.Message) {
+	xxx_messageInfo_QueryBackupsResponse.Merge(m, src)
+}
+func (m *QueryBackupsResponse) XXX_Size() int {
+	return m.Size()
+}
+func (m *QueryBackupsResponse) XXX_DiscardUnknown() {
+	xxx_messageInfo_QueryBackupsResponse.DiscardUnknown(m)
+}
+
+var xxx_messageInfo_QueryBackupsResponse proto.InternalMessageInfo
+
+func (m *QueryBackupsResponse) GetBackups() []Backup {
+	if m != nil {
+		return m.Backups
+	}
+	return nil
+}
+
+func (m *QueryBackupsResponse) GetPagination() *query.PageResponse {
+	if m != nil {
+		return m.Pagination
+	}
+	return nil
+}
+
 func init() {
 	proto.RegisterType((*QueryParamsRequest)(nil), "secretvm.committee.v1.QueryParamsRequest")
 	proto.RegisterType((*QueryParamsResponse)(nil), "secretvm.committee.v1.QueryParamsResponse")
@@ -373,39 +558,55 @@ func init() {
 	proto.RegisterType((*QueryEpochsResponse)(nil), "secretvm.committee.v1.QueryEpochsResponse")
 	proto.RegisterType((*QueryRoundRequest)(nil), "secretvm.committee.v1.QueryRoundRequest")
 	proto.RegisterType((*QueryRoundResponse)(nil), "secretvm.committee.v1.QueryRoundResponse")
+	proto.RegisterType((*QueryRecoveryRequest)(nil), "secretvm.committee.v1.QueryRecoveryRequest")
+	proto.RegisterType((*QueryRecoveryResponse)(nil), "secretvm.committee.v1.QueryRecoveryResponse")
+	proto.RegisterType((*QueryBackupsRequest)(nil), "secretvm.committee.v1.QueryBackupsRequest")
+	proto.RegisterType((*QueryBackupsResponse)(nil), "secretvm.committee.v1.QueryBackupsResponse")
 }
 
 func init() { proto.RegisterFile("secretvm/committee/v1/query.proto", fileDescriptor_360bb6b4f8e407cb) }
 
 var fileDescriptor_360bb6b4f8e407cb = []byte{
-	// 430 bytes of a gzipped FileDescriptorProto
-	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x8c, 0x53, 0x4d, 0x4f, 0xab, 0x40,
-	0x14, 0x85, 0xd7, 0xc2, 0x62, 0xba, 0x7a, 0xb4, 0x2f, 0x69, 0x78, 0x8a, 0x95, 0x55, 0xeb, 0x02,
-	0x52, 0x5c, 0x68, 0x74, 0xd7, 0xc4, 0xe8, 0x46, 0xa3, 0x2c, 0x4d, 0x93, 0x86, 0xd2, 0x09, 0x6d,
-	0x0c, 0x0c, 0x65, 0x86, 0xc6, 0xfe, 0x00, 0x97, 0x26, 0xfe, 0xac, 0x2e, 0xbb, 0x74, 0x65, 0x4c,
-	0xfb, 0x47, 0xcc, 0x7c, 0x40, 0xa8, 0x0a, 0xe9, 0x0e, 0x6e, 0xce, 0xb9, 0xe7, 0xdc, 0x39, 0xf7,
-	0x82, 0x63, 0x0c, 0xfd, 0x04, 0x92, 0x45, 0x68, 0xfb, 0x28, 0x0c, 0x67, 0x84, 0x40, 0x68, 0x2f,
-	0xfa, 0xf6, 0x3c, 0x85, 0xc9, 0xd2, 0x8a, 0x13, 0x44, 0x90, 0xf6, 0x2f, 0x83, 0x58, 0x39, 0xc4,
-	0x5a, 0xf4, 0xf5, 0x56, 0x80, 0x02, 0xc4, 0x10, 0x36, 0xfd, 0xe2, 0x60, 0xbd, 0xa4, 0x5f, 0x82,
-	0xd2, 0x68, 0x52, 0x0d, 0xc1, 0xc4, 0x23, 0x90, 0x43, 0xcc, 0x16, 0xd0, 0x1e, 0xa8, 0x83, 0x7b,
-	0x2f, 0xf1, 0x42, 0xec, 0xc2, 0x79, 0x0a, 0x31, 0x31, 0x5d, 0xd0, 0xdc, 0xa9, 0xe2, 0x18, 0x45,
-	0x18, 0x6a, 0x97, 0x40, 0x8d, 0x59, 0xa5, 0x2d, 0x77, 0xe4, 0x6e, 0xc3, 0x39, 0xb4, 0x7e, 0x35,
-	0x6c, 0x71, 0xda, 0xa0, 0xbe, 0xfa, 0x38, 0x92, 0x5c, 0x41, 0x31, 0x9b, 0xe0, 0x2f, 0xeb, 0x79,
-	0x87, 0x26, 0x30, 0x17, 0xba, 0x15, 0xf2, 0xa2, 0x28, 0x74, 0xce, 0x80, 0x12, 0xd1, 0x42, 0x5b,
-	0xee, 0xd4, 0xba, 0x0d, 0xe7, 0x7f, 0x89, 0x0c, 0x25, 0x09, 0x11, 0x8e, 0xcf, 0xa7, 0xb9, 0x8a,
-	0x91, 0x3f, 0xcd, 0x45, 0x5e, 0x65, 0x31, 0x4e, 0x56, 0x16, 0x32, 0x17, 0x40, 0x85, 0xac, 0x22,
-	0x74, 0x0e, 0x4a, 0x74, 0x18, 0x2d, 0x9b, 0x86, 0x33, 0x28, 0x37, 0x48, 0x50, 0x1a, 0xe3, 0xf6,
-	0x9f, 0x4a, 0xee, 0x35, 0x05, 0x65, 0x5c, 0xce, 0x30, 0x7b, 0xe2, 0x25, 0x5c, 0x1a, 0x95, 0x30,
-	0xa9, 0xb5, 0x80, 0xc2, 0xa2, 0x63, 0x4f, 0x5b, 0x77, 0xf9, 0x8f, 0x79, 0x23, 0x06, 0x12, 0x50,
-	0x61, 0xdc, 0x29, 0x62, 0xcb, 0xb5, 0x39, 0x89, 0x43, 0x9d, 0x97, 0x1a, 0x50, 0x58, 0x2b, 0x6d,
-	0x04, 0x54, 0x1e, 0x90, 0xd6, 0x2b, 0x21, 0xfe, 0xdc, 0x08, 0xfd, 0x64, 0x1f, 0xa8, 0xb0, 0x37,
-	0x04, 0x0a, 0xcb, 0x53, 0xeb, 0x56, 0x91, 0x8a, 0x7b, 0xa0, 0xf7, 0xf6, 0x40, 0x8a, 0xee, 0x23,
-	0xa0, 0xf2, 0x1c, 0xab, 0xed, 0xef, 0xac, 0x40, 0xb5, 0xfd, 0x6f, 0x6b, 0x31, 0x04, 0x0a, 0x7b,
-	0xb9, 0x6a, 0xfb, 0xc5, 0xf0, 0xaa, 0xed, 0xef, 0x64, 0x37, 0x70, 0x57, 0x1b, 0x43, 0x5e, 0x6f,
-	0x0c, 0xf9, 0x73, 0x63, 0xc8, 0x6f, 0x5b, 0x43, 0x5a, 0x6f, 0x0d, 0xe9, 0x7d, 0x6b, 0x48, 0x8f,
-	0xe7, 0xc1, 0x8c, 0x4c, 0xd3, 0x31, 0xed, 0x60, 0xe7, 0x87, 0x9b, 0x7f, 0x3c, 0x85, 0xd8, 0xf6,
-	0xa7, 0xde, 0x2c, 0xb2, 0x9f, 0x0b, 0xd7, 0x4c, 0x96, 0x31, 0xc4, 0x63, 0x95, 0xdd, 0xf2, 0xe9,
-	0x57, 0x00, 0x00, 0x00, 0xff, 0xff, 0x76, 0xce, 0x1d, 0xf1, 0x63, 0x04, 0x00, 0x00,
+	// 618 bytes of a gzipped FileDescriptorProto
+	0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0xff, 0x94, 0x55, 0xc1, 0x6e, 0xd3, 0x40,
+	0x10, 0x8d, 0x4b, 0x9c, 0xa2, 0xed, 0x09, 0x37, 0x45, 0x91, 0x01, 0x53, 0x2c, 0x04, 0x49, 0x8b,
+	0x6c, 0x25, 0x1c, 0x40, 0x20, 0x24, 0x14, 0x09, 0xca, 0x05, 0x54, 0x7c, 0x44, 0x45, 0xd5, 0xda,
+	0x59, 0x39, 0x51, 0xb0, 0xd7, 0xf5, 0xae, 0x23, 0xfa, 0x11, 0x48, 0x5c, 0xb8, 0xf2, 0x3d, 0x3d,
+	0xe6, 0xc8, 0x09, 0xa1, 0xe4, 0x47, 0xd0, 0xee, 0x8e, 0x8d, 0x5d, 0xb0, 0x49, 0x4f, 0x75, 0x27,
+	0xef, 0xcd, 0x7b, 0xb3, 0xb3, 0x4f, 0x8b, 0xee, 0x31, 0x12, 0xa4, 0x84, 0x2f, 0x22, 0x37, 0xa0,
+	0x51, 0x34, 0xe3, 0x9c, 0x10, 0x77, 0x31, 0x74, 0xcf, 0x32, 0x92, 0x9e, 0x3b, 0x49, 0x4a, 0x39,
+	0x35, 0xf6, 0x72, 0x88, 0x53, 0x40, 0x9c, 0xc5, 0xd0, 0x3c, 0x08, 0x28, 0x8b, 0x28, 0x73, 0x7d,
+	0xcc, 0x88, 0xc2, 0xbb, 0x8b, 0xa1, 0x4f, 0x38, 0x1e, 0xba, 0x09, 0x0e, 0x67, 0x31, 0xe6, 0x33,
+	0x1a, 0xab, 0x16, 0x66, 0x37, 0xa4, 0x21, 0x95, 0x9f, 0xae, 0xf8, 0x82, 0x6a, 0x8d, 0x76, 0x4a,
+	0xb3, 0x78, 0xd2, 0x0c, 0x61, 0x1c, 0x73, 0xa2, 0x20, 0x76, 0x17, 0x19, 0xef, 0x85, 0xfa, 0x31,
+	0x4e, 0x71, 0xc4, 0x3c, 0x72, 0x96, 0x11, 0xc6, 0x6d, 0x0f, 0xed, 0x56, 0xaa, 0x2c, 0xa1, 0x31,
+	0x23, 0xc6, 0x73, 0xd4, 0x49, 0x64, 0xa5, 0xa7, 0xed, 0x6b, 0xfd, 0x9d, 0xd1, 0x1d, 0xe7, 0x9f,
+	0xc3, 0x39, 0x8a, 0x36, 0x6e, 0x5f, 0xfc, 0xbc, 0xdb, 0xf2, 0x80, 0x62, 0xef, 0xa2, 0x1b, 0xb2,
+	0xe7, 0x3b, 0x3a, 0x21, 0x85, 0xd0, 0x5b, 0x90, 0x87, 0x22, 0xe8, 0x3c, 0x41, 0x7a, 0x2c, 0x0a,
+	0x3d, 0x6d, 0xff, 0x5a, 0x7f, 0x67, 0x74, 0xab, 0x46, 0x46, 0x90, 0x40, 0x44, 0xe1, 0x8b, 0x69,
+	0x5e, 0x25, 0x34, 0x98, 0x16, 0x22, 0x5f, 0x34, 0x18, 0x27, 0x2f, 0x83, 0xcc, 0x33, 0xd4, 0x21,
+	0xb2, 0x02, 0x3a, 0xb7, 0x6b, 0x74, 0x24, 0x2d, 0x9f, 0x46, 0x31, 0x04, 0x37, 0x4c, 0x69, 0x96,
+	0xb0, 0xde, 0x56, 0x23, 0xf7, 0x48, 0x80, 0x72, 0xae, 0x62, 0xd8, 0x03, 0x38, 0x09, 0x4f, 0xac,
+	0x0a, 0x4c, 0x1a, 0x5d, 0xa4, 0xcb, 0xd5, 0xc9, 0xa3, 0x6d, 0x7b, 0xea, 0x1f, 0xfb, 0x0d, 0x0c,
+	0x04, 0x50, 0x30, 0x3e, 0x2a, 0x63, 0xeb, 0xb5, 0x15, 0x09, 0x3a, 0xdd, 0x44, 0x5d, 0xd5, 0x89,
+	0x04, 0x74, 0x21, 0xff, 0xaa, 0xc3, 0xf9, 0xa6, 0xa1, 0xbd, 0x4b, 0x3f, 0x80, 0xca, 0x4b, 0xa4,
+	0xa7, 0xd9, 0x27, 0x92, 0x2f, 0xfb, 0x7e, 0x9d, 0x4a, 0xce, 0x13, 0xd8, 0x7c, 0x1d, 0x92, 0x28,
+	0x0e, 0xc9, 0xc7, 0xc1, 0x9c, 0x4c, 0xae, 0x72, 0x48, 0x8a, 0x61, 0x7f, 0x84, 0x9d, 0x8d, 0x71,
+	0x30, 0xcf, 0x92, 0x7c, 0x97, 0xc6, 0x6b, 0x84, 0xfe, 0xe4, 0x03, 0x9c, 0x3d, 0x70, 0x54, 0x98,
+	0x1c, 0x11, 0x26, 0x47, 0x85, 0x0f, 0xc2, 0xe4, 0x1c, 0xe3, 0x90, 0x00, 0xd7, 0x2b, 0x31, 0xed,
+	0xef, 0x1a, 0x9c, 0x47, 0xd1, 0x1f, 0xa6, 0x7e, 0x81, 0xb6, 0x7d, 0x55, 0x82, 0x5b, 0x51, 0x77,
+	0xc9, 0x15, 0x11, 0x5c, 0xe7, 0x1c, 0xe3, 0xa8, 0xe2, 0x6f, 0x4b, 0xfa, 0x7b, 0xf8, 0x5f, 0x7f,
+	0x4a, 0xbb, 0x6c, 0x70, 0xb4, 0x6c, 0x23, 0x5d, 0x1a, 0x34, 0x4e, 0x51, 0x47, 0x05, 0xca, 0x18,
+	0xd4, 0x58, 0xf9, 0x3b, 0xc1, 0xe6, 0xc1, 0x26, 0x50, 0x18, 0xf9, 0x04, 0xe9, 0x32, 0x7f, 0x46,
+	0xbf, 0x89, 0x54, 0xce, 0xad, 0x39, 0xd8, 0x00, 0x09, 0xdd, 0x4f, 0x51, 0x47, 0xe5, 0xae, 0xd9,
+	0x7e, 0x25, 0xb2, 0xcd, 0xf6, 0x2f, 0xc5, 0xf8, 0x04, 0xe9, 0xf2, 0xa6, 0x37, 0xdb, 0x2f, 0x87,
+	0xad, 0xd9, 0x7e, 0x35, 0x6b, 0x04, 0x5d, 0xcf, 0x6f, 0xb8, 0x71, 0xd8, 0x48, 0xab, 0x06, 0xcb,
+	0x7c, 0xb4, 0x19, 0x18, 0x64, 0x7c, 0xb4, 0x0d, 0x37, 0xd1, 0x68, 0x9c, 0xbd, 0x1a, 0x07, 0xf3,
+	0x70, 0x23, 0xac, 0xd2, 0x18, 0x7b, 0x17, 0x2b, 0x4b, 0x5b, 0xae, 0x2c, 0xed, 0xd7, 0xca, 0xd2,
+	0xbe, 0xae, 0xad, 0xd6, 0x72, 0x6d, 0xb5, 0x7e, 0xac, 0xad, 0xd6, 0x87, 0xa7, 0xe1, 0x8c, 0x4f,
+	0x33, 0x5f, 0xf4, 0x70, 0x8b, 0x37, 0xa3, 0xf8, 0x98, 0x47, 0xcc, 0x0d, 0xa6, 0x78, 0x16, 0xbb,
+	0x9f, 0x4b, 0x0f, 0x09, 0x3f, 0x4f, 0x08, 0xf3, 0x3b, 0xf2, 0x19, 0x79, 0xfc, 0x3b, 0x00, 0x00,
+	0xff, 0xff, 0x81, 0x86, 0xef, 0x7b, 0x0a, 0x07, 0x00, 0x00,
 }
 
 // Reference imports to suppress errors if they are not otherwise used.
@@ -428,6 +629,11 @@ type QueryClient interface {
 	Epochs(ctx context.Context, in *QueryEpochsRequest, opts ...grpc.CallOption) (*QueryEpochsResponse, error)
 	// Round returns a round: the open one, or that of a number.
 	Round(ctx context.Context, in *QueryRoundRequest, opts ...grpc.CallOption) (*QueryRoundResponse, error)
+	// Recovery says who keeps pieces of the shares, and of which sharings enough are
+	// there.
+	Recovery(ctx context.Context, in *QueryRecoveryRequest, opts ...grpc.CallOption) (*QueryRecoveryResponse, error)
+	// Backups lists the shares in pieces.
+	Backups(ctx context.Context, in *QueryBackupsRequest, opts ...grpc.CallOption) (*QueryBackupsResponse, error)
 }
 
 type queryClient struct {
@@ -474,6 +680,24 @@ func (c *queryClient) Round(ctx context.Context, in *QueryRoundRequest, opts ...
 	return out, nil
 }
 
+func (c *queryClient) Recovery(ctx context.Context, in *QueryRecoveryRequest, opts ...grpc.CallOption) (*QueryRecoveryResponse, error) {
+	out := new(QueryRecoveryResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Query/Recovery", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *queryClient) Backups(ctx context.Context, in *QueryBackupsRequest, opts ...grpc.CallOption) (*QueryBackupsResponse, error) {
+	out := new(QueryBackupsResponse)
+	err := c.cc.Invoke(ctx, "/secretvm.committee.v1.Query/Backups", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // QueryServer is the server API for Query service.
 type QueryServer interface {
 	// Params returns the parameters.
@@ -484,6 +708,11 @@ type QueryServer interface {
 	Epochs(context.Context, *QueryEpochsRequest) (*QueryEpochsResponse, error)
 	// Round returns a round: the open one, or that of a number.
 	Round(context.Context, *QueryRoundRequest) (*QueryRoundResponse, error)
+	// Recovery says who keeps pieces of the shares, and of which sharings enough are
+	// there.
+	Recovery(context.Context, *QueryRecoveryRequest) (*QueryRecoveryResponse, error)
+	// Backups lists the shares in pieces.
+	Backups(context.Context, *QueryBackupsRequest) (*QueryBackupsResponse, error)
 }
 
 // UnimplementedQueryServer can be embedded to have forward compatible implementations.
@@ -501,6 +730,12 @@ func (*UnimplementedQueryServer) Epochs(ctx context.Context, req *QueryEpochsReq
 }
 func (*UnimplementedQueryServer) Round(ctx context.Context, req *QueryRoundRequest) (*QueryRoundResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Round not implemented")
+}
+func (*UnimplementedQueryServer) Recovery(ctx context.Context, req *QueryRecoveryRequest) (*QueryRecoveryResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Recovery not implemented")
+}
+func (*UnimplementedQueryServer) Backups(ctx context.Context, req *QueryBackupsRequest) (*QueryBackupsResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Backups not implemented")
 }
 
 func RegisterQueryServer(s grpc1.Server, srv QueryServer) {
@@ -579,6 +814,42 @@ func _Query_Round_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Query_Recovery_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryRecoveryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Recovery(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Query/Recovery",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Recovery(ctx, req.(*QueryRecoveryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Query_Backups_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryBackupsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(QueryServer).Backups(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/secretvm.committee.v1.Query/Backups",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(QueryServer).Backups(ctx, req.(*QueryBackupsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 var Query_serviceDesc = _Query_serviceDesc
 var _Query_serviceDesc = grpc.ServiceDesc{
 	ServiceName: "secretvm.committee.v1.Query",
@@ -599,6 +870,14 @@ var _Query_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Round",
 			Handler:    _Query_Round_Handler,
+		},
+		{
+			MethodName: "Recovery",
+			Handler:    _Query_Recovery_Handler,
+		},
+		{
+			MethodName: "Backups",
+			Handler:    _Query_Backups_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
@@ -858,6 +1137,160 @@ func (m *QueryRoundResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+func (m *QueryRecoveryRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryRecoveryRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryRecoveryRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryRecoveryResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryRecoveryResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryRecoveryResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if len(m.Backed) > 0 {
+		for iNdEx := len(m.Backed) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Backed[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0x12
+		}
+	}
+	{
+		size, err := m.Rules.MarshalToSizedBuffer(dAtA[:i])
+		if err != nil {
+			return 0, err
+		}
+		i -= size
+		i = encodeVarintQuery(dAtA, i, uint64(size))
+	}
+	i--
+	dAtA[i] = 0xa
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryBackupsRequest) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryBackupsRequest) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryBackupsRequest) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0xa
+	}
+	return len(dAtA) - i, nil
+}
+
+func (m *QueryBackupsResponse) Marshal() (dAtA []byte, err error) {
+	size := m.Size()
+	dAtA = make([]byte, size)
+	n, err := m.MarshalToSizedBuffer(dAtA[:size])
+	if err != nil {
+		return nil, err
+	}
+	return dAtA[:n], nil
+}
+
+func (m *QueryBackupsResponse) MarshalTo(dAtA []byte) (int, error) {
+	size := m.Size()
+	return m.MarshalToSizedBuffer(dAtA[:size])
+}
+
+func (m *QueryBackupsResponse) MarshalToSizedBuffer(dAtA []byte) (int, error) {
+	i := len(dAtA)
+	_ = i
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		{
+			size, err := m.Pagination.MarshalToSizedBuffer(dAtA[:i])
+			if err != nil {
+				return 0, err
+			}
+			i -= size
+			i = encodeVarintQuery(dAtA, i, uint64(size))
+		}
+		i--
+		dAtA[i] = 0x12
+	}
+	if len(m.Backups) > 0 {
+		for iNdEx := len(m.Backups) - 1; iNdEx >= 0; iNdEx-- {
+			{
+				size, err := m.Backups[iNdEx].MarshalToSizedBuffer(dAtA[:i])
+				if err != nil {
+					return 0, err
+				}
+				i -= size
+				i = encodeVarintQuery(dAtA, i, uint64(size))
+			}
+			i--
+			dAtA[i] = 0xa
+		}
+	}
+	return len(dAtA) - i, nil
+}
+
 func encodeVarintQuery(dAtA []byte, offset int, v uint64) int {
 	offset -= sovQuery(v)
 	base := offset
@@ -963,6 +1396,64 @@ func (m *QueryRoundResponse) Size() (n int) {
 	_ = l
 	if m.Round != nil {
 		l = m.Round.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryRecoveryRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	return n
+}
+
+func (m *QueryRecoveryResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	l = m.Rules.Size()
+	n += 1 + l + sovQuery(uint64(l))
+	if len(m.Backed) > 0 {
+		for _, e := range m.Backed {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	return n
+}
+
+func (m *QueryBackupsRequest) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
+		n += 1 + l + sovQuery(uint64(l))
+	}
+	return n
+}
+
+func (m *QueryBackupsResponse) Size() (n int) {
+	if m == nil {
+		return 0
+	}
+	var l int
+	_ = l
+	if len(m.Backups) > 0 {
+		for _, e := range m.Backups {
+			l = e.Size()
+			n += 1 + l + sovQuery(uint64(l))
+		}
+	}
+	if m.Pagination != nil {
+		l = m.Pagination.Size()
 		n += 1 + l + sovQuery(uint64(l))
 	}
 	return n
@@ -1540,6 +2031,379 @@ func (m *QueryRoundResponse) Unmarshal(dAtA []byte) error {
 				m.Round = &Round{}
 			}
 			if err := m.Round.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryRecoveryRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryRecoveryRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryRecoveryRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryRecoveryResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryRecoveryResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryRecoveryResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Rules", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if err := m.Rules.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Backed", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Backed = append(m.Backed, Group{})
+			if err := m.Backed[len(m.Backed)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryBackupsRequest) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryBackupsRequest: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryBackupsRequest: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageRequest{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		default:
+			iNdEx = preIndex
+			skippy, err := skipQuery(dAtA[iNdEx:])
+			if err != nil {
+				return err
+			}
+			if (skippy < 0) || (iNdEx+skippy) < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if (iNdEx + skippy) > l {
+				return io.ErrUnexpectedEOF
+			}
+			iNdEx += skippy
+		}
+	}
+
+	if iNdEx > l {
+		return io.ErrUnexpectedEOF
+	}
+	return nil
+}
+func (m *QueryBackupsResponse) Unmarshal(dAtA []byte) error {
+	l := len(dAtA)
+	iNdEx := 0
+	for iNdEx < l {
+		preIndex := iNdEx
+		var wire uint64
+		for shift := uint(0); ; shift += 7 {
+			if shift >= 64 {
+				return ErrIntOverflowQuery
+			}
+			if iNdEx >= l {
+				return io.ErrUnexpectedEOF
+			}
+			b := dAtA[iNdEx]
+			iNdEx++
+			wire |= uint64(b&0x7F) << shift
+			if b < 0x80 {
+				break
+			}
+		}
+		fieldNum := int32(wire >> 3)
+		wireType := int(wire & 0x7)
+		if wireType == 4 {
+			return fmt.Errorf("proto: QueryBackupsResponse: wiretype end group for non-group")
+		}
+		if fieldNum <= 0 {
+			return fmt.Errorf("proto: QueryBackupsResponse: illegal tag %d (wire type %d)", fieldNum, wire)
+		}
+		switch fieldNum {
+		case 1:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Backups", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.Backups = append(m.Backups, Backup{})
+			if err := m.Backups[len(m.Backups)-1].Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
+				return err
+			}
+			iNdEx = postIndex
+		case 2:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Pagination", wireType)
+			}
+			var msglen int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return ErrIntOverflowQuery
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				msglen |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			if msglen < 0 {
+				return ErrInvalidLengthQuery
+			}
+			postIndex := iNdEx + msglen
+			if postIndex < 0 {
+				return ErrInvalidLengthQuery
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			if m.Pagination == nil {
+				m.Pagination = &query.PageResponse{}
+			}
+			if err := m.Pagination.Unmarshal(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex
