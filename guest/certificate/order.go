@@ -166,9 +166,9 @@ var hints = []struct{ problem, hint string }{
 	{"error:rateLimited", "the authority has had enough for now"},
 }
 
-// explain is the error on one line, with a hint.
+// explain is the error on one line of bounded length, with a hint.
 func explain(err error) string {
-	text := strings.Join(strings.Fields(err.Error()), " ")
+	text := fmt.Sprintf("%.500s", strings.Join(strings.Fields(err.Error()), " "))
 	for _, h := range hints {
 		if strings.Contains(text, h.problem) {
 			return text + ": " + h.hint

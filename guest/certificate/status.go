@@ -21,7 +21,7 @@ type Shown struct {
 	Public   bool      `json:"public"`             // it is the authority's, not signed by its own key
 	Key      vm.Hash   `json:"key,omitzero"`       // SHA-256 of its SubjectPublicKeyInfo (DER); of attestation only while public
 	Issuer   string    `json:"issuer,omitempty"`   // common name
-	NotAfter time.Time `json:"not_after,omitzero"` //
+	NotAfter time.Time `json:"not_after,omitzero"` // when it lapses
 	Error    string    `json:"error,omitempty"`    // why there is no other; names of people and hosts may stand in it
 }
 
