@@ -95,7 +95,11 @@ func (in *Installation) bootNodes(ctx context.Context) (string, error) {
 	if err := in.sealChain(ctx, service.ID); err != nil {
 		return "", err
 	}
-	image, err := OpenImage(in.image.Folder, w.Settings.Shape)
+	open := in.openNodeImage
+	if open == nil {
+		open = func() (Image, error) { return OpenImage(in.image.Folder, w.Settings.Shape) }
+	}
+	image, err := open()
 	if err != nil {
 		return "", err
 	}
@@ -109,7 +113,10 @@ func (in *Installation) bootNodes(ctx context.Context) (string, error) {
 		if _, err := n.register(ctx); err != nil {
 			return "", err
 		}
-		if err := n.start(ctx, nil); err != nil {
+		if err := n.start(ctx, nil); err != nil || n.Failure() != nil {
+			if err == nil {
+				err = n.Failure()
+			}
 			return "", fmt.Errorf("%s of the KMS: %w", n.name, err)
 		}
 	}

@@ -22,9 +22,9 @@ type Result struct {
 	TEE         vm.TEE        `json:"tee"`
 	Addresses   []Address     `json:"addresses"`
 	Attestation string        `json:"attestation"`
-	Verify      []string      `json:"verify"` // the command that checks this machine
-	KMS         []string      `json:"kms"`    // URLs of its nodes
-	State       string        `json:"state"`  // the machine's folder
+	Verify      []string      `json:"verify"`            // the command that checks this machine
+	KMS         []string      `json:"kms"`               // URLs of its nodes
+	State       string        `json:"state"`             // the machine's folder
 	Failure     string        `json:"failure,omitempty"` // why the workload does not run, in the guest's words
 	Notes       []string      `json:"notes,omitempty"`
 	Steps       []step.Result `json:"steps"`

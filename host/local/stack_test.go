@@ -41,11 +41,28 @@ func TestMain(m *testing.M) {
 		if args[1] == "tdx" {
 			playTDX(args[2:])
 		}
+		playNode(args)
 		playQEMU(args[1])
+	case len(args) > 3 && strings.Join(args[:3], " ") == "service env set":
+		env, _ := os.ReadFile(args[slices.Index(args, "--env-file")+1])
+		_ = os.WriteFile(filepath.Join(args[slices.Index(args, "--home")+1], "sealed"), env, 0o600)
 	case slices.Contains(args, "--home"):
 		playKmsd(args)
 	default:
 		os.Exit(m.Run())
+	}
+}
+
+// playNode answers where a machine publishes a node of the KMS.
+func playNode(args []string) {
+	all := strings.Join(args, ",")
+	_, host, is := strings.Cut(all, "hostfwd=tcp:127.0.0.1:")
+	for ; is; _, host, is = strings.Cut(host, "hostfwd=tcp:127.0.0.1:") {
+		if port, guest, _ := strings.Cut(strings.SplitN(host, ",", 2)[0], "-"); strings.HasSuffix(guest, ":29380") {
+			go func() {
+				_ = http.ListenAndServe("127.0.0.1:"+port, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+			}()
+		}
 	}
 }
 
@@ -141,10 +158,11 @@ func playKmsd(args []string) {
 		_ = os.MkdirAll(filepath.Join(home, "config"), 0o700)
 		write("config/genesis.json", []byte("{}"))
 		answer(map[string]string{})
-	case "testnet --nodes 4":
+	case "testnet --nodes 4", "testnet --nodes 1":
 		dir := args[slices.Index(args, "--dir")+1]
 		var made kmsFounders
-		for i := range 4 {
+		count, _ := strconv.Atoi(args[2])
+		for i := range count {
 			node := filepath.Join(dir, fmt.Sprintf("node%d", i+1))
 			_ = os.MkdirAll(node, 0o700)
 			_ = os.WriteFile(filepath.Join(node, "trusted"), nil, 0o600)
@@ -156,6 +174,11 @@ func playKmsd(args []string) {
 		_ = os.WriteFile(filepath.Join(dir, "testnet.json"), text, 0o600)
 		answer(made)
 	case "start --home " + home:
+		if exists("../founder") {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"chain_id": "test-1"}`+"\n") }))
+			defer s.Close()
+			write("api", []byte(s.URL))
+		}
 		api := "http://127.0.0.1:29380"
 		if i, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(home), "node")); err == nil {
 			api = fmt.Sprintf("http://127.0.0.1:%d", 29380+2*(i-1))
@@ -167,6 +190,9 @@ func playKmsd(args []string) {
 			}))
 			defer s.Close()
 			api = s.URL
+		}
+		if text, err := os.ReadFile(filepath.Join(home, "api")); err == nil {
+			api = string(text)
 		}
 		if exists("broken") {
 			fmt.Fprintln(os.Stderr, "panic: the database is damaged")
@@ -184,8 +210,15 @@ func playKmsd(args []string) {
 		write("stopped", nil)
 	case "status --home " + home, "status --node " + args[2]:
 		nodes := []any{1}
-		if filepath.Base(home) == "node1" {
+		if filepath.Base(home) == "node1" && !exists("../founder") {
 			nodes = []any{1, 2, 3, 4}
+		}
+		if exists("holders") {
+			text, _ := os.ReadFile(filepath.Join(home, "holders"))
+			nodes = []any{map[string]any{"index": 1}}
+			for i, api := range strings.Fields(string(text)) {
+				nodes = append(nodes, map[string]any{"index": i + 2, "api": api})
+			}
 		}
 		answer(map[string]any{"chain_id": "test-1", "group_key": strings.Repeat("8a", 96), "threshold": 1, "nodes": nodes, "height": 3})
 	case "query kms service":
@@ -199,6 +232,27 @@ func playKmsd(args []string) {
 			s.Images = append(s.Images, i)
 		}
 		answer(s)
+	case "query committee params":
+		params := map[string]any{"phase_blocks": "20", "unattested_nodes": true}
+		if exists("params") {
+			text, _ := os.ReadFile(filepath.Join(home, "params"))
+			_ = json.Unmarshal(text, &params)
+		}
+		answer(map[string]any{"params": params})
+	case "tx committee update-params":
+		write("params", []byte(args[slices.Index(args, "--params")+1]))
+		answer(map[string]string{})
+	case "tx committee admit":
+		text, _ := os.ReadFile(filepath.Join(home, "holders"))
+		write("holders", append(text, args[3]+"\n"...))
+		answer(map[string]string{})
+	case "tx committee leave":
+		text, _ := os.ReadFile(filepath.Join(home, "left"))
+		write("left", append(text, args[slices.Index(args, "--index")+1]+"\n"...))
+		if len(strings.Fields(string(text))) == 1 { // both have
+			write("holders", nil)
+		}
+		answer(map[string]string{})
 	case "query kms log":
 		answer(map[string]any{"service": args[3], "refusals": []any{
 			map[string]any{"height": 8, "instance_id": "another machine", "code": "stale", "reason": "not ours"},

@@ -39,6 +39,8 @@ type Installation struct {
 
 	nodes      []*nodeMachine   // of the KMS, where it runs in machines
 	nodeImages *registry.Server // theirs
+	// openNodeImage is what they boot; nil: what the workload's machine does.
+	openNodeImage func() (Image, error)
 
 	folder   *machine.Folder
 	service  chainService
