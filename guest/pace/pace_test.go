@@ -105,6 +105,53 @@ func TestA6_StrictGateRests(t *testing.T) {
 	})
 }
 
+// shared is a device that two gates ask, one quote at a time.
+type shared struct {
+	turn chan struct{}
+	sleeper
+}
+
+func (s *shared) Quote(ctx context.Context, rd [64]byte) (vm.Evidence, error) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	return s.sleeper.Quote(ctx, rd)
+}
+
+// TestA6_ContainersLeaveTheDevice: while containers flood their gate, a stranger
+// at the other waits for the quote that is being made, and no longer.
+func TestA6_ContainersLeaveTheDevice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		device := &shared{turn: make(chan struct{}, 1)}
+		containers, strangers := NewGate(device, 256, nil), NewGate(device, 768, nil)
+		containers.Strict = true
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = containers.Quote(ctx, [64]byte{})
+				}
+			})
+		}
+		time.Sleep(10 * time.Second) // the burst is over
+		var waited time.Duration
+		const n = 200
+		for range n {
+			asked := time.Now()
+			if _, err := strangers.Quote(t.Context(), [64]byte{}); err != nil || time.Since(asked) > 200*time.Millisecond {
+				t.Fatalf("a stranger waits %v, %v", time.Since(asked), err)
+			}
+			waited += time.Since(asked)
+			time.Sleep(137 * time.Millisecond)
+		}
+		if mean := waited / n; mean > 160*time.Millisecond {
+			t.Errorf("strangers wait %v on average for a quote of 100 ms", mean)
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
 func TestA6_WaitIsBounded(t *testing.T) {
 	quoter := &hanging{hold: make(chan struct{})}
 	defer close(quoter.hold)
