@@ -40,6 +40,8 @@ func render(t *testing.T, p AttestationPage) string {
 func TestAttestationPageShows(t *testing.T) {
 	p := page(t)
 	closed := render(t, p)
+	p.Config.API = vm.API{"web": {"info", "key/a"}}
+	asked := render(t, p)
 	p.Compose = []byte("services: {}\n")
 	opened := render(t, p)
 	p.TEE = vm.Soft
@@ -52,6 +54,7 @@ func TestAttestationPageShows(t *testing.T) {
 		want             bool
 	}{
 		{"service", closed, "svm1owner/guestbook", true},
+		{"grants of containers", asked, "web: info, key/a. ", true},
 		{"compose digest although closed", closed, p.Config.ComposeHash.String(), true},
 		{"compose file although closed", closed, "services: {}", false},
 		{"compose file when open", opened, "services: {}", true},
@@ -84,6 +87,7 @@ func TestA4_PageEscapes(t *testing.T) {
 	p.Config.Service, p.Config.InstanceID, p.Config.Images = hostile, hostile, hostile
 	p.Config.KMS = vm.KMS{ChainID: hostile, GroupKey: hostile}
 	p.Config.Open, p.Config.Egress = []string{hostile}, []string{hostile}
+	p.Config.API = vm.API{hostile: {hostile}}
 	p.Compose = []byte(hostile)
 	p.Workload = hostile
 	p.Events = []vm.Event{vm.RuntimeEvent(hostile, []byte(hostile))}
@@ -108,6 +112,7 @@ func benignTwin(p AttestationPage) AttestationPage {
 	p.Config.Service, p.Config.InstanceID, p.Config.Images = "x", "x", "x"
 	p.Config.KMS = vm.KMS{ChainID: "x", GroupKey: "x"}
 	p.Config.Open, p.Config.Egress = []string{"x"}, []string{"x"}
+	p.Config.API = vm.API{"x": {"x"}}
 	p.Events = []vm.Event{vm.RuntimeEvent("x", []byte("x"))}
 	p.Boot = []BootStep{{Name: "x"}}
 	return p
