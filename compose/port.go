@@ -68,9 +68,6 @@ func splitShort(s string) (ip, host, container, protocol string, err error) {
 	} else if strings.Contains(ip, ":") {
 		return "", "", "", "", fmt.Errorf("%q: write an IPv6 address in brackets", s)
 	}
-	if ip == "" {
-		return "", "", "", "", fmt.Errorf("%q has an empty address", s)
-	}
 	return ip, host, container, protocol, nil
 }
 
