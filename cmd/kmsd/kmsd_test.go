@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 
 // kmsd is a command line of a home.
 type kmsd struct {
-	t    *testing.T
+	t    testing.TB
 	home string
 	pki  *emulator.PKI
 }
