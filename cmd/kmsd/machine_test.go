@@ -94,12 +94,12 @@ func (k *kmsd) setParams(code int, change func(map[string]any)) (said vm.Refusal
 	return said
 }
 
-// TestK1NodeInAMachine is the life of a node that is a machine, in real
+// TestNodeInAMachine is the life of a node that is a machine, in real
 // processes: a chain of one founder, which nobody has checked; a machine of the
 // node service's image, which starts a node, proves what it runs and gets a
 // share; then the founder goes, and every node there is has been checked. The
 // machine's keys are the same all the while.
-func TestK1NodeInAMachine(t *testing.T) {
+func TestNodeInAMachine(t *testing.T) {
 	k := newKmsd(t)
 	dir := t.TempDir()
 	rootFile := filepath.Join(dir, "dev-root.pem")

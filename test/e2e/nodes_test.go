@@ -11,11 +11,11 @@ import (
 	"github.com/secretvm/secretvm/kms/wire"
 )
 
-// TestK1KeyManagerInAMachine: a node of the key manager that is a machine of this
+// TestKeyManagerInAMachine: a node of the key manager that is a machine of this
 // system. Its disk key comes from the chain that it joins, its machine proves what
 // it runs, and it gets a share. A workload then gets its keys from it, and after
 // an orderly end the same machine, with the same disk, is a node again.
-func TestK1KeyManagerInAMachine(t *testing.T) {
+func TestKeyManagerInAMachine(t *testing.T) {
 	repository, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
