@@ -9,7 +9,6 @@ import (
 
 	cmtnode "github.com/cometbft/cometbft/node"
 	"github.com/cometbft/cometbft/p2p"
-	"github.com/cometbft/cometbft/privval"
 	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/rpc/client/local"
 	cmttypes "github.com/cometbft/cometbft/types"
@@ -36,6 +35,7 @@ type ledger struct {
 	comet *cmtnode.Node
 	local *local.Local
 
+	said   lastWords // of consensus
 	parsed parsedGroups
 }
 
@@ -43,7 +43,7 @@ type ledger struct {
 func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settings Settings, t Timing, log *slog.Logger) (*ledger, error) {
 	db, err := dbm.NewDB("application", dbm.GoLevelDBBackend, home.data())
 	if err != nil {
-		return nil, fmt.Errorf("open the chain's state (is another kmsd running on %s?): %w", home, err)
+		return nil, unopened(home, err)
 	}
 	app, err := chain.New(sdkLogger{log}, db, doc.ChainID, baseapp.SetMinRetainBlocks(settings.KeepBlocks))
 	if err != nil {
@@ -55,17 +55,27 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read the peer key: %w", err), db.Close())
 	}
-	comet, err := cmtnode.NewNodeWithContext(ctx, config,
-		privval.LoadFilePV(config.PrivValidatorKeyFile(), config.PrivValidatorStateFile()), nodeKey,
+	validator, err := openValidator(config)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := awaitOthers(ctx, app, validator.Key.PubKey.Bytes(), validator.LastSignState.Height, log); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	said := make(lastWords, 1)
+	comet, err := cmtnode.NewNodeWithContext(ctx, config, validator, nodeKey,
 		proxy.NewLocalClientCreator(app.ABCI()), func() (*cmttypes.GenesisDoc, error) { return doc, nil },
-		openStore, cmtnode.DefaultMetricsProvider(config.Instrumentation), cometLogger{log})
+		openStore, cmtnode.DefaultMetricsProvider(config.Instrumentation), watched{cometLogger{log}, said})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the chain: %w", err), db.Close())
+	}
+	if err := remembers(comet, validator); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	if err := comet.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the chain: %w", err), db.Close())
 	}
-	return &ledger{App: app, comet: comet, local: local.New(comet)}, nil
+	return &ledger{App: app, comet: comet, local: local.New(comet), said: said}, nil
 }
 
 // nextBlock waits for the next block and returns its height.

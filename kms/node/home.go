@@ -84,6 +84,7 @@ func (h Home) cometConfig(t Timing) *cmtconfig.Config {
 	c := cmtconfig.DefaultConfig()
 	c.SetRoot(string(h))
 	c.Moniker = "kmsd"
+	c.PrivValidatorState = signed
 	c.RPC.ListenAddress = ""
 	c.P2P.PexReactor = false
 	c.P2P.AllowDuplicateIP = true

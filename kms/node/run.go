@@ -127,6 +127,9 @@ func Run(ctx context.Context, o Options) (err error) {
 
 	select {
 	case err = <-served:
+	case reason := <-ledger.said:
+		err = errors.Join(ended(reason), server.Close()) // whoever watches the process starts it again
+		<-served
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
