@@ -41,7 +41,7 @@ func describe(f protoreflect.FieldDescriptor) string {
 	case protoreflect.BoolKind:
 		text = "true or false"
 	case protoreflect.StringKind:
-		text = "text or @FILE"
+		text = "text or @FILE (@@ begins a text with @)"
 	default:
 		text = "number"
 	}
@@ -91,6 +91,9 @@ func jsonOf(c *cobra.Command, message protoreflect.MessageDescriptor, set map[st
 func valueOf(f protoreflect.FieldDescriptor, text string) (any, error) {
 	raw := []byte(text)
 	path, file := strings.CutPrefix(text, "@")
+	if literal, ok := strings.CutPrefix(path, "@"); file && ok { // @@ begins a text with @
+		raw, text, file = []byte("@"+literal), "@"+literal, false
+	}
 	if file {
 		var err error
 		if raw, err = os.ReadFile(path); err != nil {

@@ -68,11 +68,11 @@ func (s *settings) newMessage(module, signer string, m protoreflect.MethodDescri
 	c := &cobra.Command{
 		Use: name, Short: shortOf[module+" "+name], Example: fmt.Sprintf("  kmsd tx %s %s --help", module, name), Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			from, err := s.signer()
+			from, err := s.actor()
 			if err != nil {
 				return err
 			}
-			set := map[string]any{signer: from.Address}
+			set := map[string]any{signer: from}
 			if f := c.Flags().Lookup("service"); f != nil && f.Changed {
 				given, err := c.Flags().GetStringArray("service")
 				if err != nil {
@@ -101,9 +101,13 @@ func (s *settings) newMessage(module, signer string, m protoreflect.MethodDescri
 	return c
 }
 
-// act sends a message, or writes it to be signed elsewhere, and prints what came
-// of it.
+// act sends a message, or proposes it to a council, or writes it to be signed
+// elsewhere, and prints what came of it.
 func (s *settings) act(c *cobra.Command, msg sdk.Msg, answer proto.Message) error {
+	msg, answer, err := s.proposed(msg, answer)
+	if err != nil {
+		return err
+	}
 	if s.unsigned != "" {
 		return s.writeUnsigned(c, msg)
 	}

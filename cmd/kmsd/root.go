@@ -33,6 +33,7 @@ type settings struct {
 	json     bool
 	from     string // account file of a transaction's signer
 	unsigned string // file to write a transaction to, instead of sending it
+	council  string // address of the council that is to send the message: it is proposed
 }
 
 // run executes one command line and returns its exit code.

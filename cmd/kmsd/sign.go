@@ -11,7 +11,6 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/kms/chain"
-	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/signer"
 	"github.com/secretvm/secretvm/kms/wire"
 )
@@ -84,7 +83,7 @@ func (s *settings) writeUnsigned(c *cobra.Command, msg sdk.Msg) error {
 	if err := s.ask(c.Context(), http.MethodGet, wire.PathAccounts+"/"+from.Address, nil, &at); err != nil {
 		return err
 	}
-	u, err := signer.Prepare(encoding, from, at, types.Gas(msg), msg)
+	u, err := signer.Prepare(encoding, from, at, gas(msg), msg)
 	if err != nil {
 		return err
 	}

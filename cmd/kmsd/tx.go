@@ -24,6 +24,7 @@ func newTxCommand(s *settings) *cobra.Command {
 		newSignCommand(s), newCombineCommand(s), newBroadcastCommand(s))
 	c.PersistentFlags().StringVar(&s.from, "from", "", "account file of the signer (default: the owner of --home); with --unsigned it may be a public one")
 	c.PersistentFlags().StringVar(&s.unsigned, "unsigned", "", "write the transaction to this file, to be signed elsewhere, and send nothing")
+	c.PersistentFlags().StringVar(&s.council, "council", "", "propose the message to this council, as a member, instead of sending it as the signer")
 	return c
 }
 
@@ -56,7 +57,8 @@ type sent struct {
 }
 
 func newCreateServiceCommand(s *settings) *cobra.Command {
-	return &cobra.Command{
+	var policy string
+	c := &cobra.Command{
 		Use:   "create-service NAME",
 		Short: "Register a service under the local owner's address",
 		Long: `create-service registers <owner>/NAME. Nobody else can register it, and it is
@@ -64,14 +66,19 @@ never replaced: a second time is refused with the code "exists".`,
 		Example: "  kmsd tx kms create-service web --json",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
-			owner, err := s.signer()
+			owner, err := s.actor()
 			if err != nil {
 				return err
 			}
 			var answer types.MsgCreateServiceResponse
-			msg := &types.MsgCreateService{Owner: owner.Address, Name: args[0]}
-			if s.unsigned != "" {
-				return s.writeUnsigned(c, msg)
+			msg := &types.MsgCreateService{Owner: owner, Name: args[0]}
+			if policy != "" {
+				if msg.Policy, err = readPolicy(policy); err != nil {
+					return err
+				}
+			}
+			if s.later() {
+				return s.act(c, msg, &answer)
 			}
 			result, err := s.send(c.Context(), msg, &answer)
 			if err != nil {
@@ -81,6 +88,8 @@ never replaced: a second time is refused with the code "exists".`,
 				fmt.Sprintf("service %s registered in block %d", answer.Service, result.Height))
 		},
 	}
+	c.Flags().StringVar(&policy, "policy", "", "JSON of Policy, from the beginning on (default: what set-policy calls strictest, without upgrade delay)")
+	return c
 }
 
 func newAddImageCommand(s *settings) *cobra.Command {
@@ -131,7 +140,7 @@ func (s *settings) addImages(c *cobra.Command, name string, msgs []*types.MsgAdd
 	if err != nil {
 		return err
 	}
-	owner, err := s.signer()
+	owner, err := s.actor()
 	if err != nil {
 		return err
 	}
@@ -139,9 +148,12 @@ func (s *settings) addImages(c *cobra.Command, name string, msgs []*types.MsgAdd
 		return usageError{fmt.Errorf("%d images do not fit into one file: --unsigned takes one transaction", len(msgs))}
 	}
 	for _, msg := range msgs {
-		msg.Owner, msg.Service = owner.Address, service
-		if s.unsigned != "" {
-			return s.writeUnsigned(c, msg)
+		msg.Owner, msg.Service = owner, service
+		if s.later() {
+			if err := s.act(c, msg, &types.MsgAddImageResponse{}); err != nil {
+				return err
+			}
+			continue
 		}
 		var answer types.MsgAddImageResponse
 		result, err := s.send(c.Context(), msg, &answer)
@@ -172,7 +184,7 @@ func (s *settings) send(ctx context.Context, msg sdk.Msg, into proto.Message) (w
 	if err := s.ask(ctx, http.MethodGet, wire.PathAccounts+"/"+owner.Address, nil, &account); err != nil {
 		return result, err
 	}
-	tx, err := owner.Sign(ctx, encoding, account, types.Gas(msg), msg)
+	tx, err := owner.Sign(ctx, encoding, account, gas(msg), msg)
 	if err != nil {
 		return result, err
 	}

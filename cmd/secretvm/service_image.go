@@ -61,7 +61,7 @@ func newServiceImageRevokeCommand(s *serviceChoice) *cobra.Command {
 // literal keeps kmsd from taking a text for the name of a file.
 func literal(text string) string {
 	if strings.HasPrefix(text, "@") {
-		return " " + text
+		return "@" + text
 	}
 	return text
 }
@@ -106,7 +106,7 @@ func (s *serviceChoice) addImage(ctx context.Context, c *cobra.Command, id strin
 	if err != nil {
 		return err
 	}
-	manager, _, err := s.owner.manager(ctx)
+	manager, err := s.owner.manager(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func (s *serviceChoice) addImage(ctx context.Context, c *cobra.Command, id strin
 		Image   uint64 `json:"image"`
 		Height  int64  `json:"height"`
 	}
-	if err := s.owner.run(ctx, &added, "tx", "kms", "add-image", id, "--record", file); err != nil {
+	if later, err := s.send(c, &added, "tx", "kms", "add-image", id, "--record", file); later || err != nil {
 		return err
 	}
 	return s.say(c, added, "image %d of %s registered in block %d", added.Image, id, added.Height)

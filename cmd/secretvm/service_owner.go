@@ -23,7 +23,13 @@ const askTimeout = 30 * time.Second
 
 // owner speaks for the owner of services: it reads from a node, and has kmsd
 // sign what it changes.
-type owner struct{ kmsd, home, node, groupKey string }
+type owner struct {
+	kmsd, home, node string
+	groupKeys        []string
+	from             string // account file of the signer; empty: the home's owner
+	council          string // address of the council that owns; changes are proposed to it
+	unsigned         string // file for the transaction, to be signed elsewhere
+}
 
 // folder is the home of the owner's kmsd: its own default unless named.
 func (o *owner) folder() (string, error) {
@@ -49,7 +55,13 @@ func (o *owner) run(ctx context.Context, result any, args ...string) error {
 		return err
 	}
 	name := strings.Join(args[:min(3, len(args))], " ")
+	tx := args[0] == "tx"
 	args = append(args, "--home", home, "--json")
+	for _, f := range []struct{ flag, value string }{{"--from", o.from}, {"--council", o.council}, {"--unsigned", o.unsigned}} {
+		if tx && f.value != "" {
+			args = append(args, f.flag, f.value)
+		}
+	}
 	if o.node != "" {
 		args = append(args, "--node", o.node)
 	}
@@ -111,7 +123,8 @@ func reached(err error) error {
 	return err
 }
 
-// service completes a bare name to an id under the home's owner.
+// service completes a bare name to an id under the account that owns: the
+// council, the signer, or the owner of the home.
 func (o *owner) service(ctx context.Context, name string) (string, error) {
 	if strings.Contains(name, "/") {
 		if err := (keys.ID{Service: name, Scope: keys.ScopeService, Name: "env"}).Validate(); err != nil {
@@ -119,45 +132,22 @@ func (o *owner) service(ctx context.Context, name string) (string, error) {
 		}
 		return name, nil
 	}
-	home, err := o.folder()
-	if err != nil {
-		return "", err
+	if o.council != "" {
+		return o.service(ctx, o.council+"/"+name)
+	}
+	file := o.from
+	if file == "" {
+		home, err := o.folder()
+		if err != nil {
+			return "", err
+		}
+		file = filepath.Join(home, "keys", "owner.json")
 	}
 	var account struct {
 		Address string `json:"address"`
 	}
-	if err := o.run(ctx, &account, "keys", "show", filepath.Join(home, "keys", "owner.json")); err != nil {
+	if err := o.run(ctx, &account, "keys", "show", file); err != nil {
 		return "", err
 	}
 	return o.service(ctx, account.Address+"/"+name)
-}
-
-// manager is the key manager, with a group key that is not only a stranger's
-// word: the owner named it, or a node in the owner's own home says the same.
-func (o *owner) manager(ctx context.Context) (vm.KMS, keys.PublicKey, error) {
-	var status wire.Status
-	if err := o.read(ctx, wire.PathStatus, &status); err != nil {
-		return vm.KMS{}, status.GroupKey, err
-	}
-	want := o.groupKey
-	if want == "" {
-		url, err := o.own()
-		if err != nil {
-			return vm.KMS{}, status.GroupKey, &exitError{exitUsage, fmt.Errorf("name the key manager's group key with --group-key: a node's word alone does not do")}
-		}
-		var mine wire.Status
-		if err := readFrom(ctx, url, wire.PathStatus, &mine); err != nil {
-			return vm.KMS{}, status.GroupKey, fmt.Errorf("ask the own node for the group key (or name it with --group-key): %w", err)
-		}
-		want = mine.GroupKey.String()
-	}
-	key, err := keys.ParsePublicKeyHex(want)
-	if err != nil {
-		return vm.KMS{}, key, &exitError{exitUsage, fmt.Errorf("--group-key: %w", err)}
-	}
-	if !key.Equal(status.GroupKey) {
-		return vm.KMS{}, key, vm.Refuse(vm.CodeConfig, "the node's group key is %.16s…, want %.16s…", status.GroupKey, key).
-			Try("ask another node: this one belongs to another key manager, or lies")
-	}
-	return vm.KMS{ChainID: status.ChainID, GroupKey: key.String()}, key, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/secretvm/secretvm/keys"
+	"github.com/secretvm/secretvm/kms/wire"
 )
 
 // newServiceSealCommand makes env and registry: what is sealed for machines.
@@ -29,7 +30,8 @@ func newServiceSealCommand(s *serviceChoice, name string) *cobra.Command {
 		Use: "set SERVICE", Short: "Encrypt it here and put it on the ledger, after the upgrade delay",
 		Long: `set encrypts the file on this computer to a key that only machines of the service
 get, and puts the ciphertext on the ledger. The group key is compared with
---group-key or with the owner's own node before anything is encrypted.`,
+--group-key or with the owner's own node before anything is encrypted. It is that
+of the newest epoch that the configs of all images name.`,
 		Example: "  secretvm service " + name + " set guestbook --" + flag + " FILE", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: s.withID(func(ctx context.Context, c *cobra.Command, id string) error {
 			if remove == (file != "") {
@@ -59,11 +61,19 @@ func (s *serviceChoice) seal(ctx context.Context, c *cobra.Command, id, name, fi
 		return &exitError{exitUsage, fmt.Errorf("%s: %w", file, err)}
 	}
 	defer clear(plain)
-	_, group, err := s.owner.manager(ctx)
+	_, epochs, err := s.owner.epochs(ctx)
 	if err != nil {
 		return err
 	}
-	sealed, err := keys.Encrypt(rand.Reader, group, keys.ID{Service: id, Scope: keys.ScopeService, Name: name}, plain, nil)
+	var service wire.Service
+	if err := s.owner.read(ctx, wire.PathServices+"/"+id, &service); err != nil {
+		return err
+	}
+	epoch, err := epochFor(epochs, service.Images)
+	if err != nil {
+		return err
+	}
+	sealed, err := keys.Encrypt(rand.Reader, epoch.key, keys.ID{Service: id, Scope: keys.ScopeService, Name: name, Epoch: epoch.number}, plain, nil)
 	if err != nil {
 		return err
 	}
@@ -76,7 +86,11 @@ func (s *serviceChoice) seal(ctx context.Context, c *cobra.Command, id, name, fi
 	if err := os.WriteFile(path, sealed, 0o600); err != nil {
 		return err
 	}
-	return s.change(c, name+" sealed", "seal", "--service", id, "--name", name, "--epoch", "0", "--ciphertext", "@"+path)
+	what := fmt.Sprintf("%s sealed to epoch %d of the group key (%.16s…)", name, epoch.number, epoch.key)
+	if delay := service.Policy.UpgradeDelay; delay > 0 && len(service.Images) > 0 {
+		what += fmt.Sprintf(", for machines after %s,", span(delay))
+	}
+	return s.change(c, what, "seal", "--service", id, "--name", name, "--epoch", fmt.Sprint(epoch.number), "--ciphertext", "@"+path)
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)

@@ -95,7 +95,7 @@ func TestServicePageSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"DEVELOPMENT CHAIN", "announced here 2 d before it counts", "2027-01-16 09:00:00 UTC", "in 1 d 1 h", "from <time", "Upgrade delay: 1 min",
+		"DEVELOPMENT CHAIN", "2 d</span> before it counts", "2027-01-16 09:00:00 UTC", "in 1 d 1 h", "from <time", "Upgrade delay: 1 min",
 		"a council: 1 of 1 members", "3 of 4 nodes make keys", "The machine can be debugged", "3 times", "SOFT TEE", "went back from generation 4 to 3",
 		"All 300 images", "All 11 grants", "All that the ledger keeps", "All 12 changes", "1 active", "1 pending",
 	} {

@@ -3,6 +3,7 @@ package page
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	council "github.com/secretvm/secretvm/kms/chain/x/council/types"
@@ -36,6 +37,17 @@ func (c chainView) Insecure() bool {
 		}
 	}
 	return c.ID != "" && len(c.Roots) == 0
+}
+
+// Vendors are those whose roots evidence may end in, in the order of the roots;
+// empty for one of nobody's.
+func (c chainView) Vendors() (out []string) {
+	for _, r := range c.Roots {
+		if !slices.Contains(out, r.Vendor) {
+			out = append(out, r.Vendor)
+		}
+	}
+	return out
 }
 
 // party is who an account is.
