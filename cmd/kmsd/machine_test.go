@@ -169,6 +169,13 @@ func TestNodeInAMachine(t *testing.T) {
 		t.Errorf("unattested nodes were ruled out while there is one: %+v", said)
 	}
 
+	// It gives its share back, and the same machine with the same home is admitted
+	// again, as every machine is that was off.
+	k.run(0, nil, "tx", "committee", "leave", "--index", "2")
+	k.awaitHolders(1)
+	k.run(0, nil, admit...)
+	k.awaitHolders(1, 2)
+
 	// The founder goes. What is left has been checked, all of it.
 	k.run(0, nil, "tx", "committee", "leave", "--index", "1")
 	k.awaitHolders(2)

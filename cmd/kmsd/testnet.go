@@ -51,6 +51,7 @@ home governs. Nobody checks what these nodes run: for development only.`,
 	c.Flags().IntVar(&o.Nodes, "nodes", 4, "number of nodes")
 	c.Flags().StringVar(&dir, "dir", "kms", "folder to make the homes in")
 	c.Flags().StringVar(&o.ChainID, "chain-id", "secretvm-local-1", "name of the chain; part of what machines measure")
+	c.Flags().StringVar((*string)(&o.Profile), "profile", string(node.ProfileLocal), "what lies between the nodes: local or wide")
 	c.Flags().IntVar(&o.FirstPort, "first-port", 29380, "first of two ports of 127.0.0.1 for each node; 0 takes free ones")
 	c.Flags().StringArrayVar(&roots, "trust-root", nil, "PEM file of a certificate to accept beside the vendors' roots")
 	kept.flags(c)

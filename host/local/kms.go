@@ -23,6 +23,7 @@ import (
 type kms struct {
 	program string
 	folder  string // home of the only node, or above the homes of many
+	shared  bool   // with machines that are nodes, too
 	nodes   []*kmsNode
 }
 
@@ -65,7 +66,11 @@ func (k *kms) find() error {
 	}
 	for i, h := range made.Homes {
 		name := "node" + strconv.Itoa(i+1)
-		k.nodes = append(k.nodes, &kmsNode{name: name, program: k.program, home: filepath.Join(k.folder, name), api: h.API})
+		n := &kmsNode{name: name, program: k.program, home: filepath.Join(k.folder, name), api: h.API}
+		if k.shared {
+			n.idle = machineIdle
+		}
+		k.nodes = append(k.nodes, n)
 	}
 	return nil
 }
@@ -115,7 +120,11 @@ func (k *kms) found(ctx context.Context, n int, root []string) error {
 	if err := os.MkdirAll(making, 0o700); err != nil {
 		return fmt.Errorf("make the KMS's homes: %w", err)
 	}
-	err := k.run(ctx, making, nil, append([]string{"testnet", "--nodes", strconv.Itoa(n), "--first-port", "0", "--dir", making}, root...)...)
+	args := []string{"testnet", "--nodes", strconv.Itoa(n), "--first-port", "0", "--dir", making}
+	if k.shared {
+		args = append(args, "--profile", "wide") // an emulated node takes its time
+	}
+	err := k.run(ctx, making, nil, append(args, root...)...)
 	if err != nil {
 		return err
 	}

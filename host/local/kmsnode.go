@@ -25,6 +25,7 @@ const (
 type kmsNode struct {
 	name, program, home string
 	listen              string // host:port; empty: as the home's settings say
+	idle                string // between blocks without transactions; empty: kmsd's own
 	api                 string // URL; of a node that chooses its port, known when it is ready
 	process             *process.Process
 	ready               bool
@@ -52,6 +53,9 @@ func (n *kmsNode) start() (<-chan kmsReady, error) {
 	argv := []string{n.program, "start", "--home", n.home}
 	if n.listen != "" {
 		argv = append(argv, "--listen", n.listen)
+	}
+	if n.idle != "" {
+		argv = append(argv, "--idle-interval", n.idle)
 	}
 	n.process, err = process.Start(process.Spec{Name: n.name, Argv: argv, Log: n.log(), Stdout: write})
 	write.Close()

@@ -28,6 +28,10 @@ const (
 	InMachines  = "vms"
 )
 
+// machineIdle is how often nodes in machines make a block when there is nothing to
+// decide, as examples/kms-node has it: the founding process must not hurry them.
+const machineIdle = "5s"
+
 // Ports that a node publishes: for machines and owners, and for other nodes.
 const (
 	nodePort = 29380

@@ -25,6 +25,9 @@ func TestUpWithNodesInMachines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(string(w.Compose), "--idle-interval="+machineIdle+" ") {
+		t.Errorf("machines have another pace than their founder, %s", machineIdle)
+	}
 	in.o.KMSNodes, in.o.KMSIn = 2, InMachines
 	in.o.NodeWorkload = func(context.Context, Note) (*compose.Workload, *oci.Store, error) {
 		return w, &oci.Store{Dir: layoutFolder(t)}, nil

@@ -61,7 +61,7 @@ func Up(ctx context.Context, o Options, to step.Reporter) (*Installation, error)
 		return in, err
 	}
 	in.o = o
-	in.kms = &kms{program: o.Kmsd, folder: filepath.Join(in.o.home(), "kms")}
+	in.kms = &kms{program: o.Kmsd, folder: filepath.Join(in.o.home(), "kms"), shared: o.KMSIn == InMachines}
 	if err := in.prepare(); err != nil {
 		return in, err
 	}

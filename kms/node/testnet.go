@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -24,6 +25,7 @@ type TestnetOptions struct {
 	// FirstPort is the first of two for each node, interface and peers, on
 	// 127.0.0.1; 0 takes ports that are free now.
 	FirstPort int
+	Profile   Profile                  // what lies between the nodes; empty: local
 	Params    func(*committee.Params)  // changes the committee's parameters; nil: none
 	Recovery  *committee.RecoveryRules // nil: nobody keeps pieces of shares
 }
@@ -98,7 +100,7 @@ func Testnet(dir string, o TestnetOptions) (MadeTestnet, error) {
 		}
 		node.Index, node.Operator, node.Status = uint32(i+1), operator.Address, committee.NodeActive
 		node.Api, node.Peer = "http://"+address(ports[2*i]), string(id.ID())+"@"+address(ports[2*i+1])
-		settings := Settings{Listen: address(ports[2*i]), PeerListen: address(ports[2*i+1]), Profile: ProfileLocal, ReleaseRate: testnetRate}
+		settings := Settings{Listen: address(ports[2*i]), PeerListen: address(ports[2*i+1]), Profile: cmp.Or(o.Profile, ProfileLocal), ReleaseRate: testnetRate}
 		if err := home.writeSettings(settings); err != nil {
 			return made, err
 		}
