@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -30,9 +29,7 @@ const (
 
 // listen answers at the challenge's port until ctx ends, unless it does already.
 func (k *Keeper) listen(ctx context.Context) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.serving {
+	if k.serving.Load() {
 		return nil
 	}
 	address := k.o.Address
@@ -53,14 +50,12 @@ func (k *Keeper) listen(ctx context.Context) error {
 	if k.o.Config.Challenge == vm.ChallengeTLS {
 		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
 	}
-	k.serving = true
+	k.serving.Store(true)
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	go func() {
 		_ = serve(netutil.LimitListener(l, maxClients)) // it always ends with an error; the next round listens again
 		stop()
-		k.mu.Lock()
-		k.serving = false
-		k.mu.Unlock()
+		k.serving.Store(false)
 	}()
 	return nil
 }
@@ -68,9 +63,8 @@ func (k *Keeper) listen(ctx context.Context) error {
 // ServeHTTP answers http-01, and sends everybody else who asks for one of the
 // names on to https.
 func (k *Keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	k.mu.Lock()
-	answer, ok := k.answers[r.URL.Path]
-	k.mu.Unlock()
+	offer, _ := k.offers.Load(r.URL.Path)
+	answer, ok := offer.(string)
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
@@ -90,9 +84,8 @@ func (k *Keeper) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // proof is the certificate that answers tls-alpn-01. Who does not ask for it
 // gets none: nothing else is served here.
 func (k *Keeper) proof(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	p := k.proofs[strings.ToLower(hello.ServerName)]
+	offer, _ := k.offers.Load(strings.ToLower(hello.ServerName))
+	p, _ := offer.(*tls.Certificate)
 	if p == nil || len(hello.SupportedProtos) != 1 || hello.SupportedProtos[0] != acme.ALPNProto {
 		return nil, errors.New("not the authority")
 	}
@@ -101,17 +94,15 @@ func (k *Keeper) proof(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 
 // offer holds the answer to one challenge ready until it is withdrawn.
 func (k *Keeper) offer(client *acme.Client, token, name string) (withdraw func(), err error) {
+	key := client.HTTP01ChallengePath(token)
+	var answer any
 	if k.o.Config.Challenge == vm.ChallengeTLS {
-		p, err := client.TLSALPN01ChallengeCert(token, name)
-		return hold(&k.mu, k.proofs, name, &p), err
+		var p tls.Certificate
+		p, err = client.TLSALPN01ChallengeCert(token, name)
+		key, answer = name, &p
+	} else {
+		answer, err = client.HTTP01ChallengeResponse(token)
 	}
-	answer, err := client.HTTP01ChallengeResponse(token)
-	return hold(&k.mu, k.answers, client.HTTP01ChallengePath(token), answer), err
-}
-
-func hold[V any](mu *sync.Mutex, in map[string]V, key string, value V) (withdraw func()) {
-	mu.Lock()
-	defer mu.Unlock()
-	in[key] = value
-	return func() { mu.Lock(); delete(in, key); mu.Unlock() }
+	k.offers.Store(key, answer)
+	return func() { k.offers.Delete(key) }, err
 }

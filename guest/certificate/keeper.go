@@ -12,7 +12,6 @@ package certificate
 import (
 	"context"
 	"crypto/ecdsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -80,20 +80,19 @@ type Keeper struct {
 	failures int         // in a row
 	boots    []time.Time // when the attestation service got certificates
 
+	serving atomic.Bool
+	offers  sync.Map // answers to challenges: strings by path (http-01), *tls.Certificate by name (tls-alpn-01)
+
 	mu      sync.Mutex
-	serving bool
-	uri     string   // of the account
-	caa     []string // records that the owner should set
+	status  Status // but for the certificates
 	entries []*entry
-	answers map[string]string           // by path, of http-01
-	proofs  map[string]*tls.Certificate // by name, of tls-alpn-01
 }
 
 // New reads what the disk holds, and puts a key and a certificate, if need be
 // one that the key has signed itself, where containers find them. It asks
 // nobody. Errors are those of the disk.
 func New(o Options) (*Keeper, error) {
-	k := &Keeper{o: o, pause: firstPause, answers: map[string]string{}, proofs: map[string]*tls.Certificate{}}
+	k := &Keeper{o: o, pause: firstPause, status: Status{Names: o.Config.Names, CA: o.Config.CA}}
 	k.folder = filepath.Join(o.Disk, fmt.Sprintf("%.16s", vm.HashOf(fmt.Append(nil, o.Config.CA, o.Config.Names))))
 	err := errors.Join(os.MkdirAll(k.folder, 0o700), os.MkdirAll(o.Shared, 0o755))
 	if err == nil {
@@ -213,9 +212,6 @@ func (k *Keeper) readBoots(e *entry) {
 
 func (k *Keeper) writeBoots() error {
 	k.boots = append(k.boots, time.Now().UTC())
-	b, err := json.Marshal(k.boots)
-	if err != nil {
-		return err
-	}
+	b, _ := json.Marshal(k.boots) // times always encode
 	return replace(filepath.Join(k.folder, "boots.json"), b, 0o600)
 }

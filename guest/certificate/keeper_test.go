@@ -88,15 +88,10 @@ func (m *machine) rounds(t *testing.T, n int) (wait time.Duration) {
 		wait = m.round(ctx)
 	}
 	cancel()
-	for {
-		m.Keeper.mu.Lock()
-		serving := m.serving
-		m.Keeper.mu.Unlock()
-		if !serving {
-			return wait
-		}
+	for m.serving.Load() {
 		time.Sleep(time.Millisecond)
 	}
+	return wait
 }
 
 // pair is what containers find.
@@ -159,9 +154,7 @@ func TestCertificates(t *testing.T) {
 			if len(s.CAA) != 4 || s.CAA[0] != want || s.CAA[1] != `app.example.org. CAA 0 issuewild ";"` || s.Account == "" {
 				t.Errorf("records are %q, want %q first", s.CAA, want)
 			}
-			if len(m.answers)+len(m.proofs) != 0 {
-				t.Errorf("answers are left: %v %v", m.answers, m.proofs)
-			}
+			m.offers.Range(func(key, _ any) bool { t.Errorf("an answer is left: %v", key); return true })
 		})
 	}
 }

@@ -104,14 +104,13 @@ func (k *Keeper) register(ctx context.Context, client *acme.Client) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.uri, k.caa = string(client.KID), nil
-	if len(directory.CAA) == 0 {
-		return nil
-	}
+	k.status.Account, k.status.CAA = string(client.KID), nil
 	for _, name := range k.o.Config.Names { // RFC 8657
-		k.caa = append(k.caa,
-			fmt.Sprintf(`%s. CAA 0 issue "%s; validationmethods=%s; accounturi=%s"`, name, directory.CAA[0], k.o.Config.Challenge, k.uri),
-			fmt.Sprintf(`%s. CAA 0 issuewild ";"`, name))
+		if len(directory.CAA) > 0 {
+			k.status.CAA = append(k.status.CAA,
+				fmt.Sprintf(`%s. CAA 0 issue "%s; validationmethods=%s; accounturi=%s"`, name, directory.CAA[0], k.o.Config.Challenge, client.KID),
+				fmt.Sprintf(`%s. CAA 0 issuewild ";"`, name))
+		}
 	}
 	return nil
 }

@@ -29,9 +29,9 @@ type Shown struct {
 func (k *Keeper) Status() *Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := &Status{Names: k.o.Config.Names, CA: k.o.Config.CA, Account: k.uri, CAA: k.caa}
+	s := k.status
 	for _, e := range k.entries {
 		s.Certificates = append(s.Certificates, e.Shown)
 	}
-	return s
+	return &s
 }
