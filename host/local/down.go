@@ -67,7 +67,7 @@ func (in *Installation) Down(ctx context.Context, to step.Reporter) error {
 	if in.run != nil {
 		do("power off", func(context.Context) (string, error) { return in.powerOff(ctx) })
 	}
-	if len(in.nodes) > 0 {
+	if in.sharing {
 		do("kms shares", in.releaseNodes)
 	}
 	for _, n := range slices.Backward(in.nodes) {

@@ -214,6 +214,7 @@ func (in *Installation) admitNodes(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
+	in.sharing = true
 	for _, n := range in.nodes {
 		in.o.Note("%s proves what it runs", n.name)
 		err := in.kms.ask(ctx, nil, "tx", "committee", "admit", n.api, "--peer", n.peer)

@@ -39,6 +39,7 @@ type Installation struct {
 
 	nodes      []*nodeMachine   // of the KMS, where it runs in machines
 	nodeImages *registry.Server // theirs
+	sharing    bool             // they may have shares
 	// openNodeImage is what they boot; nil: what the workload's machine does.
 	openNodeImage func() (Image, error)
 
