@@ -58,6 +58,7 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 		return "", err
 	}
 	m.stops.add("stop the workload", containerGrace+20*time.Second, m.stopWorkload)
+	go m.engine.Relieve(ctx)
 	m.rise(ctx)
 	err = within(ctx, enginePatience, m.engine.Ready)
 	m.shown.Store(m.project)

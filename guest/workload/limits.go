@@ -13,7 +13,10 @@ import (
 
 // cgroup is the parent of all containers, below the root of cgroup v2. What
 // serves the machine itself stays in the root.
-const cgroup = "/workload"
+const (
+	cgroups = "/sys/fs/cgroup"
+	cgroup  = "/workload"
+)
 
 // What containers leave to the machine, so that it can always say what it is.
 const (
@@ -45,16 +48,21 @@ func confine(root string, memory, threads uint64) error {
 		{filepath.Join(folder, "pids.max"), strconv.FormatUint(threads/4*3, 10)},
 		{filepath.Join(folder, "cpu.weight"), cpuWeight},
 	} {
-		f, err := os.OpenFile(w.name, os.O_WRONLY, 0)
-		if err == nil {
-			_, err = f.WriteString(w.value)
-			err = errors.Join(err, f.Close())
-		}
-		if err != nil {
+		if err := write(w.name, w.value); err != nil {
 			errs = append(errs, fmt.Errorf("limit the workload: %w", err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// write writes to a file of the kernel, which is there.
+func write(name, value string) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
 }
 
 // Confine holds all containers of this machine in limits that leave enough to
@@ -72,7 +80,7 @@ func Confine() error {
 	if err != nil {
 		return fmt.Errorf("limit the workload: %w", err)
 	}
-	return confine("/sys/fs/cgroup", info.Totalram*uint64(info.Unit), threads)
+	return confine(cgroups, info.Totalram*uint64(info.Unit), threads)
 }
 
 // spare makes a process the last that dies where memory runs out. Docker gives

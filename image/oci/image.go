@@ -33,6 +33,9 @@ func (b *builder) content(ctx context.Context, s ImageSpec) (tree.Tree, error) {
 	for name, text := range s.Text {
 		t.File(name, 0o644, []byte(text))
 	}
+	for name, target := range s.Links {
+		t.Link(name, target)
+	}
 	for _, name := range s.Folders {
 		t[name] = tree.Node{Type: tar.TypeDir, Mode: 0o755}
 	}

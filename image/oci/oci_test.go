@@ -200,6 +200,8 @@ func TestParseSpecRefuses(t *testing.T) {
 		{"both", strings.Replace(whole, "user", "files: [a], user", 1), "want either go or files"},
 		{"no group", strings.Replace(whole, "go: ./x", "files: [a]", 1), "need the group"},
 		{"absolute path", strings.Replace(whole, "user", "folders: [/data], user", 1), "not clean and relative"},
+		{"link up", strings.Replace(whole, "user", "links: {../x: y}, user", 1), "clean path"},
+		{"link to nothing", strings.Replace(whole, "user", "links: {x: ''}, user", 1), "and a target"},
 		{"path up", strings.Replace(whole, "user", "text: {../x: y}, user", 1), "not clean and relative"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

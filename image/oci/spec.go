@@ -39,6 +39,7 @@ type ImageSpec struct {
 	Group      string            `yaml:"group"`      // group of the lock file that Files are taken from
 	Files      []string          `yaml:"files"`      // programs; the libraries that they need come along
 	Text       map[string]string `yaml:"text"`       // further files, path: content
+	Links      map[string]string `yaml:"links"`      // symbolic links, path: target
 	Folders    []string          `yaml:"folders"`    // empty folders that belong to User
 	User       int               `yaml:"user"`       // uid and gid that the image runs as; not 0
 	Entrypoint []string          `yaml:"entrypoint"`
@@ -119,6 +120,11 @@ func (i ImageSpec) validate() error {
 	for _, name := range append(append([]string{}, i.Files...), i.Folders...) {
 		if !cleanPath(name) {
 			return fmt.Errorf("path %q is not clean and relative to the root", name)
+		}
+	}
+	for name, target := range i.Links {
+		if !cleanPath(name) || target == "" {
+			return fmt.Errorf("link %q to %q: want a clean path relative to the root, and a target", name, target)
 		}
 	}
 	for name := range i.Text {

@@ -192,8 +192,8 @@ func (s *session) down(t *testing.T) {
 	}
 	select {
 	case err := <-s.ended:
-		if err != nil {
-			t.Fatalf("secretvm up after Ctrl-C: %v\n%s", err, s.stderr)
+		if failed := s.result.Failure != ""; (err != nil) != failed {
+			t.Fatalf("secretvm up after Ctrl-C: %v, its workload failed: %v\n%s", err, failed, s.stderr)
 		}
 	case <-time.After(downTimeout):
 		t.Fatalf("secretvm up has not ended %s after Ctrl-C:\n%s", downTimeout, s.stderr)

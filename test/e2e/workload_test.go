@@ -1,0 +1,253 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The destination that workload/docker-compose.yaml names, on this computer's
+// loopback, and one that it does not.
+const (
+	listed   = "10.0.2.2:18931"
+	unlisted = "10.0.2.2:18932"
+)
+
+// One machine with everything that public compose files are made of, in one
+// boot: order, health, jobs, folders, images by tag that are pinned beside the
+// file; and what its containers must not get.
+func TestWorkloadOfManyServices(t *testing.T) {
+	repository, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	greet(t, listed)
+	greet(t, unlisted)
+	l := &lab{repository: repository, state: filepath.Join(t.TempDir(), "state"), workload: "test/e2e/workload"}
+	if *kernel != "generic" {
+		l.build(t, filepath.Join(t.TempDir(), "image"))
+	}
+	s := l.up(t)
+
+	// A job that fails is told with its status, and takes nothing down.
+	if !strings.Contains(s.result.Failure, "job failed: Exited (3)") {
+		t.Errorf("up says of the failed job: %q", s.result.Failure)
+	}
+	containers := s.containers(t)
+	for service, want := range map[string]string{"migrate": "exited 0", "db": "running healthy", "web": "running", "job": "exited 3", "never": ""} {
+		if got := containers[service]; got != want {
+			t.Errorf("service %s is %q, want %q", service, got, want)
+		}
+	}
+
+	// Services start when what they depend on has ended, or is healthy.
+	var at map[string]int64
+	s.ask(t, "web", "/order", &at)
+	if !(0 < at["migrate"] && at["migrate"] < at["db"] && time.Duration(at["web"]-at["db"]) >= 2*time.Second) {
+		t.Errorf("started at %v, want migrate before db, and web once that is healthy", at)
+	}
+
+	// A folder of the host is one of the encrypted disk, where the volumes are.
+	mounts := s.text(t, "web", "/mounts")
+	data, srv := device(mounts, "/data"), device(mounts, "/srv")
+	if data == "" || data != srv || !strings.Contains(mounts, "/folders/host/srv/town /srv ") || !strings.Contains(mounts, " /etc/localtime ") {
+		t.Errorf("a volume lies on %q, a folder of the host on %q:\n%s", data, srv, mounts)
+	}
+
+	t.Run("W2 destinations", func(t *testing.T) { s.destinations(t) })
+	t.Run("W2 devices", func(t *testing.T) { s.devices(t) })
+	t.Run("memory", func(t *testing.T) { s.eaten(t) })
+	s.down(t)
+}
+
+// W2: what is listed is reached, and nothing else; clouds' metadata never.
+func (s *session) destinations(t *testing.T) {
+	t.Helper()
+	for _, service := range []string{"web", "lonely"} {
+		for address, reached := range map[string]bool{listed: true, unlisted: false, "169.254.169.254:80": false, "100.100.100.200:80": false, "10.0.2.3:53": false} {
+			var got struct{ Said, Error string }
+			s.ask(t, service, "/reach?address="+url.QueryEscape(address), &got)
+			if reached != (got.Said != "") {
+				t.Errorf("%s to %s: %+v, want it reached: %v", service, address, got, reached)
+			}
+		}
+		var name struct {
+			Addresses []string
+			NotFound  bool
+			Error     string
+		}
+		s.ask(t, service, "/lookup?name=secret.evil.example", &name)
+		if !name.NotFound || len(name.Addresses) > 0 {
+			t.Errorf("%s asks for another name: %+v", service, name)
+		}
+	}
+	var name struct{ Addresses []string }
+	if s.ask(t, "web", "/lookup?name=db", &name); len(name.Addresses) == 0 {
+		t.Error("services do not find each other by name")
+	}
+	if s.ask(t, "lonely", "/lookup?name=db", &name); len(name.Addresses) > 0 {
+		t.Errorf("a service of another network is found at %s", name.Addresses)
+	}
+}
+
+// W2: not even root in a container opens a device of the machine, its TEE among
+// them, by its number.
+func (s *session) devices(t *testing.T) {
+	t.Helper()
+	var got struct{ Tried, Opened []string }
+	s.ask(t, "web", "/devices", &got)
+	harmless := []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx", "tun"}
+	for _, name := range got.Opened {
+		if !slices.Contains(harmless, name) {
+			t.Errorf("a container opened %s", name)
+		}
+	}
+	tee := slices.ContainsFunc(got.Tried, func(s string) bool { return strings.HasPrefix(s, "vport") })
+	if len(got.Opened) < 3 || !tee {
+		t.Errorf("tried %q, opened %q: the test has lost its object", got.Tried, got.Opened)
+	}
+}
+
+// A container that takes all memory ends, and nothing else does: while it eats,
+// the machine says what it is.
+func (s *session) eaten(t *testing.T) {
+	t.Helper()
+	meal := s.url(t, "glutton", "/eat")
+	go func() { // until it is ended
+		if resp, err := http.Get(meal); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	slowest := time.Duration(0)
+	for end := time.Now().Add(time.Minute); ; {
+		began := time.Now()
+		body := s.attestation(t, "/attestation?nonce="+strings.Repeat("5a", 32))
+		if slowest = max(slowest, time.Since(began)); !strings.Contains(body, "report_data") && !strings.Contains(body, "evidence") {
+			t.Fatalf("/attestation: %.200s", body)
+		}
+		if s.containers(t)["glutton"] == "exited 137" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the glutton lives: %v", s.containers(t))
+		}
+	}
+	t.Logf("the slowest of the attestations meanwhile took %v", slowest)
+	if got := s.containers(t); got["web"] != "running" || got["db"] != "running healthy" {
+		t.Errorf("others suffered: %v", got)
+	}
+	s.text(t, "web", "/healthz")
+}
+
+// containers asks the machine for what became of the services.
+func (s *session) containers(t *testing.T) map[string]string {
+	t.Helper()
+	var status struct {
+		Containers []struct {
+			Service, State, Health string
+			ExitCode               *int `json:"exit_code"`
+		}
+	}
+	body := s.attestation(t, "/status")
+	if err := json.Unmarshal([]byte(body), &status); err != nil || len(status.Containers) == 0 {
+		t.Fatalf("/status: %v: %s", err, body)
+	}
+	all := map[string]string{}
+	for _, c := range status.Containers {
+		text := strings.TrimSpace(c.State + " " + c.Health)
+		if c.ExitCode != nil {
+			text += fmt.Sprint(" ", *c.ExitCode)
+		}
+		all[c.Service] = text
+	}
+	return all
+}
+
+func (s *session) attestation(t *testing.T, path string) string {
+	t.Helper()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	defer transport.CloseIdleConnections()
+	return get(t, &http.Client{Transport: transport, Timeout: 30 * time.Second}, s.result.Attestation+path)
+}
+
+// text asks a service over the port that it publishes; ask decodes the answer.
+func (s *session) text(t *testing.T, service, path string) string {
+	t.Helper()
+	return get(t, &http.Client{Timeout: time.Minute}, s.url(t, service, path))
+}
+
+func (s *session) url(t *testing.T, service, path string) string {
+	t.Helper()
+	for _, a := range s.result.Addresses {
+		if a.Service == service {
+			return fmt.Sprintf("http://127.0.0.1:%d%s", a.Host, path)
+		}
+	}
+	t.Fatalf("service %s has no address in %+v", service, s.result.Addresses)
+	return ""
+}
+
+func (s *session) ask(t *testing.T, service, path string, into any) {
+	t.Helper()
+	body := s.text(t, service, path)
+	if err := json.Unmarshal([]byte(body), into); err != nil {
+		t.Fatalf("%s of %s: %v: %s", path, service, err, body)
+	}
+}
+
+func get(t *testing.T, client *http.Client, url string) string {
+	t.Helper()
+	resp, err := client.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %d, %v: %s", url, resp.StatusCode, err, body)
+	}
+	return string(body)
+}
+
+// greet answers on this computer's loopback, which machines see at 10.0.2.2.
+func greet(t *testing.T, address string) {
+	t.Helper()
+	_, port, _ := strings.Cut(address, ":")
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "hello")
+			c.Close()
+		}
+	}()
+}
+
+// device is the number of the device that is mounted at a path, of the text of
+// /proc/self/mountinfo (proc_pid_mountinfo(5)).
+func device(mountinfo, at string) string {
+	for line := range strings.Lines(mountinfo) {
+		if f := strings.Fields(line); len(f) > 4 && f[4] == at {
+			return f[2]
+		}
+	}
+	return ""
+}
