@@ -112,8 +112,9 @@ func (c *CA) Up() {
 	c.must(err)
 	c.address = l.Addr().String()
 	c.URL = "https://" + c.address + wfe.DirectoryPath
-	c.server = &http.Server{Handler: c.handler, TLSConfig: c.config, ErrorLog: log.New(io.Discard, "", 0)}
-	go func() { _ = c.server.ServeTLS(l, "", "") }() // until Down
+	server := &http.Server{Handler: c.handler, TLSConfig: c.config.Clone(), ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { _ = server.ServeTLS(l, "", "") }() // until Down
+	c.server = server
 }
 
 // Down makes the authority unreachable. It forgets nothing.
