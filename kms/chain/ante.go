@@ -3,14 +3,17 @@ package chain
 import (
 	"errors"
 
+	errorsmod "cosmossdk.io/errors"
+
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
 	"github.com/cosmos/cosmos-sdk/x/auth/ante"
 )
 
 // anteHandler is what every transaction goes through before its messages: the
 // SDK's list without fees, and the module's own look before the mempool.
 func (app *App) anteHandler() sdk.AnteHandler {
-	return sdk.ChainAnteDecorators(
+	list := sdk.ChainAnteDecorators(
 		ante.NewSetUpContextDecorator(), // gas meter; must be first
 		ante.NewExtensionOptionsDecorator(nil),
 		ante.NewValidateBasicDecorator(),
@@ -24,6 +27,29 @@ func (app *App) anteHandler() sdk.AnteHandler {
 		ante.NewIncrementSequenceDecorator(app.Accounts),
 		precheck{app},
 	)
+	return func(ctx sdk.Context, tx sdk.Tx, simulate bool) (sdk.Context, error) {
+		next, err := list(ctx, tx, simulate)
+		return next, coded(err)
+	}
+}
+
+// decoder reads transactions.
+func (e Encoding) decoder() sdk.TxDecoder {
+	decode := e.Tx.TxDecoder()
+	return func(b []byte) (sdk.Tx, error) {
+		tx, err := decode(b)
+		return tx, coded(err)
+	}
+}
+
+// coded gives a code to errors that have none. The SDK has such about strings
+// that are no UTF-8 and signers that are no addresses; a result's code is part of
+// what nodes agree about, and must not depend on which library found an error.
+func coded(err error) error {
+	if codespace, _, _ := errorsmod.ABCIInfo(err, false); err != nil && codespace == errorsmod.UndefinedCodespace {
+		return sdkerrors.ErrTxDecode.Wrap(err.Error())
+	}
+	return err
 }
 
 // precheck keeps out of the mempool what the modules would refuse without

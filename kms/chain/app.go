@@ -16,6 +16,7 @@ import (
 	pruning "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
+	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	consensuskeeper "github.com/cosmos/cosmos-sdk/x/consensus/keeper"
@@ -29,6 +30,7 @@ import (
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // appName is in CometBFT's handshake.
@@ -81,7 +83,7 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 	if err != nil {
 		return nil, err
 	}
-	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.Tx.TxDecoder(), append([]func(*baseapp.BaseApp){
+	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.decoder(), append([]func(*baseapp.BaseApp){
 		baseapp.SetChainID(chainID),
 		baseapp.EnableBlockGasMeter(),
 		// States older than a few blocks are of no use: nodes answer for the
@@ -172,6 +174,9 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 // Read returns a context for reading the newest committed state.
 func (app *App) Read() (sdk.Context, error) {
 	ctx, err := app.CreateQueryContext(0, false)
+	if errors.Is(err, sdkerrors.ErrInvalidHeight) {
+		return ctx, vm.Refuse(vm.CodeUnavailable, "this node has started and seen no block yet").Try("wait a second, or ask another node")
+	}
 	if err != nil {
 		return ctx, fmt.Errorf("open the newest state of the chain: %w", err)
 	}

@@ -118,7 +118,7 @@ func (c *ceremony) take(s scene, g types.Group) error {
 		return err
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		c.log.Warn("the file of my share is of no use; computing it again", "err", err)
+		c.once(fmt.Sprintf("read %d-%d", g.Epoch, g.Round), "the file of my share is of no use; computing it again", "err", err)
 	}
 	round, err := c.ledger.Committee.Round(s.ctx, g.Round)
 	if err != nil {
