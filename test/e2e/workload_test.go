@@ -24,10 +24,10 @@ const (
 	unlisted = "10.0.2.2:18932"
 )
 
-// One machine with everything that public compose files are made of, in one
+// W2, in a machine with everything that public compose files are made of, in one
 // boot: order, health, jobs, folders, images by tag that are pinned beside the
 // file; and what its containers must not get.
-func TestWorkloadOfManyServices(t *testing.T) {
+func TestW2_WorkloadOfManyServices(t *testing.T) {
 	repository, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
