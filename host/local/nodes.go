@@ -210,7 +210,7 @@ func (in *Installation) admitNodes(ctx context.Context) (string, error) {
 	}
 	for _, n := range in.nodes {
 		in.o.Note("%s follows the chain", n.name)
-		if err := n.follow(ctx); err != nil {
+		if err := n.follow(ctx, in.kms.urls()[0]); err != nil {
 			return "", err
 		}
 	}
@@ -251,15 +251,25 @@ func (in *Installation) nameService(ctx context.Context) error {
 	return in.kms.ask(ctx, nil, "tx", "committee", "update-params", "--params", string(text))
 }
 
-// follow waits until the machine's node has the chain's newest blocks.
-func (n *nodeMachine) follow(ctx context.Context) error {
+// nearly is how many blocks a node may be behind another that it keeps up with.
+const nearly = 3
+
+// follow waits until the machine's node has the newest blocks of the node at
+// founder.
+func (n *nodeMachine) follow(ctx context.Context, founder string) error {
 	ctx, cancel := context.WithTimeout(ctx, followTimeout)
 	defer cancel()
 	for {
-		var s holderStatus
-		err := getJSON(ctx, n.api+"/kms/v1/status", &s)
+		var there, here holderStatus
+		err := getJSON(ctx, n.api+"/kms/v1/status", &there)
 		if err == nil {
+			err = getJSON(ctx, founder+"/kms/v1/status", &here)
+		}
+		if err == nil && there.Height >= here.Height-nearly {
 			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("it is at block %d of %d", there.Height, here.Height)
 		}
 		select {
 		case <-n.run.Done():
@@ -306,7 +316,8 @@ func (in *Installation) keptByMachines(err error) error {
 
 // holderStatus is the part of `kmsd status` that says who has shares.
 type holderStatus struct {
-	Threshold int `json:"threshold"`
+	Threshold int   `json:"threshold"`
+	Height    int64 `json:"height"`
 	Nodes     []struct {
 		Index int    `json:"index"`
 		API   string `json:"api"`
