@@ -244,6 +244,7 @@ func (in *Installation) nameService(ctx context.Context) error {
 		return nil
 	}
 	answer.Params["node_service"] = service
+	answer.Params["phase_seconds"] = "60" // emulated ones take their time
 	text, err := json.Marshal(answer.Params)
 	if err != nil {
 		return fmt.Errorf("encode the chain's parameters: %w", err)
