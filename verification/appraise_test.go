@@ -129,6 +129,18 @@ func TestW1_TagsAreWarnedOf(t *testing.T) {
 	}
 }
 
+// TestW2_TrustedContainersAreWarnedOf: who may have the TEE could quote anything,
+// and its reader is told; as where the images of a file with tags are named.
+func TestW2_TrustedContainersAreWarnedOf(t *testing.T) {
+	m := machinetest.Boot(t, func(s *machinetest.Spec) {
+		s.Config.Privileged, s.Config.Pins = []string{"agent"}, vm.Pins{"redis:7": vm.HashOf(nil)}
+	})
+	r := verification.Appraise(answer(t, m, ourKey, ourNonce), everything(m))
+	if r.Verdict != verification.Verified || len(r.Warnings) != 3 || !strings.Contains(r.Warnings[1], "services agent") || !strings.Contains(r.Warnings[2], "which 1 container images") {
+		t.Errorf("%s: warnings are %q", r.Verdict, r.Warnings)
+	}
+}
+
 // TestContractAsKeyManagerIsWarnedOf: a machine with the keys of another system
 // is verified like any, and its reader is told what that key manager lacks.
 func TestContractAsKeyManagerIsWarnedOf(t *testing.T) {

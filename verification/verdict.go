@@ -2,6 +2,7 @@ package verification
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,12 @@ func (f *finding) conclude(r *Report) {
 	}
 	if f.config != nil && f.config.Images == "tag" {
 		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
+	}
+	if f.config != nil && len(f.config.Privileged) > 0 {
+		r.Warnings = append(r.Warnings, "containers are trusted with the machine itself, its TEE included, and could speak in its name: services "+strings.Join(f.config.Privileged, ", "))
+	}
+	if f.config != nil && len(f.config.Pins) > 0 {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("which %d container images run is not in the compose file but in the measured config: see pins in /config", len(f.config.Pins)))
 	}
 	if f.config != nil {
 		for _, weakness := range f.config.KMS.Weaknesses() {
