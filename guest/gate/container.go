@@ -28,6 +28,10 @@ type host struct {
 	ReadonlyPaths     *[]string
 	OomScoreAdj       int
 	CapDrop           []string
+	VolumesFrom       []string
+	Runtime           string
+	Annotations       map[string]string
+	Ulimits           []struct{ Name string }
 	Binds             []string
 	Mounts            []map[string]any
 	LogConfig         struct {
@@ -58,7 +62,7 @@ func (f *fields) UnmarshalJSON(b []byte) error {
 // names are those of host, and of what holds them.
 var names = []string{
 	"Labels", "HostConfig", "Privileged", "CapAdd", "Devices", "DeviceCgroupRules", "PidMode", "IpcMode", "NetworkMode", "CgroupParent",
-	"SecurityOpt", "MaskedPaths", "ReadonlyPaths", "OomScoreAdj", "CapDrop", "Binds", "Mounts", "LogConfig", "Driver", "DriverOpts",
+	"VolumesFrom", "Runtime", "Annotations", "Ulimits", "Name", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "OomScoreAdj", "CapDrop", "Binds", "Mounts", "LogConfig", "Driver", "DriverOpts",
 }
 
 func (f fields) set(name string, v any) error {
@@ -87,7 +91,7 @@ func (p Policy) container(body []byte) ([]byte, error) {
 		config = fields{}
 	}
 	service := labels[serviceLabel]
-	if err := errors.Join(p.powers(service, h), p.mounts(service, h, config), bounds(h, config)); err != nil {
+	if err := errors.Join(p.powers(service, h), p.mounts(service, h, config), p.bounds(service, h, config)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", service, err)
 	}
 	if err := request.set("HostConfig", config); err != nil {
@@ -122,6 +126,19 @@ func (p Policy) powers(service string, h host) error {
 	for _, o := range h.SecurityOpt {
 		no(strings.HasPrefix(o, "systempaths"), "it has "+o)
 	}
+	no(!slices.Contains([]string{"", "crun", "runc", "io.containerd.runc.v2"}, h.Runtime), "it has the runtime "+h.Runtime)
+	for name := range h.Annotations {
+		no(strings.HasPrefix(name, "run.oci."), "it has the annotation "+name+", which the runtime obeys")
+	}
+	for _, u := range h.Ulimits {
+		no(strings.EqualFold(u.Name, "rtprio"), "it would run before the machine's own programs (ulimit rtprio)")
+	}
+	if len(p.Privileged) > 0 { // what those have is not to be had by joining them
+		no(len(h.VolumesFrom) > 0, "it has the volumes of another container")
+		for _, mode := range []string{h.PidMode, h.IpcMode, h.NetworkMode} {
+			no(strings.HasPrefix(mode, "container:"), "it joins another container")
+		}
+	}
 	for _, c := range h.CapAdd {
 		errs = append(errs, compose.CheckCapability(c))
 		no(h.NetworkMode == "host" && strings.Contains(strings.ToUpper(c), "NET_"), "it is in the machine's own network and adds the capability "+c)
@@ -142,8 +159,14 @@ const (
 )
 
 // bounds keeps one container from starving the others.
-func bounds(h host, config fields) error {
+func (p Policy) bounds(service string, h host, config fields) error {
 	var errs []error
+	// Databases ask for it to place their memory; with it a container could also
+	// run before the machine's own programs.
+	few := slices.DeleteFunc(slices.Clone(h.CapAdd), func(c string) bool { return strings.TrimPrefix(strings.ToUpper(c), "CAP_") == "SYS_NICE" })
+	if len(few) < len(h.CapAdd) && !slices.Contains(p.Privileged, service) {
+		errs = append(errs, config.set("CapAdd", few))
+	}
 	if h.LogConfig.Type == "json-file" && h.LogConfig.Config["max-size"] == "" {
 		bounded := map[string]string{"max-file": logFiles}
 		for k, v := range h.LogConfig.Config {

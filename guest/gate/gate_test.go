@@ -45,6 +45,12 @@ func TestW2_ContainersDoNotGetTheMachine(t *testing.T) {
 		{`"PidMode":"host"`, "processes"},
 		{`"IpcMode":"host"`, "shared memory"},
 		{`"NetworkMode":"host","CapAdd":["NET_RAW"]`, "machine's own network"},
+		{`"Runtime":"/data/docker/volumes/x/_data/shim"`, "runtime"},
+		{`"Annotations":{"run.oci.handler":"x"}`, "annotation"},
+		{`"Ulimits":[{"Name":"rtprio","Soft":99,"Hard":99}]`, "rtprio"},
+		{`"VolumesFrom":["agent-1"]`, "volumes of another"},
+		{`"PidMode":"container:agent"`, "joins another"},
+		{`"NetworkMode":"container:agent"`, "joins another"},
 		{`"SecurityOpt":["systempaths=unconfined"]`, "systempaths"},
 		{`"MaskedPaths":[],"ReadonlyPaths":[]`, "hidden"},
 		{`"Binds":["/dev:/dev"]`, "/dev of the machine"},
@@ -79,7 +85,10 @@ func TestW2_ContainersDoNotGetTheMachine(t *testing.T) {
 	if out, err := p.container([]byte(`{"HostConfig":{},"hostconfig":{"Privileged":true}}`)); err == nil {
 		t.Errorf("two spellings: %s", out)
 	}
-	p.Restricted = true
+	p.Privileged, p.Restricted = nil, true
+	if _, err := p.container(create("web", `"NetworkMode":"container:db","VolumesFrom":["db"],"PidMode":"container:db"`)); err != nil {
+		t.Errorf("containers that share, none of them trusted: %v", err)
+	}
 	if _, err := p.container(create("web", `"NetworkMode":"host"`)); err == nil || !strings.Contains(err.Error(), "egress") {
 		t.Errorf("the machine's network under a list: %v", err)
 	}
@@ -102,6 +111,7 @@ func TestContainersAreRewritten(t *testing.T) {
 		{`"Mounts":[{"Type":"bind","Source":"/root/.config/x","Target":"/x"},{"Type":"volume","Source":"v","Target":"/v"},{"Type":"tmpfs","Target":"/t"}]`, `{"Mounts":[{"Source":"DISK/host/root/.config/x","Target":"/x","Type":"bind"},{"Source":"v","Target":"/v","Type":"volume"},{"Target":"/t","Type":"tmpfs"}]}`},
 		{`"LogConfig":{"Type":"json-file","Config":{}}`, `{"LogConfig":{"Config":{"max-file":"3","max-size":"10m"},"Type":"json-file"}}`},
 		{`"LogConfig":{"Type":"json-file","Config":{"max-size":"1m"}}`, `{"LogConfig":{"Type":"json-file","Config":{"max-size":"1m"}}}`},
+		{`"CapAdd":["SYS_NICE","NET_ADMIN"],"Annotations":{"a":"b"}`, `{"Annotations":{"a":"b"},"CapAdd":["NET_ADMIN"]}`},
 		{`"OomScoreAdj":-1000`, `{"OomScoreAdj":0}`},
 		{`"NetworkMode":"host"`, `{"CapDrop":["NET_RAW"],"NetworkMode":"host"}`},
 	} {
