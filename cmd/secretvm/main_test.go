@@ -9,7 +9,16 @@ import (
 
 // TestMain lets scripts run secretvm as a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"secretvm": main})
+	testscript.Main(tidy{m}, map[string]func(){"secretvm": main})
+}
+
+// tidy removes after all tests what they share.
+type tidy struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (t tidy) Run() int {
+	defer func() { _ = os.RemoveAll(kmsdFolder) }()
+	return t.M.Run()
 }
 
 // scriptCommands are the commands that scripts have beyond testscript's own.

@@ -162,15 +162,23 @@ func (s *serviceChoice) addImage(ctx context.Context, c *cobra.Command, id strin
 func writeRecord(out io.Writer, id string, r measure.Record, service wire.Service) {
 	fmt.Fprintf(out, "service      %s\nimage        %s\nroot hash    %s\ncompose      %s\n", id, r.Description, r.RootHash, r.Workload.Template.ComposeHash)
 	if t := r.TDX; t != nil {
-		fmt.Fprintf(out, "MRTD         %s\nRTMR0        %d values, one for each kind of machine\nRTMR1        %s\nRTMR2        %s\nRTMR3        %s\n",
-			t.MRTD, len(t.Rows), t.RTMR1, t.RTMR2, r.Workload.RTMR3)
+		fmt.Fprintf(out, "MRTD         %s\nRTMR0        %s for each kind of machine\nRTMR1        %s\nRTMR2        %s\nRTMR3        %s\n",
+			t.MRTD, counted(len(t.Rows), "value"), t.RTMR1, t.RTMR2, r.Workload.RTMR3)
 	}
 	if r.SNP != nil {
-		fmt.Fprintf(out, "SEV-SNP      %d launch digests\n", len(r.SNP.Rows))
+		fmt.Fprintf(out, "SEV-SNP      %s\n", counted(len(r.SNP.Rows), "launch digest"))
 	}
 	when := "at once"
 	if delay := service.Policy.UpgradeDelay; delay > 0 && len(service.Images) > 0 {
 		when = fmt.Sprintf("%s after it was registered", span(delay))
 	}
 	fmt.Fprintf(out, "active       %s\n", when)
+}
+
+// counted is a number with what it counts.
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -138,9 +139,26 @@ func writePolicy(out io.Writer, title string, p wire.Policy) {
 	if p.Hardware != nil {
 		hardware = fmt.Sprintf("%d processors: %s", len(*p.Hardware), strings.Join(*p.Hardware, " "))
 	}
-	fmt.Fprintf(out, "%s\n  upgrade delay     %s\n  TCB statuses      UpToDate %s\n  grace             %s\n  advisories        %s\n  hardware          %s\n",
-		title, span(p.UpgradeDelay), strings.Join(p.TCBStatuses, " "), span(p.Grace), strings.Join(p.Advisories, " "), hardware)
-	fmt.Fprintf(out, "  min evaluation    %d\n  max evidence age  %s\n  stale collateral  %s\n", p.MinEvaluation, span(p.MaxEvidenceAge), span(p.StaleCollateral))
+	evaluation, age := "any", "what the chain allows"
+	if p.MinEvaluation > 0 {
+		evaluation = fmt.Sprint(p.MinEvaluation)
+	}
+	if p.MaxEvidenceAge > 0 {
+		age = span(p.MaxEvidenceAge)
+	}
+	fmt.Fprintln(out, title)
+	for _, row := range [][2]string{
+		{"upgrade delay", span(p.UpgradeDelay)},
+		{"TCB statuses", strings.Join(append([]string{"UpToDate"}, p.TCBStatuses...), " ")},
+		{"grace", span(p.Grace)},
+		{"advisories", cmp.Or(strings.Join(p.Advisories, " "), "none is accepted")},
+		{"hardware", hardware},
+		{"min evaluation", evaluation},
+		{"max evidence age", age},
+		{"stale collateral", span(p.StaleCollateral)},
+	} {
+		fmt.Fprintf(out, "  %-16s  %s\n", row[0], row[1])
+	}
 }
 
 // span writes seconds as people do: "48h0m0s", or "none".

@@ -4,28 +4,46 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
 
+// kmsdFolder holds the program that builtKmsd made; empty: none.
+var kmsdFolder string
+
+// builtKmsd builds kmsd once for all tests: linking it takes long.
+var builtKmsd = sync.OnceValues(func() (program string, err error) {
+	if kmsdFolder, err = os.MkdirTemp("", "secretvm-test-kmsd-"); err != nil {
+		return "", err
+	}
+	program = filepath.Join(kmsdFolder, "kmsd")
+	if out, err := exec.Command("go", "build", "-o", program, "../kmsd").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build kmsd: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
 // ownerHome runs a chain of one, by the real program, and returns that program,
 // the home and the node's URL.
-func ownerHome(t *testing.T) (program, home, url string) {
+func ownerHome(t *testing.T, init ...string) (program, home, url string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("builds and runs kmsd")
 	}
-	program, home = filepath.Join(t.TempDir(), "kmsd"), filepath.Join(t.TempDir(), "kms")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../kmsd").CombinedOutput(); err != nil {
-		t.Fatalf("build kmsd: %v\n%s", err, out)
+	program, err := builtKmsd()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), program, "init", "--home", home, "--chain-id", "owner-1").CombinedOutput(); err != nil {
+	home = filepath.Join(t.TempDir(), "kms")
+	if out, err := exec.CommandContext(t.Context(), program, append([]string{"init", "--home", home, "--chain-id", "owner-1"}, init...)...).CombinedOutput(); err != nil {
 		t.Fatalf("kmsd init: %v\n%s", err, out)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "start", "--home", home, "--listen", "127.0.0.1:0")
@@ -109,6 +127,10 @@ func TestServiceOwner(t *testing.T) {
 	do(exitOK, "", "policy set", "policy", "set", "web", "--hardware", "")
 	do(exitOK, "", "0 processors", "policy", "show", "web")
 	do(exitOK, "", "image 1 revoked", "image", "revoke", "web", "1", "--reason", "@gone")
+	do(exitOK, "", ": @gone\n", "show", "web")
+	do(exitRefused, "", string(vm.CodeInvalid), "accept-rollback", "web", strings.Repeat("ab", 16), "--yes")
+	do(exitRefused, "no\n", "Only they can give it back", "transfer", "web", "svm1x")
+	do(exitRefused, "no\n", "no other environment\n(env set is refused", "freeze", "web")
 	do(exitOK, "yes\n", "frozen", "freeze", "web")
 	do(exitOK, "", "there will never be another image", "show", "web")
 	shown := do(exitOK, "", "revoked", "log", "web")

@@ -109,6 +109,11 @@ func TestK6_MaliciousImageIsVisibleBeforeItGetsAKey(t *testing.T) {
 	}
 	w.pass(week - 10)
 	w.refused(w.release(boot(t, root, bad)), vm.CodePending)
+	now, err := w.app.Read()
+	must(t, err)
+	if _, kept, err := w.app.KMS.Log(now, cfg.Service, 1); err != nil || len(kept) != 1 || kept[0].Count != 2 {
+		t.Errorf("a machine that waits is not counted, and drives out other refusals: %+v, %v", kept, err)
+	}
 	w.granted(w.release(boot(t, root, cfg)))
 
 	// Who notices in time revokes it: at once and for ever.

@@ -27,9 +27,9 @@ func (d deciding) match(found Identity, root vm.Hash, cfg vm.Config) (uint64, *v
 		}
 	}
 	switch {
-	case waiting != nil:
+	case waiting != nil: // in words that stay the same while it waits: the ledger counts what is repeated
 		return 0, vm.Refuse(vm.CodePending, "the machine is image %d of service %s, which is announced and not active yet", waiting.Index, d.Service).
-			On("active_at", at(d.chain.Now), at(waiting.ActiveAt)).Try("wait, as the service's upgrade delay wants it; users may look at the image meanwhile"), nil
+			On("time", "too early", at(waiting.ActiveAt)).Try("wait, as the service's upgrade delay wants it; users may look at the image meanwhile"), nil
 	case revoked != nil:
 		return 0, vm.Refuse(vm.CodeRetired, "the machine is image %d of service %s, which its owner revoked", revoked.Index, d.Service).
 			On("revoked_at", at(revoked.RevokedAt), "not revoked").Try("boot the current image; a revoked one can be added again, and waits for the upgrade delay"), nil

@@ -74,6 +74,7 @@ func TestPages(t *testing.T) {
 	owner := s.made.Owner
 	t.Run("content", func(t *testing.T) { testContent(t, s, service) })
 	t.Run("follow every link", func(t *testing.T) { testLinks(t, s) })
+	t.Run("the same by REST", func(t *testing.T) { testREST(t, s, service) })
 	t.Run("refused", func(t *testing.T) {
 		for path, want := range map[string]struct {
 			status int
@@ -165,6 +166,42 @@ func TestK6_WhatWaitsIsOnThePage(t *testing.T) {
 	}
 	if n := len(regexp.MustCompile(`from <time datetime="20\d\d-[^"]*Z">[0-9: -]* UTC</time>, <span class="nb">in [12] d`).FindAllString(announced, -1)); n != 3 {
 		t.Errorf("%d announcements have a time, want 3: %s", n, announced)
+	}
+}
+
+// testREST: whatever a page shows a stranger can read as JSON, and the OpenAPI
+// document says where.
+func testREST(t *testing.T, s *station, service string) {
+	_, _, openapi := s.get("/openapi.json")
+	for path, want := range map[string]string{
+		"/secretvm/kms/v1/service?service=" + service:                                          `"upgrade_delay":"172800"`,
+		"/secretvm/kms/v1/services?owner=" + s.made.Owner + "&pagination.limit=3":              `"next_key":"`,
+		"/secretvm/kms/v1/images?service=" + service:                                           `"state":"pending"`,
+		"/secretvm/kms/v1/image?service=" + service + "&image=1":                               `"state":"revoked"`,
+		"/secretvm/kms/v1/platforms?service=" + service + "&image=0":                           `"shape":"2 vCPU 4 GiB"`,
+		"/secretvm/kms/v1/sealed?service=" + service + "&name=env":                             `"ciphertext":"`,
+		"/secretvm/kms/v1/changes?service=" + service + "&pagination.reverse=true":             `"kind":"policy"`,
+		"/secretvm/kms/v1/grants?service=" + service + "&pagination.limit=2":                   `"tee":"soft"`,
+		"/secretvm/kms/v1/refusals?service=" + service:                                         `"code":"image-pending"`,
+		"/secretvm/kms/v1/instances?service=" + service:                                        `"vm_uid":"` + strings.Repeat("11", 16),
+		"/secretvm/kms/v1/instance?service=" + service + "&vm_uid=" + strings.Repeat("11", 16): `"granted_at":"`,
+		"/secretvm/kms/v1/params":                                                              `"trust_roots":`,
+		"/secretvm/committee/v1/epochs":                                                        `"commitments":`,
+		"/secretvm/committee/v1/nodes":                                                         `"relay":"`,
+		"/secretvm/committee/v1/params":                                                        `"authority":"`,
+		"/secretvm/council/v1/councils?member=" + s.made.Owner:                                 "the maintainers",
+		"/cosmos/auth/v1beta1/accounts/" + s.made.Owner:                                        "secp256k1",
+		"/cosmos/base/tendermint/v1beta1/blocks/latest":                                        `"chain_id":"pages-1"`,
+		"/secretvm/light/v1/block":                                                             `"block":"`,
+	} {
+		status, h, body := s.get(path)
+		if status != http.StatusOK || h.Get("Content-Type") != "application/json" || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, lacks %s:\n%.600s", path, status, want, body)
+		}
+		method, _, _ := strings.Cut(path, "?")
+		if method = strings.Replace(method, "accounts/"+s.made.Owner, "accounts/{address}", 1); !strings.Contains(openapi, `"`+method+`":`) {
+			t.Errorf("the OpenAPI document lacks %s", method)
+		}
 	}
 }
 
