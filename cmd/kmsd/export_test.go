@@ -49,10 +49,10 @@ func (k *kmsd) alter(begin, from, to string) {
 	must(k.t, db.Close())
 }
 
-// TestK6_AlteredCopiesAreRefused: an export is what the validators signed, the
+// TestK10_AlteredCopiesAreRefused: an export is what the validators signed, the
 // same from every copy, and the chain goes on from it. Who writes another image
 // into a copy of the state gets no export of it.
-func TestK6_AlteredCopiesAreRefused(t *testing.T) {
+func TestK10_AlteredCopiesAreRefused(t *testing.T) {
 	k := newKmsd(t)
 	rootFile := filepath.Join(t.TempDir(), "dev-root.pem")
 	must(t, os.WriteFile(rootFile, k.pki.RootPEM(), 0o600))
@@ -111,7 +111,7 @@ func TestK6_AlteredCopiesAreRefused(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(k.home, "config", "genesis.json"), genesis, 0o600))
 	must(t, os.RemoveAll(filepath.Join(k.home, "data")))
 	must(t, os.MkdirAll(filepath.Join(k.home, "data"), 0o700))
-	must(t, os.WriteFile(filepath.Join(k.home, "data", "priv_validator_state.json"), []byte(`{"height":"0","round":0,"step":0}`), 0o600))
+	must(t, os.WriteFile(filepath.Join(k.home, "keys", "signed.json"), []byte(`{"height":"0","round":0,"step":0}`), 0o600)) // all nodes begin anew
 	_, r = k.start()
 	if r.Height <= first.Height {
 		t.Errorf("the chain goes on with block %d, and the export is of %d", r.Height, first.Height)

@@ -37,6 +37,9 @@ func TestMain(m *testing.M) {
 		defer stop()
 		os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 	}
+	if os.Getenv(asKeygen) != "" {
+		os.Exit(keygen(os.Args[1:]))
+	}
 	os.Exit(m.Run())
 }
 
@@ -144,7 +147,8 @@ func (q quoter) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, erro
 	return q.Machine.Quote(reportData)
 }
 
-// disk boots a machine against a node and returns its disk key.
+// disk boots a machine against a node, or several behind commas, and returns its
+// disk key.
 func (k *kmsd) disk(url string, cfg vm.Config) (keys.Secret, *client.Session) {
 	k.t.Helper()
 	at := launch
@@ -159,7 +163,7 @@ func (k *kmsd) disk(url string, cfg vm.Config) (keys.Secret, *client.Session) {
 		_, err := m.Extend(e.Register, e.Digest)
 		must(k.t, err)
 	}
-	c, err := client.New([]string{url}, cfg.KMS)
+	c, err := client.New(strings.Split(url, ","), cfg.KMS)
 	must(k.t, err)
 	id := keys.Disk(cfg.Service, cfg.InstanceID)
 	session, err := c.Release(k.t.Context(), quoter{m}, client.Request{Config: cfg, Events: events, Keys: []keys.ID{id}})

@@ -184,9 +184,9 @@ func sign(t *testing.T, c keys.Commitments, shares []keys.Share, id keys.ID) key
 	return sigma
 }
 
-// TestK4_FewMembersRecoverNothing: fewer than k members make no round, and
+// TestK10_FewMembersRecoverNothing: fewer than k members make no round, and
 // strangers none of the members' shares.
-func TestK4_FewMembersRecoverNothing(t *testing.T) {
+func TestK10_FewMembersRecoverNothing(t *testing.T) {
 	l := lose(t)
 	round, deals, _ := l.drill(t, l.backups, 1)
 	if _, err := round.Finalise(deals, nil, nil); !errors.Is(err, dkg.ErrTooFew) {

@@ -66,9 +66,9 @@ func (c *troupe) reshared() committee.Group {
 	return g
 }
 
-// TestK4_NothingWrongIsBackedUp: holders back up their shares and nothing else,
+// TestK10_NothingWrongIsBackedUp: holders back up their shares and nothing else,
 // to those who are named, and the chain always has enough to recover from.
-func TestK4_NothingWrongIsBackedUp(t *testing.T) {
+func TestK10_NothingWrongIsBackedUp(t *testing.T) {
 	named, identities := keepers(t, 2, 3)
 	other, _ := keepers(t, 2, 3)
 	few, _ := keepers(t, 1, 3)
@@ -157,10 +157,10 @@ func TestK4_NothingWrongIsBackedUp(t *testing.T) {
 	}
 }
 
-// TestK6_RecoveryCommitteesAreAnnounced: who gets pieces of all shares could
+// TestK10_RecoveryCommitteesAreAnnounced: who gets pieces of all shares could
 // read every key. The authority, or a thief of its key, cannot make that itself
 // before everybody saw it coming.
-func TestK6_RecoveryCommitteesAreAnnounced(t *testing.T) {
+func TestK10_RecoveryCommitteesAreAnnounced(t *testing.T) {
 	named, _ := keepers(t, 2, 3)
 	thief, _ := keepers(t, 1, 1)
 	c := newTroupe(t, 4, keptBy(named, 3600))

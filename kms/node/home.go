@@ -99,3 +99,6 @@ func (h Home) cometConfig(t Timing) *cmtconfig.Config {
 	c.Consensus.DoubleSignCheckHeight = 0
 	return c
 }
+
+// State reads the application's state in a genesis file, or an export.
+func State(doc *cmttypes.GenesisDoc) (chain.Genesis, error) { return appState(doc) }
