@@ -16,10 +16,10 @@ import (
 
 // Our own code in the guest, in lines with code on them, of what the linker put
 // into guest-init and guestd: what it should be, and what it must never exceed.
-// Lower the second when it can be, and argue for raising it.
+// Lower the second when it can be, and argue for raising it (decision 26).
 const (
 	wantedGuestLines = 8000
-	maxGuestLines    = 11000
+	maxGuestLines    = 14600
 )
 
 // TestGuestIsSmall counts our own Go code that the guest runs: every package
