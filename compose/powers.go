@@ -14,10 +14,10 @@ import (
 // container that is created against this; reading a file, it only spares the
 // owner a boot.
 
-// capabilities are those that Docker gives, and others that reach nothing
-// outside of the container.
+// capabilities are those that Docker gives, without the making of devices, and
+// others that reach nothing outside of the container.
 var capabilities = []string{
-	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "LEASE", "MKNOD", "NET_ADMIN", "NET_BIND_SERVICE",
+	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "IPC_LOCK", "KILL", "LEASE", "NET_ADMIN", "NET_BIND_SERVICE",
 	"NET_BROADCAST", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE", "SYS_PTRACE",
 }
 

@@ -22,6 +22,7 @@ func TestW2_ServicesThatWantTheMachine(t *testing.T) {
 		{"cap_add: [NET_ADMIN, CAP_SYS_NICE]", ""},
 		{"cap_add: [SYS_ADMIN]", "capability SYS_ADMIN"},
 		{"cap_add: [ALL]", "capability ALL"},
+		{"cap_add: [MKNOD]", "capability MKNOD"},
 		{"cap_add: [cap_dac_read_search]", "capability cap_dac_read_search"},
 		{"devices: ['/dev/net/tun:/dev/net/tun', /dev/fuse]", ""},
 		{"devices: [/dev/tdx_guest]", "device /dev/tdx_guest"},

@@ -178,9 +178,15 @@ func (p Policy) bounds(service string, h host, config fields) error {
 	if h.OomScoreAdj < 0 { // it would outlive its neighbours
 		errs = append(errs, config.set("OomScoreAdj", 0))
 	}
-	if h.NetworkMode == "host" && !h.Privileged {
-		// Raw sockets there would go past the rules that block metadata addresses.
-		errs = append(errs, config.set("CapDrop", append(slices.Clone(h.CapDrop), "NET_RAW")))
+	if !slices.Contains(p.Privileged, service) {
+		// Docker lets every container make and open the machine's console, which is
+		// the host's.
+		drop := append(slices.Clone(h.CapDrop), "MKNOD")
+		if h.NetworkMode == "host" {
+			// Raw sockets there would go past the rules that block metadata addresses.
+			drop = append(drop, "NET_RAW")
+		}
+		errs = append(errs, config.set("CapDrop", drop))
 	}
 	return errors.Join(errs...)
 }

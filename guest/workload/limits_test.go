@@ -11,7 +11,7 @@ func TestConfine(t *testing.T) {
 		memory uint64
 		want   string
 	}{
-		{2 << 30, "1811939328"},   // all but 320 MiB
+		{2 << 30, "1677721600"},   // all but 448 MiB
 		{8 << 30, "7516192768"},   // all but an eighth
 		{64 << 30, "66571993088"}, // all but 2 GiB
 		{512 << 20, "268435456"},  // half

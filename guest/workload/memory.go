@@ -17,6 +17,7 @@ import (
 // would end is ended here.
 const (
 	strained  = 95  // per cent of the limit in memory that cannot be dropped
+	scarce    = 8   // per cent of the machine's memory that can be had, or less
 	refaults  = 256 // pages in a look that were dropped and read again
 	straining = 3   // looks in a row
 	lookPause = time.Second
@@ -29,7 +30,12 @@ type memory struct {
 }
 
 func readMemory(folder string) (m memory, err error) {
-	text, err := os.ReadFile(filepath.Join(folder, "memory.stat"))
+	return parseMemory(filepath.Join(folder, "memory.stat"))
+}
+
+// parseMemory reads names and numbers, a pair a line.
+func parseMemory(path string) (m memory, err error) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return m, err
 	}
@@ -37,7 +43,7 @@ func readMemory(folder string) (m memory, err error) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		n, err := strconv.ParseUint(value, 10, 64)
 		if err != nil {
-			return m, fmt.Errorf("read %s of %s: %w", name, folder, err)
+			return m, fmt.Errorf("read %s of %s: %w", name, path, err)
 		}
 		switch name {
 		case "anon", "shmem":
@@ -52,7 +58,7 @@ func readMemory(folder string) (m memory, err error) {
 // Relieve ends the largest container when all together have used their memory
 // up, until ctx ends.
 func (e *Engine) Relieve(ctx context.Context) {
-	r := &relief{folder: filepath.Join(cgroups, cgroup)}
+	r := &relief{folder: filepath.Join(cgroups, cgroup), proc: "/proc"}
 	ticker := time.NewTicker(lookPause)
 	defer ticker.Stop()
 	for {
@@ -74,9 +80,10 @@ func (e *Engine) Relieve(ctx context.Context) {
 
 // relief remembers earlier looks.
 type relief struct {
-	folder string
-	last   memory
-	count  int // looks in a row under strain
+	folder, proc string
+	last, whole  memory // of the containers, and of the machine
+	looked       bool
+	count        int // looks in a row under strain
 }
 
 // look looks once. It returns the container that it has ended, if it has.
@@ -93,8 +100,13 @@ func (r *relief) look() (ended string, err error) {
 	if err != nil {
 		return "", err
 	}
-	under := now.kept >= limit/100*strained && now.refaults >= r.last.refaults+refaults && r.last != (memory{})
-	if r.last = now; !under {
+	machine, short, err := r.machine()
+	if err != nil {
+		return "", err
+	}
+	under := now.kept >= limit/100*strained && now.refaults >= r.last.refaults+refaults && r.looked
+	under = under || short && machine.refaults >= r.whole.refaults+refaults && r.looked
+	if r.last, r.whole, r.looked = now, machine, true; !under {
 		r.count = 0
 		return "", nil
 	}
@@ -103,6 +115,24 @@ func (r *relief) look() (ended string, err error) {
 	}
 	r.count = 0
 	return r.endLargest()
+}
+
+// machine looks at the whole machine's memory: its programs suffer as well when
+// what is left to them is not enough.
+func (r *relief) machine() (m memory, short bool, err error) {
+	if m, err = parseMemory(filepath.Join(r.proc, "vmstat")); err != nil {
+		return m, false, err
+	}
+	text, err := os.ReadFile(filepath.Join(r.proc, "meminfo"))
+	if err != nil {
+		return m, false, err
+	}
+	var total, available uint64 // kB
+	for line := range strings.Lines(string(text)) {
+		_, _ = fmt.Sscanf(line, "MemTotal: %d kB", &total)
+		_, _ = fmt.Sscanf(line, "MemAvailable: %d kB", &available)
+	}
+	return m, available <= total/100*scarce, nil
 }
 
 func (r *relief) endLargest() (name string, err error) {

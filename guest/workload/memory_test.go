@@ -30,7 +30,13 @@ func TestRelief(t *testing.T) {
 	stat("small", 100, 0, 0)
 	stat("large", 300, 400, 0)
 	stat("idle", 0, 0, 0)
-	r := &relief{folder: root}
+	proc := func(available, refaults int) {
+		t.Helper()
+		put("vmstat", fmt.Sprintf("nr_free_pages 12\nworkingset_refault_file %d\n", refaults))
+		put("meminfo", fmt.Sprintf("MemTotal:  2000 kB\nMemFree:  7 kB\nMemAvailable:  %d kB\n", available))
+	}
+	proc(1000, 0)
+	r := &relief{folder: root, proc: root}
 	for i, look := range []struct {
 		kept, refaults int
 		ended          string
@@ -56,6 +62,25 @@ func TestRelief(t *testing.T) {
 	for name, want := range map[string]string{"large": "1", "small": "", "idle": ""} {
 		if b, _ := os.ReadFile(filepath.Join(root, name, "cgroup.kill")); string(b) != want {
 			t.Errorf("%s: cgroup.kill has %q, want %q", name, b, want)
+		}
+	}
+	// The machine itself may be short of memory before the containers are.
+	for i, look := range []struct {
+		available, refaults int
+		ended               string
+	}{
+		{150, 1000, ""},
+		{150, 2000, ""},
+		{150, 2100, ""}, // little is read
+		{150, 3000, ""},
+		{150, 4000, ""},
+		{150, 5000, "large"},
+		{500, 9000, ""},
+	} {
+		proc(look.available, look.refaults)
+		ended, err := r.look()
+		if err != nil || ended != look.ended {
+			t.Errorf("look %d at the machine: ended %q, %v, want %q", i, ended, err, look.ended)
 		}
 	}
 	put("memory.max", "max\n")
