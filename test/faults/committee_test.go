@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -58,6 +59,7 @@ type chainOfFour struct {
 
 	mu         sync.Mutex
 	violations int
+	still      atomic.Int64 // nanoseconds in which nothing ran here
 }
 
 // starts runs what starts processes on one thread that stays: the kernel ends
@@ -261,18 +263,32 @@ func (c *chainOfFour) violate(t *testing.T, format string, args ...any) {
 	t.Errorf(format, args...)
 }
 
-// within waits until done, and says how long that took.
+// within waits until done, and says how long that took. Time in which this whole
+// computer stood still does not count.
 func (c *chainOfFour) within(t *testing.T, limit time.Duration, done func() bool) (time.Duration, bool) {
 	t.Helper()
-	begin := time.Now()
-	for time.Since(begin) < limit {
+	begin, still := time.Now(), c.still.Load()
+	took := func() time.Duration { return time.Since(begin) - time.Duration(c.still.Load()-still) }
+	for took() < limit {
 		c.watch(t)
 		if done() {
-			return time.Since(begin), true
+			return took(), true
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	return limit, false
+}
+
+// stand adds up for how long this process was not run at all, until ctx ends.
+func (c *chainOfFour) stand(ctx context.Context) {
+	for before := time.Now(); ctx.Err() == nil; {
+		time.Sleep(100 * time.Millisecond)
+		now := time.Now()
+		if gap := now.Sub(before); gap > 2*time.Second {
+			c.still.Add(int64(gap))
+		}
+		before = now
+	}
 }
 
 func (c *chainOfFour) urls() (out []string) {
