@@ -127,7 +127,7 @@ func (l *line) pump(from, to net.Conn) {
 	}
 	_ = to.Close()
 	_ = from.Close()
-	for range way { //nolint:revive // what nobody gets any more
+	for range way { // what nobody gets any more
 	}
 }
 
