@@ -110,6 +110,21 @@ func TestServicePageSays(t *testing.T) {
 	}
 }
 
+// TestPageWithoutChain: before the first block there is nothing to say of the
+// chain, and nothing is said.
+func TestPageWithoutChain(t *testing.T) {
+	status, title := statusOf(vm.CodeUnavailable)
+	b, err := render("refused.html", refusedView{chainView: chainView{Root: "../"}, Title: title, Reason: "the chain has no block yet"})
+	if err != nil || status != 503 {
+		t.Fatal(status, err)
+	}
+	for text, want := range map[string]bool{"Not yet": true, "the chain has no block yet": true, `href="../service/"`: true, "DEVELOPMENT": false, "Group key": false} {
+		if strings.Contains(string(b), text) != want {
+			t.Errorf("the page has %q: %v, want %v", text, !want, want)
+		}
+	}
+}
+
 // TestEveryCodeHasAMeaning holds the table against package vm's source.
 func TestEveryCodeHasAMeaning(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "../../vm/refusal.go", nil, 0)
