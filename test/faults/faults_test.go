@@ -184,10 +184,11 @@ func TestK9_Faults(t *testing.T) {
 	}
 
 	begin, results := time.Now(), map[string][]outcome{}
+	lasted := func() time.Duration { return time.Since(begin) - time.Duration(c.still.Load()) }
 	list := faults(old)
-	for turn := 0; turn == 0 || time.Since(begin) < *length; turn++ {
+	for turn := 0; turn == 0 || lasted() < *length; turn++ {
 		for i, f := range list {
-			if f.long && *length == 0 || t.Failed() || turn > 0 && time.Since(begin) > *length {
+			if f.long && *length == 0 || t.Failed() || turn > 0 && lasted() > *length {
 				continue
 			}
 			results[f.name] = append(results[f.name], c.suffer(t, w, f, f.victim(c, turn+i)))
@@ -203,7 +204,7 @@ func TestK9_Faults(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t.Logf("%s: %d releases granted, %d advances of disks; %d releases of a strange machine, all refused; %d that nobody decided while something was broken; %d requests shown to two nodes; %d blocks compared",
-		time.Since(begin).Round(time.Second), len(w.released), w.advanced, w.refused, w.failed, w.twice, len(forks.blocks))
+		lasted().Round(time.Second), len(w.released), w.advanced, w.refused, w.failed, w.twice, len(forks.blocks))
 	t.Logf("violations (wrong key, lost key, decided twice, signed twice, fork): %d", c.violations)
 	t.Logf("| %-18s | times | no release for: median, worst | all as before after: median, worst | ended by itself |", "fault")
 	for _, f := range list {
