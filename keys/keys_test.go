@@ -370,6 +370,32 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+// TestRecipientKeyCheck holds the check of a key against the parsing of it, for
+// keys that differ in any one coefficient.
+func TestRecipientKeyCheck(t *testing.T) {
+	r, err := NewRecipient()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := 0
+	for i := range RecipientKeySize {
+		for _, bits := range []byte{0xff, 0x80, 0x0f, 0xf0, 0x0d} {
+			b := bytes.Clone(r.Public())
+			b[i] |= bits
+			_, parsed := kem().NewPublicKey(b)
+			if checked := CheckRecipientKey(b); (checked == nil) != (parsed == nil) {
+				t.Fatalf("byte %d with %#x: checked %v, parsed %v", i, bits, checked, parsed)
+			}
+			if parsed != nil {
+				wrong++
+			}
+		}
+	}
+	if wrong == 0 {
+		t.Error("no key was wrong: nothing was compared")
+	}
+}
+
 func TestGrantID(t *testing.T) {
 	a, b := [64]byte{1}, [64]byte{2}
 	if GrantID("c", a) == GrantID("c", b) || GrantID("c", a) == GrantID("d", a) {

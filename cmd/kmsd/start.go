@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -47,6 +49,11 @@ kmsd tx committee admit (docs/kms.md, "Nodes that are machines").`,
 			}
 			o.Log = slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: l}))
 			o.Ready = func(r node.Running) { _ = json.NewEncoder(c.OutOrStdout()).Encode(r) }
+			if os.Getenv("GOGC") == "" {
+				// Most of what a node allocates lives for a block. Collected less
+				// often, a busy node saves a tenth of its time, for some 60 MB.
+				debug.SetGCPercent(200)
+			}
 			stop, err := serveProfiles(c.Context(), profiles)
 			if err != nil {
 				return err

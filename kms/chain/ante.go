@@ -52,6 +52,11 @@ func coded(err error) error {
 	return err
 }
 
+// OnWaiting has f told of every transaction that enters the mempool, this node's
+// own and those that others pass on. It must be set before the chain runs; f
+// must not block, nor change anything that it is given.
+func (app *App) OnWaiting(f func(tx []byte, msgs []sdk.Msg)) { app.waiting = f }
+
 // precheck keeps out of the mempool what the modules would refuse without
 // recording it. Blocks do not run it, because their messages find out themselves.
 type precheck struct{ app *App }
@@ -63,6 +68,9 @@ func (p precheck) AnteHandle(ctx sdk.Context, tx sdk.Tx, simulate bool, next sdk
 			if err := errors.Join(p.app.Committee.Precheck(ctx, msg), p.app.KMS.Precheck(ctx, msg)); err != nil {
 				return ctx, err
 			}
+		}
+		if p.app.waiting != nil && !ctx.IsReCheckTx() && !simulate {
+			p.app.waiting(ctx.TxBytes(), tx.GetMsgs())
 		}
 	}
 	return next(ctx, tx, simulate)

@@ -1,14 +1,17 @@
 package chain
 
 import (
+	"container/list"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
+	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	dbm "github.com/cosmos/cosmos-db"
 
 	"github.com/cosmos/cosmos-sdk/baseapp"
@@ -41,6 +44,9 @@ const appName = "kmsd"
 // crypto/x509 decides what a certificate is.
 const protocolVersion = 1
 
+// cachedNodes is how many nodes of each store's tree stay in memory.
+const cachedNodes = 20_000
+
 // App is the application. Keepers are exported for reading committed state
 // through Read; only transactions write.
 type App struct {
@@ -52,6 +58,8 @@ type App struct {
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
 	upgrades  *upgradekeeper.Keeper
+	newest    atomic.Pointer[cmtproto.Header]   // of the newest committed state; nil before the first block since the start
+	waiting   func(tx []byte, msgs []sdk.Msg)   // see OnWaiting
 	stores    map[string]*storetypes.KVStoreKey // by name
 }
 
@@ -83,12 +91,15 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 	if err != nil {
 		return nil, err
 	}
-	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, encoding.decoder(), append([]func(*baseapp.BaseApp){
+	memory := &decoder{decode: encoding.decoder(), known: make(map[vm.Hash]*list.Element)}
+	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, memory.Decode, append([]func(*baseapp.BaseApp){
 		baseapp.SetChainID(chainID),
 		baseapp.EnableBlockGasMeter(),
 		// States older than a few blocks are of no use: nodes answer for the
 		// newest, and a block can be replayed from the one before.
 		baseapp.SetPruning(pruning.NewCustomPruningOptions(100, 10)),
+		// The library's own bound is for small entries; a grant has 2 KB.
+		baseapp.SetIAVLCacheSize(cachedNodes),
 	}, options...)...)}
 	app.SetInterfaceRegistry(encoding.Registry)
 	app.SetTxEncoder(encoding.Tx.TxEncoder())
@@ -138,6 +149,10 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 		return sdk.EndBlock{ValidatorUpdates: validators}, err
 	})
 	app.SetAnteHandler(app.anteHandler())
+	app.SetPrepareCheckStater(func(committed sdk.Context) {
+		header := committed.BlockHeader()
+		app.newest.Store(&header)
+	})
 	load := app.LoadLatestVersion
 	if height != 0 {
 		load = func() error { return app.LoadVersion(height) }
@@ -171,14 +186,33 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 	return &abci.ResponseInitChain{Validators: validators}, nil
 }
 
+// Committed is the height of the newest committed state, 0 before the first block
+// since the start.
+func (app *App) Committed() int64 {
+	if at := app.newest.Load(); at != nil {
+		return at.Height
+	}
+	return 0
+}
+
 // Read returns a context for reading the newest committed state.
 func (app *App) Read() (sdk.Context, error) {
-	ctx, err := app.CreateQueryContext(0, false)
-	if errors.Is(err, sdkerrors.ErrInvalidHeight) {
-		return ctx, vm.Refuse(vm.CodeUnavailable, "this node has started and seen no block yet").Try("wait a second, or ask another node")
+	at := app.newest.Load()
+	if at == nil { // since the start there was no block
+		ctx, err := app.CreateQueryContext(0, false)
+		if errors.Is(err, sdkerrors.ErrInvalidHeight) {
+			return ctx, vm.Refuse(vm.CodeUnavailable, "this node has started and seen no block yet").Try("wait a second, or ask another node")
+		}
+		if err != nil {
+			return ctx, fmt.Errorf("open the newest state of the chain: %w", err)
+		}
+		return ctx, nil
 	}
+	// CreateQueryContext would hash the roots of all stores, twice, to find out
+	// how high the chain is: more than reading takes.
+	stores, err := app.CommitMultiStore().CacheMultiStoreWithVersion(at.Height)
 	if err != nil {
-		return ctx, fmt.Errorf("open the newest state of the chain: %w", err)
+		return sdk.Context{}, fmt.Errorf("open the newest state of the chain: %w", err)
 	}
-	return ctx, nil
+	return sdk.NewContext(stores, *at, true, app.Logger()).WithBlockHeight(at.Height), nil
 }

@@ -195,15 +195,18 @@ func (s *Session) keepAsking(ctx context.Context, endpoint string, ids []keys.ID
 func (s *Session) fetch(ctx context.Context, endpoint string, ids []keys.ID) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, partialTimeout)
 	defer cancel()
-	var a wire.Partials
+	var a partialsText
 	err := wire.Call(ctx, s.client.HTTP, http.MethodPost, endpoint, wire.PathPartials, wire.PartialsRequest{Grant: s.granted, Keys: ids}, &a)
+	if err == nil {
+		a.Partials.Commitments, err = s.points.read(a.Commitments...)
+	}
 	if err != nil {
 		if errors.Is(err, wire.ErrGarbage) {
 			err = fmt.Errorf("%w: %w", errLied, err)
 		}
 		return answer{}, err
 	}
-	out, err := s.open(endpoint, a, ids)
+	out, err := s.open(endpoint, a.Partials, ids)
 	if err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errLied, err)
 	}

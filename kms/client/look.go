@@ -38,8 +38,11 @@ func (s *Session) look(ctx context.Context) error {
 	var reasons []error
 	race(ctx, c.endpoints, len(c.endpoints),
 		func(ctx context.Context, endpoint string) (a wire.Status, err error) {
-			err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatusOf(c.epoch), nil, &a)
-			return a, err
+			var text statusText
+			if err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatusOf(c.epoch), nil, &text); err != nil {
+				return a, err
+			}
+			return s.points.status(text)
 		},
 		func(h heard[wire.Status]) bool {
 			err := h.err

@@ -20,7 +20,8 @@ type Session struct {
 	recipient *keys.Recipient
 	session   ed25519.PrivateKey
 
-	views  []view          // right ones of the newest look
+	views  []view // right ones of the newest look
+	points points
 	misled map[string]bool // endpoints that named blocks which were not recent
 
 	asked     wire.Release

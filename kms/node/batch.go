@@ -3,7 +3,9 @@ package node
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
+	"time"
 
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
@@ -15,7 +17,7 @@ import (
 
 // batch sends releases to the chain, as many as wait in one transaction: a block
 // orders and signs transactions, not messages. While few come, each is sent at
-// once; while many come, they gather behind the transactions that are under way.
+// once; while many come, they gather behind the transaction that is under way.
 //
 // A release that the chain refuses is a message that succeeds, so that nobody in
 // a transaction depends on the others. Where one fails all the same, its company
@@ -27,13 +29,17 @@ type batch struct {
 	wake    chan struct{} // holds a token when there may be something to send
 	waiting []*waiter
 	flying  int
+	sent    time.Time   // when the newest was
+	later   *time.Timer // wakes
 }
 
 // waiter is one release and who waits for its decision.
 type waiter struct {
 	msg    *types.MsgRelease
-	size   int
-	alone  bool // it was in a transaction that failed
+	id     vm.Hash // of the grant that it would be
+	size   int     // of msg
+	papers vm.Hash // of its collateral; zero: it has none that others could have
+	alone  bool    // it was in a transaction that failed
 	answer chan decided
 }
 
@@ -48,14 +54,30 @@ const (
 	maxBatch      = 32
 	maxBatchBytes = 900 << 10
 	maxFlying     = 3
+	gatherTime    = 300 * time.Millisecond // while one is under way, until another is sent beside it
 	maxWaiting    = 4096
 )
 
-func newBatch(r *relay) *batch { return &batch{relay: r, wake: make(chan struct{}, 1)} }
+func newBatch(r *relay) *batch {
+	b := &batch{relay: r, wake: make(chan struct{}, 1)}
+	b.later = time.AfterFunc(time.Hour, b.nudge)
+	b.later.Stop()
+	return b
+}
 
 // send waits for the chain's decision about a release.
 func (b *batch) send(ctx context.Context, msg *types.MsgRelease) (types.MsgReleaseResponse, error) {
-	w := &waiter{msg: msg, size: msg.Size(), answer: make(chan decided, 1)}
+	w := &waiter{msg: msg, id: msg.Request().GrantID(b.relay.ledger.ChainID()), size: msg.Size(), answer: make(chan decided, 1)}
+	if msg.Collateral != nil {
+		b, err := msg.Collateral.Marshal()
+		if err != nil {
+			return types.MsgReleaseResponse{}, err
+		}
+		w.papers = vm.HashOf(b)
+	}
+	if err := b.relay.flights.await(ctx, w.id); err != nil {
+		return types.MsgReleaseResponse{}, err
+	}
 	b.mu.Lock()
 	if len(b.waiting) >= maxWaiting {
 		b.mu.Unlock()
@@ -104,19 +126,51 @@ func (b *batch) next() []*waiter {
 	if b.flying >= maxFlying {
 		return nil
 	}
+	if late := time.Until(b.sent.Add(gatherTime)); b.flying > 0 && late > 0 {
+		b.later.Reset(late)
+		return nil
+	}
+	b.waiting = slices.DeleteFunc(b.waiting, b.elsewhere)
 	n, bytes := 0, 0
 	for _, w := range b.waiting {
-		if n == maxBatch || n > 0 && (w.alone || b.waiting[0].alone || bytes+w.size > maxBatchBytes) {
+		if n == maxBatch || n > 0 && (w.alone || b.waiting[0].alone || bytes+w.size > maxBatchBytes || w.bare()) {
 			break
 		}
 		n, bytes = n+1, bytes+w.size
+		if n > 1 && !w.papers.IsZero() && w.papers == b.waiting[n-2].papers {
+			bytes -= w.msg.Collateral.Size()
+		}
 	}
 	next := b.waiting[:n:n]
 	b.waiting = b.waiting[n:]
 	if n > 0 {
 		b.flying++
+		b.sent = time.Now()
 	}
 	return next
+}
+
+// bare reports whether a release has no collateral: behind another in one
+// transaction it would have that one's.
+func (w *waiter) bare() bool { return w.papers.IsZero() && w.msg.Amd == nil }
+
+// elsewhere has a release wait for another node's transaction that has it too,
+// if there is one: whoever asked two nodes, because one was slow, is decided once.
+func (b *batch) elsewhere(w *waiter) bool {
+	if w.alone || !b.relay.flights.under(w.id) {
+		return false
+	}
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), inclusionTimeout)
+		defer cancel()
+		if err := b.relay.flights.await(ctx, w.id); err != nil {
+			w.answer <- decided{err: err}
+			return
+		}
+		b.again([]*waiter{w})
+		b.nudge()
+	}()
+	return true
 }
 
 // fly sends one transaction, and waits for its block behind the caller's back.
@@ -125,6 +179,11 @@ func (b *batch) fly(ctx context.Context, ws []*waiter) {
 	msgs := make([]sdk.Msg, len(ws))
 	for i, w := range ws {
 		msgs[i] = w.msg
+		if i > 0 && !w.papers.IsZero() && w.papers == ws[i-1].papers {
+			same := *w.msg
+			same.Collateral = nil // that of the one before, as the chain reads it
+			msgs[i] = &same
+		}
 		gas += releaseGas(w.size)
 	}
 	wait, err := b.relay.enqueueAgain(ctx, gas, msgs...)

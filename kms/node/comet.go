@@ -27,7 +27,7 @@ type Timing struct {
 
 // DefaultTiming decides a release within a few tenths of a second, and lets an
 // idle chain use next to no CPU: the guest needs it.
-var DefaultTiming = Timing{Commit: 100 * time.Millisecond, Idle: time.Second}
+var DefaultTiming = Timing{Commit: 60 * time.Millisecond, Idle: time.Second}
 
 // ledger is the chain as this process runs it.
 type ledger struct {
@@ -35,7 +35,11 @@ type ledger struct {
 	comet *cmtnode.Node
 	local *local.Local
 
-	said   lastWords // of consensus
+	said    lastWords // of consensus
+	flights *flights
+	spread  *spread
+	told    told
+
 	parsed parsedGroups
 }
 
@@ -72,10 +76,13 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	if err := remembers(comet, validator); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	l := &ledger{App: app, comet: comet, local: local.New(comet), said: said}
+	l.flights, l.spread = newFlights(l), newSpread(l)
+	app.OnWaiting(l.flights.note)
 	if err := comet.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the chain: %w", err), db.Close())
 	}
-	return &ledger{App: app, comet: comet, local: local.New(comet), said: said}, nil
+	return l, nil
 }
 
 // nextBlock waits for the next block and returns its height.

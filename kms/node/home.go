@@ -91,6 +91,7 @@ func (h Home) cometConfig(t Timing) *cmtconfig.Config {
 	c.TxIndex.Indexer = "null"
 	c.Storage.DiscardABCIResponses = true
 	c.Mempool.Size = 256
+	c.Mempool.Broadcast = false // see spread
 	c.Mempool.MaxTxBytes = 1 << 20
 	c.Mempool.MaxTxsBytes = 32 << 20
 	c.Consensus.TimeoutCommit = t.Commit

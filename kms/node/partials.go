@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	sdk "github.com/cosmos/cosmos-sdk/types"
+
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -15,18 +17,18 @@ import (
 // partials computes this node's parts of keys that a committed grant names, and
 // seals them to the key that the granted quote names.
 func (n *Node) partials(ctx context.Context, q wire.PartialsRequest) (wire.Partials, error) {
-	grant, err := n.awaitGrant(ctx, q.Grant)
+	state, grant, err := n.awaitGrant(ctx, q.Grant)
 	if err != nil {
 		return wire.Partials{}, err
 	}
-	params, err := n.ledger.lifetime()
+	params, err := n.ledger.KMS.Params(state)
 	if err != nil {
 		return wire.Partials{}, err
 	}
 	if err := mayHave(grant, q.Keys, params, n.now()); err != nil {
 		return wire.Partials{}, err
 	}
-	held, err := n.held(q.Keys)
+	held, err := n.held(state, q.Keys)
 	if err != nil {
 		return wire.Partials{}, err
 	}
@@ -54,21 +56,21 @@ const (
 	behindStep = 8 * time.Millisecond
 )
 
-// awaitGrant reads a committed grant, and waits a moment for one that is not
-// there yet.
-func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (types.Grant, error) {
+// awaitGrant reads a committed grant and returns the state that has it. It waits
+// a moment for one that is not there yet.
+func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (sdk.Context, types.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, behind)
 	defer cancel()
 	tick := time.NewTicker(behindStep)
 	defer tick.Stop()
 	for {
-		grant, err := n.ledger.grant(id)
+		state, grant, err := n.ledger.granted(id)
 		if vm.CodeOf(err) != vm.CodePermission {
-			return grant, err
+			return state, grant, err
 		}
 		select {
 		case <-ctx.Done():
-			return grant, err
+			return state, grant, err
 		case <-tick.C:
 		}
 	}
@@ -76,17 +78,13 @@ func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (types.Grant, error) 
 
 // held returns the share for keys, which are of one epoch: partials of different
 // secrets do not go together.
-func (n *Node) held(ids []keys.ID) (held, error) {
+func (n *Node) held(state sdk.Context, ids []keys.ID) (held, error) {
 	for _, id := range ids {
 		if id.Epoch != ids[0].Epoch {
 			return held{}, vm.Refuse(vm.CodeMalformed, "asks for keys of epochs %d and %d, want one epoch at a time", ids[0].Epoch, id.Epoch)
 		}
 	}
-	ctx, err := n.ledger.Read()
-	if err != nil {
-		return held{}, err
-	}
-	group, err := n.ledger.Committee.Group(ctx, ids[0].Epoch)
+	group, err := n.ledger.Committee.Group(state, ids[0].Epoch)
 	if err != nil {
 		return held{}, basic(err)
 	}

@@ -114,15 +114,21 @@ func (l *ledger) log(service string) (wire.Log, error) {
 
 // grant reads a committed grant.
 func (l *ledger) grant(id vm.Hash) (types.Grant, error) {
+	_, g, err := l.granted(id)
+	return g, err
+}
+
+// granted reads a committed grant, and returns the state that it is in.
+func (l *ledger) granted(id vm.Hash) (sdk.Context, types.Grant, error) {
 	ctx, err := l.Read()
 	if err != nil {
-		return types.Grant{}, err
+		return ctx, types.Grant{}, err
 	}
 	g, err := l.KMS.Grant(ctx, id[:])
 	if errors.Is(err, collections.ErrNotFound) {
-		return g, vm.Refuse(vm.CodePermission, "there is no grant %s on the ledger of this node", id)
+		return ctx, g, vm.Refuse(vm.CodePermission, "there is no grant %s on the ledger of this node", id)
 	}
-	return g, err
+	return ctx, g, err
 }
 
 // complete is a grant with what the owner sealed for it.
@@ -138,16 +144,6 @@ func (l *ledger) complete(g types.Grant) (wire.Grant, error) {
 	out := viewGrant(g)
 	out.Env, out.Registry = viewSealed(env), viewSealed(registry)
 	return out, nil
-}
-
-// lifetime reads the parameters without what they say of trust, which takes time
-// to read.
-func (l *ledger) lifetime() (types.Params, error) {
-	ctx, err := l.Read()
-	if err != nil {
-		return types.Params{}, err
-	}
-	return l.KMS.Params(ctx)
 }
 
 func (l *ledger) params() (types.Params, wire.Params, error) {

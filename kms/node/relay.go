@@ -26,13 +26,14 @@ type relay struct {
 	ledger  *ledger
 
 	releases *batch
+	flights  *flights
 
 	mu   sync.Mutex
 	next *wire.Account // with the sequence of the next transaction; nil: read it
 }
 
 func newRelay(account signer.Account, l *ledger) *relay {
-	r := &relay{account: account, ledger: l}
+	r := &relay{account: account, ledger: l, flights: l.flights}
 	r.releases = newBatch(r)
 	return r
 }

@@ -18,6 +18,9 @@ import (
 // statusOf answers for the epoch that a request names, or for the oldest that is
 // open when it names none.
 func (l *ledger) statusOf(asked string, now time.Time) (wire.Status, error) {
+	if s, ok := l.told.at(l.Committed(), asked); ok && now.Sub(s.Time) <= freshness {
+		return s, nil
+	}
 	if asked == "" {
 		return l.status(now)
 	}
@@ -25,7 +28,33 @@ func (l *ledger) statusOf(asked string, now time.Time) (wire.Status, error) {
 	if err != nil {
 		return wire.Status{}, vm.Refuse(vm.CodeMalformed, "epoch is %.40q, want a number", asked)
 	}
-	return l.statusAt(func([]uint64) uint64 { return epoch }, now)
+	height := l.Committed() // before it is read: what is remembered may only be too new
+	s, err := l.statusAt(func([]uint64) uint64 { return epoch }, now)
+	if err == nil {
+		l.told.remember(height, asked, s)
+	}
+	return s, err
+}
+
+// told remembers what was said of the newest state: every machine that starts
+// asks, and between two blocks all of them the same.
+type told struct {
+	mu     sync.Mutex
+	height int64
+	asked  string // epoch
+	status wire.Status
+}
+
+func (t *told) at(height int64, asked string) (wire.Status, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.status, height != 0 && t.height == height && t.asked == asked
+}
+
+func (t *told) remember(height int64, asked string, s wire.Status) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.height, t.asked, t.status = height, asked, s
 }
 
 // status answers for the oldest epoch that is open.

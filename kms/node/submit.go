@@ -48,26 +48,38 @@ func (l *ledger) submit(ctx context.Context, tx []byte) (wait func(context.Conte
 		unsubscribe()
 		return nil, failure(checked.Codespace, checked.Code, checked.Log)
 	}
+	l.spread.send(tx)
 	return func(ctx context.Context) (wire.TxResult, error) {
 		defer unsubscribe()
 		ctx, cancel := context.WithTimeout(ctx, inclusionTimeout)
 		defer cancel()
-		select {
-		case m := <-sub.Out():
-			included, ok := m.Data().(cmttypes.EventDataTx)
-			if !ok {
-				return wire.TxResult{}, errors.New("another event than the transaction's came")
+		again := time.NewTicker(spreadAgain)
+		defer again.Stop()
+		for {
+			select {
+			case m := <-sub.Out():
+				return landed(hash, m.Data())
+			case <-again.C:
+				l.spread.send(tx)
+			case <-sub.Canceled():
+				return wire.TxResult{}, vm.Refuse(vm.CodeUnavailable, "the node is stopping")
+			case <-ctx.Done():
+				return wire.TxResult{}, vm.Refuse(vm.CodeUnavailable, "transaction %s is in no block yet", hash)
 			}
-			if r := included.Result; r.Code != 0 {
-				return wire.TxResult{}, failure(r.Codespace, r.Code, r.Log)
-			}
-			return wire.TxResult{Hash: hash, Height: included.Height, Data: included.Result.Data}, nil
-		case <-sub.Canceled():
-			return wire.TxResult{}, vm.Refuse(vm.CodeUnavailable, "the node is stopping")
-		case <-ctx.Done():
-			return wire.TxResult{}, vm.Refuse(vm.CodeUnavailable, "transaction %s is in no block yet", hash)
 		}
 	}, nil
+}
+
+// landed is the result of a transaction that is in a block.
+func landed(hash string, event any) (wire.TxResult, error) {
+	included, ok := event.(cmttypes.EventDataTx)
+	if !ok {
+		return wire.TxResult{}, errors.New("another event than the transaction's came")
+	}
+	if r := included.Result; r.Code != 0 {
+		return wire.TxResult{}, failure(r.Codespace, r.Code, r.Log)
+	}
+	return wire.TxResult{Hash: hash, Height: included.Height, Data: included.Result.Data}, nil
 }
 
 // failure makes the refusal of a transaction that failed. The SDK puts its own
