@@ -179,7 +179,7 @@ func TestK9_Faults(t *testing.T) {
 	all.Go(func() { w.intrude(ctx, t, c, cfg, 5) })
 	all.Go(func() { forks.watch(ctx, t, c) })
 	all.Go(func() { c.stand(ctx) })
-	if _, ok := c.within(t, 30*time.Second, func() bool { return w.last.Load() != nil }); !ok {
+	if _, ok := c.within(t, recovery, func() bool { return w.last.Load() != nil }); !ok {
 		t.Fatal("no machine got a key before anything was broken")
 	}
 
