@@ -16,6 +16,7 @@ export GOTOOLCHAIN := local
 WORKLOAD ?= examples/guestbook
 OUTPUT ?= dist/image
 KERNEL ?= generic
+LENGTH ?= 0
 
 # Build recipes print their own time, as `secretvm up` does for its steps.
 define timed
@@ -48,6 +49,7 @@ bin/secretvm bin/kmsd: bin/%:
 .PHONY: test
 test: build ## run all tests, the end-to-end boot included
 	$(GO) test -timeout 30m ./...
+	$(GO) test -count=1 -timeout 15m -tags faults -v ./test/faults
 	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e/...
 
 .PHONY: test-unit
@@ -57,6 +59,10 @@ test-unit: ## run all tests but the end-to-end ones
 .PHONY: e2e
 e2e: build ## run only the end-to-end tests (KERNEL=minimal: with our own kernel)
 	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e -kernel $(KERNEL)
+
+.PHONY: faults
+faults: toolchain ## break four real key manager nodes in every way under releases (LENGTH=10m: again and again)
+	$(GO) test -count=1 -timeout 60m -tags faults -v ./test/faults -args -length $(LENGTH)
 
 .PHONY: firmware
 firmware: bin/secretvm ## build our own firmware (minutes), and boot it with what it has to refuse
