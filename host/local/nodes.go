@@ -41,8 +41,8 @@ const (
 // How long nodes in machines may take to follow the chain, to be given shares, and
 // to give them back. Emulated ones are slow.
 const (
-	followTimeout = 3 * time.Minute
-	shareTimeout  = 5 * time.Minute
+	followTimeout = 6 * time.Minute
+	shareTimeout  = 8 * time.Minute
 )
 
 // NodeWorkload makes or finds the workload of a machine that is a node, with its
