@@ -277,7 +277,7 @@ func TestPartialsOnlyForTheGrant(t *testing.T) {
 		{"another machine's", wire.PartialsRequest{Grant: grant.ID, Keys: []keys.ID{keys.Disk(cfg.Service, strings.Repeat("6", 32))}}, vm.CodePermission},
 		{"another service's", wire.PartialsRequest{Grant: grant.ID, Keys: []keys.ID{keys.Disk(s.made.Owner+"/other", uid)}}, vm.CodePermission},
 		{"no keys", wire.PartialsRequest{Grant: grant.ID}, vm.CodeMalformed},
-		{"too many keys", wire.PartialsRequest{Grant: grant.ID, Keys: make([]keys.ID, 17)}, vm.CodeMalformed},
+		{"too many keys", wire.PartialsRequest{Grant: grant.ID, Keys: make([]keys.ID, types.MaxKeys+1)}, vm.CodeMalformed},
 		{"unknown field", map[string]any{"grant": grant.ID, "keyz": 1}, vm.CodeMalformed},
 		{"not an object", "x", vm.CodeMalformed},
 		{"too large", map[string]any{"grant": strings.Repeat("a", wire.MaxRequest)}, vm.CodeTooLarge},
