@@ -262,7 +262,7 @@ func FuzzPort(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		text, err := interpolate(s)
+		text, err := Interpolate(s)
 		if err != nil {
 			return
 		}
