@@ -137,7 +137,7 @@ func zero(path string, size int64, progress func(percent int)) error {
 	if err != nil {
 		return fmt.Errorf("write the checked device: %w", err)
 	}
-	defer unix.Munmap(zeros)
+	defer func() { _ = unix.Munmap(zeros) }()
 	said := 0
 	for off := int64(0); off < size; off += int64(len(zeros)) {
 		if _, err := f.WriteAt(zeros[:min(int64(len(zeros)), size-off)], off); err != nil {

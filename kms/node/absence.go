@@ -9,6 +9,7 @@ import (
 	"time"
 
 	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
+	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/kms/chain"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -45,7 +46,7 @@ func awaitOthers(ctx context.Context, app *chain.App, key []byte, signed int64, 
 	}}
 	if app.LastBlockHeight() > 0 {
 		// What was committed last: there is no block yet to read after.
-		nodes, err := app.Committee.Nodes(app.NewUncachedContext(true, cmtproto.Header{ChainID: app.ChainID(), Height: app.LastBlockHeight()}))
+		nodes, err := app.Committee.Nodes(sdk.NewContext(app.CommitMultiStore().CacheMultiStore(), cmtproto.Header{ChainID: app.ChainID(), Height: app.LastBlockHeight()}, true, app.Logger()))
 		if err != nil {
 			return err
 		}

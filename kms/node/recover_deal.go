@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"filippo.io/age"
-	cmttypes "github.com/cometbft/cometbft/types"
 
 	"github.com/secretvm/secretvm/keys/dkg"
 	"github.com/secretvm/secretvm/keys/recovery"
@@ -138,7 +137,7 @@ func (s *Succession) Install(home Home, given []Deals) (Recovered, error) {
 		}
 		out.GroupKeys, out.Threshold, out.Members = append(out.GroupKeys, group.Key()), group.Threshold(), append(out.Members, members)
 	}
-	var doc cmttypes.GenesisDoc = *s.doc
+	doc := *s.doc
 	if err := setState(&doc, state); err != nil {
 		return out, err
 	}

@@ -129,7 +129,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	case err = <-served:
 	case reason := <-ledger.said:
 		err = errors.Join(ended(reason), server.Close()) // whoever watches the process starts it again
-		<-served
+		if closed := <-served; !errors.Is(closed, http.ErrServerClosed) {
+			err = errors.Join(err, closed)
+		}
 	case <-ctx.Done():
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()

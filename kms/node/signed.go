@@ -25,8 +25,9 @@ const signed = "keys/signed.json"
 // before have that in data/: it is moved, once.
 func openValidator(c *config.Config) (*privval.FilePV, error) {
 	path, former := c.PrivValidatorStateFile(), filepath.Join(c.DBDir(), "priv_validator_state.json")
-	b, err := os.ReadFile(path)
+	_, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
+		var b []byte
 		if b, err = os.ReadFile(former); err == nil {
 			err = signer.WriteFile(path, b)
 		}

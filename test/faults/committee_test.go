@@ -216,6 +216,17 @@ func (p *process) last() string {
 	return lines[len(lines)-1]
 }
 
+// height is the block that the node logged last, also while it is too busy with
+// fetching blocks to answer.
+func (p *process) height() (height int64) {
+	for line := range strings.Lines(p.tail()) {
+		if _, after, ok := strings.Cut(line, `msg="committed state" module=state height=`); ok {
+			_, _ = fmt.Sscan(after, &height)
+		}
+	}
+	return height
+}
+
 // status asks one node.
 func (c *chainOfFour) status(p *process) (wire.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

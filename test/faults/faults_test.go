@@ -239,16 +239,11 @@ func (c *chainOfFour) suffer(t *testing.T, w *crowd, f fault, v *process) (o out
 	target := top(c, c.nodes)
 	f.end(t, c, v)
 	lifted := time.Now()
-	took, ok := time.Duration(0), false
-	for at := int64(-1); !ok; {
-		var more time.Duration
-		more, ok = c.within(t, recovery, func() bool { return c.well(w, lifted, target) })
-		took += more
-		s, err := c.status(v)
-		if err != nil || s.Height <= at {
-			break
-		}
-		at = s.Height
+	took, ok := c.within(t, recovery, func() bool { return c.well(w, lifted, target) })
+	for before := int64(0); !ok && v.height() > before; {
+		before = v.height()
+		more, well := c.within(t, recovery, func() bool { return c.well(w, lifted, target) })
+		took, ok = took+more, well
 	}
 	if !ok {
 		t.Errorf("%s: not all nodes serve %s later: node %d: %s", f.name, recovery, v.index, v.tail())

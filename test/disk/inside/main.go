@@ -33,7 +33,7 @@ func main() {
 		say(map[string]any{"error": err.Error()})
 	}
 	unix.Sync()
-	unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	panic(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)) // it does not return
 }
 
 func run(ctx context.Context) error {

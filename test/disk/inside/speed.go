@@ -121,7 +121,7 @@ func measure(device string, block int, write, random bool) (float64, error) {
 				errs[w] = err
 				return
 			}
-			defer unix.Munmap(buf)
+			defer func() { _ = unix.Munmap(buf) }()
 			for at := int64(w * block); time.Since(began) < patience; at += int64(workers * block) {
 				off := at % span
 				if random {
