@@ -42,7 +42,7 @@ func awaitOthers(ctx context.Context, app *chain.App, key []byte, signed int64, 
 	a := absence{signed: signed, patience: 3 * time.Second, limit: 15 * time.Second, log: log, ask: func(ctx context.Context, url string) (int64, error) {
 		var s wire.Status
 		err := wire.Call(ctx, client, http.MethodGet, url, wire.PathStatus, nil, &s)
-		return s.Height, err
+		return s.Newest, err
 	}}
 	if app.LastBlockHeight() > 0 {
 		// What was committed last: there is no block yet to read after.

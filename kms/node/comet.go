@@ -45,12 +45,18 @@ type ledger struct {
 
 // openLedger opens the application's state and starts CometBFT over it.
 func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settings Settings, t Timing, log *slog.Logger) (*ledger, error) {
+	if err := begun(doc.GenesisTime, time.Now()); err != nil {
+		return nil, err
+	}
 	db, err := dbm.NewDB("application", dbm.GoLevelDBBackend, home.data())
 	if err != nil {
 		return nil, unopened(home, err)
 	}
 	app, err := chain.New(sdkLogger{log}, db, doc.ChainID, baseapp.SetMinRetainBlocks(settings.KeepBlocks))
 	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := beforeGenesis(app.LastBlockHeight(), doc.GenesisTime, time.Now()); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	config := home.cometConfig(t)

@@ -87,7 +87,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", o.Listen, err)
 	}
-	defer func() { _ = listener.Close() }()
+	door := &door{}
+	server := newServer(door, o.Log)
+	defer func() { _ = server.Close() }()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
 
 	// The chain: application state, consensus, and this process between them.
 	ledger, err := openLedger(ctx, o.Home, doc, settings, o.Timing, o.Log)
@@ -110,9 +114,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err := n.loadShares(state); err != nil {
 		return err
 	}
-	server := newServer(n.handler(), o.Log)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	door.open(n.handler())
 	url := "http://" + listener.Addr().String()
 	if err := signer.WriteFile(o.Home.endpoint(), []byte(url+"\n")); err != nil {
 		return errors.Join(err, server.Close())

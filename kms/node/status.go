@@ -92,7 +92,7 @@ func (l *ledger) statusAt(choose func(open []uint64) uint64, now time.Time) (wir
 	}
 	s := wire.Status{
 		ChainID: l.ChainID(), Epoch: epoch, GroupKey: known.commitments.GroupKey(), Threshold: group.Threshold(), Commitments: known.commitments,
-		Height: newest.Height, Time: at(newest.Time), Open: open,
+		Height: newest.Height, Time: at(newest.Time), Newest: ctx.BlockHeight(), Open: open,
 	}
 	copy(s.BlockHash[:], newest.Hash)
 	return s, l.describe(ctx, &s, group, known)

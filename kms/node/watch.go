@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+	"time"
 
 	cmtlog "github.com/cometbft/cometbft/libs/log"
 
@@ -44,6 +45,20 @@ func (l watched) Error(msg string, kv ...any) {
 // room is what to do about a full disk.
 const room = "make room on the disk of --home and start kmsd again; it goes on where it was"
 
+// clock is what to do about a wrong one.
+const clock = "set this computer's clock and start kmsd again; it goes on where it was"
+
+// beforeGenesis is the error of a node that has blocks of a chain which, by its
+// clock, has not begun. CometBFT would sleep until it begins, which is right before
+// the first block alone.
+func beforeGenesis(height int64, genesis, now time.Time) error {
+	if height == 0 || !now.Before(genesis) {
+		return nil
+	}
+	return vm.Refuse(vm.CodeInternal, "this node has block %d of a chain that begins at %s, and its clock says %s", height,
+		genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(clock)
+}
+
 // ended is the error of a node whose consensus ended for a reason.
 func ended(reason string) error {
 	refusal := vm.Refuse(vm.CodeInternal, "this node has stopped to take part in consensus: %s", reason)
@@ -51,10 +66,25 @@ func ended(reason string) error {
 	case strings.Contains(reason, "no space left"), strings.Contains(reason, "file too large"), strings.Contains(reason, "quota exceeded"):
 		return refusal.Try(room)
 	case strings.Contains(reason, "too far in the future"):
-		return refusal.Try("set this computer's clock and start kmsd again; it goes on where it was")
+		return refusal.Try(clock)
 	}
 	return refusal.Try("start kmsd again; if it stops in the same way at the same block, look for a newer kmsd")
 }
+
+// ahead is by how much a clock may be behind the beginning of a chain.
+const ahead = 10 * time.Second
+
+// begun refuses to run a chain that begins in the future: CometBFT would sleep
+// until then, also when the clock has long been set. No chain is made so.
+func begun(genesis, now time.Time) error {
+	if genesis.Sub(now) <= ahead {
+		return nil
+	}
+	return vm.Refuse(vm.CodeInvalid, "the chain began at %s, and by this computer's clock it is %s", genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(clock)
+}
+
+// clock is what to do about a wrong one.
+const clock = "set this computer's clock and start kmsd again; it goes on where it was"
 
 // unopened is the error of a home whose state cannot be opened.
 func unopened(home Home, err error) error {

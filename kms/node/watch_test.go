@@ -3,9 +3,12 @@ package node
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -46,6 +49,55 @@ func TestUnopened(t *testing.T) {
 		err := unopened("h", tt.err)
 		if !strings.Contains(err.Error(), tt.want) || tt.want != "another kmsd" && strings.Contains(err.Error(), "another kmsd") {
 			t.Errorf("%v: error is %v, want %q", tt.err, err, tt.want)
+		}
+	}
+}
+
+// TestClockBeforeGenesis: only a node without blocks may wait for its chain to begin.
+func TestClockBeforeGenesis(t *testing.T) {
+	genesis := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name   string
+		height int64
+		now    time.Time
+		refuse bool
+	}{
+		{"founders wait", 0, genesis.Add(-time.Hour), false},
+		{"it has begun", 7, genesis, false},
+		{"a slow clock", 7, genesis.Add(-time.Second), true},
+	} {
+		err := beforeGenesis(tt.height, genesis, tt.now)
+		if (err != nil) != tt.refuse || err != nil && !strings.Contains(err.Error(), "block 7 of a chain that begins at 2026-11-23T12:00:00Z") {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// TestDoor: a node that starts says so at once.
+func TestDoor(t *testing.T) {
+	d := &door{}
+	ask := func() int {
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, httptest.NewRequest(http.MethodGet, wire.PathStatus, nil))
+		return w.Code
+	}
+	if got := ask(); got != http.StatusServiceUnavailable {
+		t.Errorf("while it starts: %d, want 503", got)
+	}
+	d.open(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) }))
+	if got := ask(); got != http.StatusTeapot {
+		t.Errorf("afterwards: %d, want what is behind", got)
+	}
+}
+
+func TestChainsBeganBefore(t *testing.T) {
+	genesis := time.Unix(1_800_000_000, 0)
+	for _, tt := range []struct {
+		now     time.Duration
+		wantErr bool
+	}{{0, false}, {time.Hour, false}, {-5 * time.Second, false}, {-5 * time.Minute, true}} {
+		if err := begun(genesis, genesis.Add(tt.now)); (err != nil) != tt.wantErr {
+			t.Errorf("%s after genesis: error is %v, want one: %t", tt.now, err, tt.wantErr)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type Status struct {
 	Height      int64            `json:"height"`
 	BlockHash   vm.Hash          `json:"block_hash"`
 	Time        time.Time        `json:"time"`
+	Newest      int64            `json:"newest_height"`      // of this node's blocks; Height is the newest that is recorded
 	Open        []uint64         `json:"open_epochs"`        // of which keys are made
 	Round       string           `json:"round,omitempty"`    // what the nodes are about, for people
 	Warnings    []string         `json:"warnings,omitempty"` // why this chain is for development only

@@ -240,7 +240,7 @@ func (c *chainOfFour) status(p *process) (wire.Status, error) {
 func top(c *chainOfFour, nodes []*process) (height int64) {
 	for _, p := range nodes {
 		if s, err := c.status(p); err == nil {
-			height = max(height, s.Height)
+			height = max(height, s.Newest)
 		}
 	}
 	return height

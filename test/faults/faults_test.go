@@ -233,7 +233,7 @@ func (c *chainOfFour) suffer(t *testing.T, w *crowd, f fault, v *process) (o out
 	} else {
 		c.lasts(t, *hold)
 		if s, err := c.status(v); f.name == "pause" && err == nil {
-			t.Errorf("a paused node answers: %+v", s.Height)
+			t.Errorf("a paused node answers: %+v", s.Newest)
 		}
 	}
 	target := top(c, c.nodes)
@@ -277,7 +277,7 @@ func (c *chainOfFour) well(w *crowd, after time.Time, height int64) bool {
 	}
 	newest := c.nodes[0].newestShare()
 	for _, p := range c.nodes {
-		if s, err := c.status(p); err != nil || s.Height <= height || s.Round != "" {
+		if s, err := c.status(p); err != nil || s.Newest <= height || s.Round != "" {
 			return false
 		}
 		if newest == "" || filepath.Base(p.newestShare()) != filepath.Base(newest) {
