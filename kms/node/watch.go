@@ -45,8 +45,8 @@ func (l watched) Error(msg string, kv ...any) {
 // room is what to do about a full disk.
 const room = "make room on the disk of --home and start kmsd again; it goes on where it was"
 
-// clock is what to do about a wrong one.
-const clock = "set this computer's clock and start kmsd again; it goes on where it was"
+// setClock is what to do about a wrong clock.
+const setClock = "set this computer's clock and start kmsd again; it goes on where it was"
 
 // beforeGenesis is the error of a node that has blocks of a chain which, by its
 // clock, has not begun. CometBFT would sleep until it begins, which is right before
@@ -56,7 +56,7 @@ func beforeGenesis(height int64, genesis, now time.Time) error {
 		return nil
 	}
 	return vm.Refuse(vm.CodeInternal, "this node has block %d of a chain that begins at %s, and its clock says %s", height,
-		genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(clock)
+		genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(setClock)
 }
 
 // ended is the error of a node whose consensus ended for a reason.
@@ -66,7 +66,7 @@ func ended(reason string) error {
 	case strings.Contains(reason, "no space left"), strings.Contains(reason, "file too large"), strings.Contains(reason, "quota exceeded"):
 		return refusal.Try(room)
 	case strings.Contains(reason, "too far in the future"):
-		return refusal.Try(clock)
+		return refusal.Try(setClock)
 	}
 	return refusal.Try("start kmsd again; if it stops in the same way at the same block, look for a newer kmsd")
 }
@@ -80,11 +80,11 @@ func begun(genesis, now time.Time) error {
 	if genesis.Sub(now) <= ahead {
 		return nil
 	}
-	return vm.Refuse(vm.CodeInvalid, "the chain began at %s, and by this computer's clock it is %s", genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(clock)
+	return vm.Refuse(vm.CodeInvalid, "the chain began at %s, and by this computer's clock it is %s", genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(setClock)
 }
 
-// clock is what to do about a wrong one.
-const clock = "set this computer's clock and start kmsd again; it goes on where it was"
+// setClock is what to do about a wrong clock.
+const setClock = "set this computer's clock and start kmsd again; it goes on where it was"
 
 // unopened is the error of a home whose state cannot be opened.
 func unopened(home Home, err error) error {
