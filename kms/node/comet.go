@@ -56,9 +56,6 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := beforeGenesis(app.LastBlockHeight(), doc.GenesisTime, time.Now()); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	config := home.cometConfig(t)
 	settings.apply(config)
 	nodeKey, err := p2p.LoadNodeKey(config.NodeKeyFile())

@@ -45,20 +45,6 @@ func (l watched) Error(msg string, kv ...any) {
 // room is what to do about a full disk.
 const room = "make room on the disk of --home and start kmsd again; it goes on where it was"
 
-// setClock is what to do about a wrong clock.
-const setClock = "set this computer's clock and start kmsd again; it goes on where it was"
-
-// beforeGenesis is the error of a node that has blocks of a chain which, by its
-// clock, has not begun. CometBFT would sleep until it begins, which is right before
-// the first block alone.
-func beforeGenesis(height int64, genesis, now time.Time) error {
-	if height == 0 || !now.Before(genesis) {
-		return nil
-	}
-	return vm.Refuse(vm.CodeInternal, "this node has block %d of a chain that begins at %s, and its clock says %s", height,
-		genesis.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339)).Try(setClock)
-}
-
 // ended is the error of a node whose consensus ended for a reason.
 func ended(reason string) error {
 	refusal := vm.Refuse(vm.CodeInternal, "this node has stopped to take part in consensus: %s", reason)

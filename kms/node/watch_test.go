@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -49,26 +50,6 @@ func TestUnopened(t *testing.T) {
 		err := unopened("h", tt.err)
 		if !strings.Contains(err.Error(), tt.want) || tt.want != "another kmsd" && strings.Contains(err.Error(), "another kmsd") {
 			t.Errorf("%v: error is %v, want %q", tt.err, err, tt.want)
-		}
-	}
-}
-
-// TestClockBeforeGenesis: only a node without blocks may wait for its chain to begin.
-func TestClockBeforeGenesis(t *testing.T) {
-	genesis := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	for _, tt := range []struct {
-		name   string
-		height int64
-		now    time.Time
-		refuse bool
-	}{
-		{"founders wait", 0, genesis.Add(-time.Hour), false},
-		{"it has begun", 7, genesis, false},
-		{"a slow clock", 7, genesis.Add(-time.Second), true},
-	} {
-		err := beforeGenesis(tt.height, genesis, tt.now)
-		if (err != nil) != tt.refuse || err != nil && !strings.Contains(err.Error(), "block 7 of a chain that begins at 2026-11-23T12:00:00Z") {
-			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
 }
