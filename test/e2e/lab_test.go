@@ -48,6 +48,9 @@ type lab struct {
 // kernel is which of the two kernels the machines run.
 var kernel = flag.String("kernel", "generic", "kernel of the image: generic, minimal, or a prebuilt `FILE` of the minimal one")
 
+// long adds what takes many minutes on two cores: it boots machines for other machines.
+var long = flag.Bool("long", false, "run the tests that boot several machines one after the other")
+
 var (
 	labOnce sync.Once
 	theLab  *lab

@@ -16,6 +16,9 @@ import (
 // it runs, and it gets a share. A workload then gets its keys from it, and after
 // an orderly end the same machine, with the same disk, is a node again.
 func TestKeyManagerInAMachine(t *testing.T) {
+	if !*long {
+		t.Skip("only with -long: it takes many minutes")
+	}
 	repository, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
