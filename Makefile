@@ -64,6 +64,10 @@ e2e: build ## run only the end-to-end tests (KERNEL=minimal: with our own kernel
 faults: toolchain ## break four real key manager nodes in every way under releases (LENGTH=10m: again and again)
 	$(GO) test -count=1 -timeout 60m -tags faults -v ./test/faults -args -length $(LENGTH)
 
+.PHONY: same-hash
+same-hash: toolchain ## let two different builds of kmsd compute the same chain, and compare
+	scripts/same-hash "$(GO)"
+
 .PHONY: firmware
 firmware: bin/secretvm ## build our own firmware (minutes), and boot it with what it has to refuse
 	bin/secretvm image firmware build --tee tdx
