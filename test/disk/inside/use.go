@@ -28,7 +28,7 @@ func use(ctx context.Context, o map[string]string) error {
 	epoch := number(o, "epoch")
 	v, err := volume.Open(ctx, volume.Options{
 		Device: device, MountPoint: "/data", Generation: number(o, "generation"), Integrity: o["integrity"] == "1",
-		Key: key(epoch), Older: []luks.Key{key(epoch - 1), key(epoch - 2)},
+		Key: key(epoch), Older: older(epoch),
 		System: volume.Linux{Run: direct{}, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"},
 	})
 	if err != nil {
@@ -58,6 +58,14 @@ func use(ctx context.Context, o map[string]string) error {
 func key(epoch uint64) (k luks.Key) {
 	binary.LittleEndian.PutUint64(k[:], epoch+1)
 	return k
+}
+
+// older are the keys of before: the power may have gone in every renewal since.
+func older(epoch uint64) (out []luks.Key) {
+	for e := epoch; e > 0 && len(out) < 12; e-- {
+		out = append(out, key(e-1))
+	}
+	return out
 }
 
 func record(n uint64) []byte {
