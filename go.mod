@@ -9,6 +9,7 @@ require (
 	cosmossdk.io/log/v2 v2.1.0
 	filippo.io/age v1.3.2
 	github.com/ProtonMail/go-crypto v1.5.2
+	github.com/beevik/ntp v1.6.0
 	github.com/cometbft/cometbft v0.40.0
 	github.com/consensys/gnark-crypto v0.22.0
 	github.com/cosmos/cosmos-db v1.1.3

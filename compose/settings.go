@@ -41,6 +41,7 @@ type Settings struct {
 
 	Privileged []string // services that are given the machine itself if they ask, sorted
 	Profiles   []string // that are started too, sorted
+	Time       []string // servers that correct the machine's clock, sorted
 }
 
 // Disk says how much data the workload may keep, and how.
@@ -95,6 +96,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"api", readAPI(&s.API, services)},
 		field{"privileged", readList(&s.Privileged, isService(services))},
 		field{"profiles", readList(&s.Profiles, isProfile(services))},
+		field{"time", readList(&s.Time, vm.CheckTimeServer)},
 	)
 	if err != nil {
 		return s, err

@@ -31,6 +31,7 @@ type Workload struct {
 	Settings Settings
 	Services []Service // in the order of the file
 	Pins     vm.Pins   // of images that the file names without a digest
+	Outside  Outside   // what the file takes from beside it
 }
 
 // Read reads the workload at path, a compose file or a folder that holds one,
@@ -54,6 +55,11 @@ func Read(path string) (*Workload, error) {
 	}
 	w, err := ParsePinned(raw, archive, pins)
 	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if doc, err := parseDocument(raw); err != nil {
+		return nil, err
+	} else if err := w.checkBeside(doc, filepath.Dir(file)); err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	w.Path = file
@@ -89,6 +95,12 @@ func ParsePinned(raw, files []byte, pins vm.Pins) (*Workload, error) {
 		}
 	}
 	if w.Settings, err = readSettings(doc, w.Services); err != nil {
+		return nil, err
+	}
+	if w.Outside, err = fromOutside(doc); err != nil {
+		return nil, err
+	}
+	if err := w.Settings.addSecretVariables(w.Outside.Secrets); err != nil {
 		return nil, err
 	}
 	if err := checkTLS(doc, w); err != nil {
@@ -138,6 +150,7 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		Pins:        w.Pins,
 		Privileged:  slices.Clone(s.Privileged),
 		Profiles:    slices.Clone(s.Profiles),
+		Time:        slices.Clone(s.Time),
 	}
 	if s.TLS != nil {
 		cfg.TLS, cfg.ACME = "acme", s.TLS

@@ -36,6 +36,7 @@ type Config struct {
 	Pins        Pins     `json:"pins,omitempty"`       // digests of images that the compose file names without one
 	Privileged  []string `json:"privileged,omitempty"` // services that are given the machine itself if they ask, sorted
 	Profiles    []string `json:"profiles,omitempty"`   // of the compose file, that are started too, sorted
+	Time        []string `json:"time,omitempty"`       // servers that correct the clock within the bounds of the key manager's blocks, sorted
 }
 
 // Disk says how the workload's data is stored.
@@ -151,6 +152,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.ACME.validate(); err != nil {
+		return fmt.Errorf("VM config: %w", err)
+	}
+	if err := validateTime(c.Time); err != nil {
 		return fmt.Errorf("VM config: %w", err)
 	}
 	if err := validateEnv(c.Env); err != nil {
