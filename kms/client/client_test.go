@@ -16,10 +16,13 @@ import (
 )
 
 func TestHonestNodes(t *testing.T) {
-	m := newManager(t)
+	m, start := newManager(t), time.Now()
 	s, err := m.ask()
 	must(t, err)
 	m.check(s)
+	if block, offered, heard := s.Decided(); !block.Equal(blockTime) || offered.Before(start) || heard.Before(offered) || heard.After(time.Now()) {
+		t.Errorf("decided at %s, offered %s, heard %s", block, offered, heard)
+	}
 	if len(s.Suspects()) != 0 || s.Grant().Generation != 5 {
 		t.Errorf("suspects %v, generation %d", s.Suspects(), s.Grant().Generation)
 	}

@@ -229,7 +229,7 @@ func (s *Session) shared(endpoint string) (c keys.Commitments) {
 // settle makes the grant say what the nodes vouched for. The grant itself came
 // from one node, which may have left out or altered what stands beside its id.
 func (s *Session) settle(ctx context.Context) error {
-	s.grant.Generation = s.ledger.Generation
+	s.grant.Generation, s.grant.Time = s.ledger.Generation, time.Unix(s.ledger.Time, 0).UTC()
 	if s.grant.Ledger() == s.ledger {
 		return nil
 	}

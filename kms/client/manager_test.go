@@ -144,7 +144,7 @@ func (n *server) release(r *http.Request) (any, error) {
 	}
 	g := wire.Grant{
 		ID: keys.GrantID(chainID, want), Service: q.Service, InstanceID: q.InstanceID, Keys: q.Keys,
-		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation, Env: n.env,
+		HPKEKey: q.HPKEKey, SessionKey: q.SessionKey, Generation: n.generation, Env: n.env, Time: blockTime,
 	}
 	if _, there := n.grants[g.ID]; there {
 		return nil, vm.Refuse(vm.CodeReplayed, "granted before")
@@ -221,6 +221,9 @@ func (n *server) advance(r *http.Request) (any, error) {
 	n.generation = q.Generation
 	return wire.Advanced{Generation: n.generation}, nil
 }
+
+// blockTime is when the chain of the tests grants.
+var blockTime = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // echo is a TEE whose quote is the report data.
 type echo struct{}

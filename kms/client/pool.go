@@ -22,7 +22,7 @@ type answer struct {
 // under names what answers must have in common to be combined: points of
 // different sharings make no key, and what the ledger says must be one story.
 func (a answer) under() string {
-	return fmt.Sprintf("%x %d %s %s", a.commitments.Bytes(), a.ledger.Generation, a.ledger.Env, a.ledger.Registry)
+	return fmt.Sprintf("%x %d %d %s %s", a.commitments.Bytes(), a.ledger.Time, a.ledger.Generation, a.ledger.Env, a.ledger.Registry)
 }
 
 // pool collects answers until those of one kind make the keys. While the group's
@@ -160,7 +160,7 @@ func (s *Session) open(endpoint string, a wire.Partials, ids []keys.ID) (answer,
 	}
 	points, err := s.recipient.Open(a.Ledger.PartialInfo(s.granted, a.Node, ids), a.Sealed)
 	if err != nil {
-		return out, vm.Refuse(vm.CodeSignature, "its envelope is not for this grant, generation %d, node %d and these keys", a.Ledger.Generation, a.Node)
+		return out, vm.Refuse(vm.CodeSignature, "its envelope is not for this grant of %d, generation %d, node %d and these keys", a.Ledger.Time, a.Ledger.Generation, a.Node)
 	}
 	defer clear(points)
 	if len(points) != len(ids)*keys.PointSize {

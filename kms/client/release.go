@@ -88,6 +88,9 @@ func (s *Session) ask(ctx context.Context, q Quoter, r Request, config []byte) e
 		Height: chosen.status.Height, BlockHash: about.BlockHash, Config: config, Evidence: evidence, Keys: r.Keys,
 	}
 	want := vm.Hash(keys.GrantID(c.chainID, about.ReportData()))
+	if s.offered != want { // the same again may have been granted when it was offered first
+		s.offered, s.offeredAt = want, time.Now()
+	}
 
 	var decisions, outages []error
 	race(ctx, s.order(chosen), 1,

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -58,6 +59,7 @@ func TestK3_EnvironmentIsTheOwners(t *testing.T) {
 		"D4_rolled back": func(_ *manager, g *wire.Grant) {
 			g.Generation = 0
 		},
+		"another time": func(_ *manager, g *wire.Grant) { g.Time = g.Time.Add(-24 * time.Hour) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newManagerOf(t, 3, 4)
@@ -85,6 +87,9 @@ func TestK3_EnvironmentIsTheOwners(t *testing.T) {
 			}
 			if r, err := s.Registry(); r != nil || err != nil || s.Grant().Generation != 5 {
 				t.Errorf("registry is %q, %v, generation %d", r, err, s.Grant().Generation)
+			}
+			if block, _, _ := s.Decided(); !block.Equal(blockTime) {
+				t.Errorf("time is %s, want %s", block, blockTime)
 			}
 		})
 	}

@@ -25,7 +25,9 @@ type Session struct {
 	misled map[string]bool // endpoints that named blocks which were not recent
 
 	asked     wire.Release
-	granted   vm.Hash // id of the grant, which follows from the release; zero: none
+	granted   vm.Hash   // id of the grant, which follows from the release; zero: none
+	offered   vm.Hash   // id that a grant would have of what was offered last
+	offeredAt time.Time // when it was offered first
 	grantedAt time.Time
 	grant     wire.Grant // what the grant says, by one node's word until settle
 
@@ -37,10 +39,19 @@ type Session struct {
 
 func (s *Session) publicKey() ed25519.PublicKey { return s.session.Public().(ed25519.PublicKey) }
 
-// Grant returns the chain's decision. Its generation, and what is sealed in it,
-// is what at least one honest node reads in its ledger, as long as fewer than
-// the threshold are dishonest.
+// Grant returns the chain's decision. Its time and generation, and what is sealed
+// in it, is what at least one honest node reads in its ledger, as long as fewer
+// than the threshold are dishonest.
 func (s *Session) Grant() wire.Grant { return s.grant }
+
+// Decided returns the time of the block that granted, on which a threshold of
+// nodes agree, and between which readings of this machine's clock that was. Both
+// readings are monotonic: since heard no less than time.Since(heard) has passed
+// since block, and no more than time.Since(offered). A host that holds answers back
+// widens the bounds, and cannot move them.
+func (s *Session) Decided() (block, offered, heard time.Time) {
+	return s.grant.Time, s.offeredAt, s.grantedAt
+}
 
 // Key returns a key that the release asked for.
 func (s *Session) Key(id keys.ID) (keys.Secret, error) {

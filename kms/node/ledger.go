@@ -27,7 +27,7 @@ func viewGrant(g types.Grant) wire.Grant {
 // vouched is what this node's ledger says of a grant, for the machine to compare
 // with what it was given.
 func vouched(g types.Grant) wire.Ledger {
-	l := wire.Ledger{Generation: g.Generation}
+	l := wire.Ledger{Time: g.Time, Generation: g.Generation}
 	copy(l.Env[:], g.Env)
 	copy(l.Registry[:], g.Registry)
 	return l
