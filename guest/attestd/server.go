@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/step"
@@ -28,7 +29,8 @@ type Status struct {
 
 	Containers []Container // for those who may read services
 
-	TLS *certificate.Status // public certificates; nil: none are wanted
+	TLS   *certificate.Status // public certificates; nil: none are wanted
+	Clock *clock.Status       // nil: nobody says
 }
 
 // Container is what became of a container of the workload.

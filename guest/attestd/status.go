@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -25,7 +26,8 @@ type statusAnswer struct {
 	Boot       []bootStep  `json:"boot"`
 	ConfigHash vm.Hash     `json:"config_hash"`
 
-	TLS *certificate.Status `json:"tls,omitempty"`
+	TLS   *certificate.Status `json:"tls,omitempty"`
+	Clock *clock.Status       `json:"clock,omitempty"` // where Time comes from
 }
 
 // bootStep has the code of an error for everybody; what it says, and remarks,
@@ -44,7 +46,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	answer := statusAnswer{
 		Status: "server_alive", Time: time.Now().UTC().Truncate(time.Second), Env: "prod", TEE: s.opt.TEE,
 		Service: s.config.Service, UptimeMS: time.Since(s.opt.Booted).Milliseconds(), Workload: status.Workload,
-		Stage: "complete", Boot: []bootStep{}, ConfigHash: s.digest, TLS: status.TLS,
+		Stage: "complete", Boot: []bootStep{}, ConfigHash: s.digest, TLS: status.TLS, Clock: status.Clock,
 	}
 	if s.opt.TEE == vm.Soft {
 		answer.Env = "dev"

@@ -18,6 +18,7 @@ import (
 	"github.com/secretvm/secretvm/guest/api"
 	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/usage"
@@ -40,6 +41,7 @@ type machine struct {
 	server *attestd.Server                  // the attestation service
 	tlsKey vm.Hash                          // its key
 	uplink string                           // the machine's network interface
+	clock  clock.Clock                      // held against the key manager's chain
 	usage  usage.Sampler                    // of memory, disk and processor
 	shown  atomic.Pointer[workload.Project] // once its engine answers
 

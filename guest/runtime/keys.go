@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/kms/client"
@@ -12,6 +13,9 @@ import (
 
 // session is what the key manager granted to this boot.
 type session interface {
+	// Decided returns the time of the block that granted, and between which moments of
+	// this machine that was; zero where nobody vouches for a time.
+	Decided() (block, offered, heard time.Time)
 	// Generation is how often the chain has seen this instance's disk ready.
 	Generation() uint64
 	// DiskKeys returns the key of this instance's disk, and those that it may have
@@ -49,7 +53,8 @@ func (m *machine) getKeys(ctx context.Context) (string, error) {
 	for _, suspect := range m.session.Suspects() {
 		m.out.Note("keys: " + suspect)
 	}
-	return fmt.Sprintf("granted, generation %d", m.session.Generation()), nil
+	moved, err := m.holdClock(ctx)
+	return fmt.Sprintf("granted, generation %d%s", m.session.Generation(), moved), err
 }
 
 // waiting returns what tells everybody that the running step waits, and the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/api"
@@ -44,8 +45,11 @@ func newContractRelease(h handOver, device tee.Device, waiting func(client.Wait)
 	}, nil
 }
 
-// contractSession is the session of a contract, which counts no generations.
+// contractSession is the session of a contract, which counts no generations and
+// says no time that anybody vouches for.
 type contractSession struct{ *secretnetwork.Session }
+
+func (s contractSession) Decided() (block, offered, heard time.Time) { return block, offered, heard }
 
 func (s contractSession) DiskKeys() ([]luks.Key, error) {
 	return []luks.Key{luks.Key(s.Session.DiskKey())}, nil

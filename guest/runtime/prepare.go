@@ -28,6 +28,7 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if err := mountAll(); err != nil {
 		return "", err
 	}
+	m.startClock()
 	// What this process has touched stays in memory: containers that use it up are
 	// not to make attestation wait for its own program.
 	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT); err != nil {

@@ -114,6 +114,8 @@ type ledger struct {
 
 func (l *ledger) Generation() uint64 { return l.chain }
 
+func (l *ledger) Decided() (block, offered, heard time.Time) { return block, offered, heard }
+
 func (l *ledger) Environment() (vm.Environment, error) { return nil, nil }
 
 func (l *ledger) Registry() ([]byte, error) { return nil, nil }

@@ -18,7 +18,7 @@ const logPause = 2 * time.Second
 // status is what the attestation service tells about the boot.
 func (m *machine) status() attestd.Status {
 	s := m.journal.status()
-	s.Workload = m.state.String()
+	s.Workload, s.Clock = m.state.String(), m.clock.Status()
 	if p := m.shown.Load(); p != nil {
 		for _, c := range p.Containers() {
 			s.Containers = append(s.Containers, attestd.Container(c))
