@@ -29,6 +29,7 @@ import (
 // telling a hang from a slow machine, not for timing.
 const (
 	upTimeout   = 10 * time.Minute // a cold cache builds the image first
+	machineTime = 4 * time.Minute  // one more machine, beside others on two cores
 	bootTimeout = 6 * time.Minute
 	downTimeout = 2 * time.Minute
 )
@@ -43,6 +44,7 @@ type lab struct {
 	image      string // image folder
 	upArgs     []string
 	workload   string // folder
+	others     int    // machines that are booted before the workload's
 }
 
 // kernel is which of the two kernels the machines run.
@@ -50,6 +52,9 @@ var kernel = flag.String("kernel", "generic", "kernel of the image: generic, min
 
 // long adds what takes many minutes on two cores: it boots machines for other machines.
 var long = flag.Bool("long", false, "run the tests that boot several machines one after the other")
+
+// keyMachines is of how many machines TestKeyManagerInAMachine makes a key manager.
+var keyMachines = flag.Int("key-machines", 1, "with -long: key manager nodes that are machines")
 
 var (
 	labOnce sync.Once
@@ -142,8 +147,8 @@ func (l *lab) up(t *testing.T) *session {
 		if err != nil {
 			t.Fatalf("secretvm up ended without a result (%v):\n%s", err, s.stderr)
 		}
-	case <-time.After(upTimeout):
-		t.Fatalf("the workload does not answer after %s:\n%s", upTimeout, s.stderr)
+	case <-time.After(upTimeout + time.Duration(l.others)*machineTime):
+		t.Fatalf("the workload does not answer after %s and %s for each of %d other machines:\n%s", upTimeout, machineTime, l.others, s.stderr)
 	}
 	if l.image == "" {
 		l.readManifest(t)

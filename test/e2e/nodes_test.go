@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -23,11 +24,11 @@ func TestKeyManagerInAMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{repository: repository, state: filepath.Join(t.TempDir(), "state"), workload: "examples/guestbook"}
+	l := &lab{repository: repository, state: filepath.Join(t.TempDir(), "state"), workload: "examples/guestbook", others: *keyMachines}
 	if *kernel != "generic" {
 		l.build(t, filepath.Join(t.TempDir(), "image"))
 	}
-	l.upArgs = append(l.upArgs, "--kms-nodes", "1", "--kms-in", "vms")
+	l.upArgs = append(l.upArgs, "--kms-nodes", strconv.Itoa(*keyMachines), "--kms-in", "vms")
 	owner := filepath.Join(l.state, "kms", "node1")
 
 	s := l.up(t)
@@ -38,8 +39,14 @@ func TestKeyManagerInAMachine(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.must(t, "kmsd", "status", "--home", owner, "--json")), &status); err != nil {
 		t.Fatal(err)
 	}
-	if len(status.Nodes) != 2 || status.Threshold != 2 || status.Nodes[0].Attested || !status.Nodes[1].Attested || len(s.result.KMS) != 2 || status.Nodes[1].API != s.result.KMS[1] {
-		t.Errorf("status is %+v, key manager %q", status, s.result.KMS)
+	nodes := *keyMachines + 1
+	if len(status.Nodes) != nodes || status.Threshold < 2 || status.Nodes[0].Attested || len(s.result.KMS) != nodes {
+		t.Fatalf("status is %+v, key manager %q", status, s.result.KMS)
+	}
+	for i := 1; i < nodes; i++ {
+		if !status.Nodes[i].Attested || status.Nodes[i].API != s.result.KMS[i] {
+			t.Errorf("node %d is %+v, key manager %q", i+1, status.Nodes[i], s.result.KMS)
+		}
 	}
 	s.story(t)
 	s.down(t)
@@ -56,7 +63,7 @@ func TestKeyManagerInAMachine(t *testing.T) {
 	if err := json.Unmarshal([]byte(l.must(t, "kmsd", "status", "--home", owner, "--json")), &again); err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Nodes) != 2 || !again.GroupKey.Equal(status.GroupKey) || !again.Nodes[1].Attested {
+	if len(again.Nodes) != nodes || !again.GroupKey.Equal(status.GroupKey) || !again.Nodes[1].Attested {
 		t.Errorf("status after the second up is %+v", again)
 	}
 	s.down(t)
