@@ -21,6 +21,7 @@ const (
 type Hints struct {
 	KMS      []string `json:"kms,omitempty"`      // base URLs of KMS nodes
 	Registry string   `json:"registry,omitempty"` // host:port that stands in for localhost:5000
+	Network  *Network `json:"network,omitempty"`  // where there is no DHCP
 }
 
 func (h Hints) validate() error {
@@ -37,6 +38,9 @@ func (h Hints) validate() error {
 		if err := checkHostPort(h.Registry); err != nil {
 			return fmt.Errorf("hint registry: %w", err)
 		}
+	}
+	if h.Network != nil {
+		return h.Network.Validate()
 	}
 	return nil
 }

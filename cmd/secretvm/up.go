@@ -32,6 +32,7 @@ type upFlags struct {
 	timeout, grace                time.Duration
 	json                          bool
 	services                      serviceFlags // of collateral
+	network                       networkFlags
 }
 
 func newUpCommand() *cobra.Command {
@@ -67,7 +68,11 @@ can read and change everything in the machine.
 --tee tdx boots a machine in Intel TDX, where this computer can (secretvm host
 doctor), with a KMS that accepts nothing but Intel's signatures. What Intel signs
 about the processor comes from the cache, a PCCS (--pccs) or Intel. This has not
-run on hardware yet.`,
+run on hardware yet.
+
+--address, --gateway and --dns tell the machine what DHCP would (user-mode network:
+10.0.2.15/24, 10.0.2.2, 10.0.2.3). They are hints: nothing measures them, and the
+machine believes them as little as DHCP.`,
 		Example: `  secretvm up examples/guestbook
   secretvm up --port 8080=18080 --memory 4G docker-compose.yaml
   secretvm up --json examples/guestbook | jq -r '.addresses[0].url'`,
@@ -101,6 +106,7 @@ run on hardware yet.`,
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
 	flags.StringArrayVar(&f.services.addresses.Intel, "pccs", nil, "--tee tdx: ask this `URL` for Intel's collateral, a PCCS for example (repeatable; "+endorsement.VariablePCCS+")")
+	f.network.register(c)
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "give up when the workload does not run this long after power-on")
 	flags.DurationVar(&f.grace, "grace", time.Minute, "wait this long for the machine to shut down before its power is cut")
 	flags.BoolVar(&f.json, "json", false, "print the result as one JSON document")
@@ -123,6 +129,9 @@ func (f upFlags) options(path string) (o local.Options, err error) {
 	}
 	o.Shape.CPUs = f.cpus
 	if o.Ports, err = parsePorts(f.ports); err != nil {
+		return o, err
+	}
+	if o.Network, err = f.network.hints(); err != nil {
 		return o, err
 	}
 	if o.SecretVM, err = os.Executable(); err != nil {

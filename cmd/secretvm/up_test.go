@@ -51,6 +51,9 @@ func TestUpRefusesWrongUsage(t *testing.T) {
 		"unknown port":    {[]string{compose, "--port", "1=2", "--kmsd", "/bin/true"}, "publishes no TCP port 1"},
 		"memory":          {[]string{compose, "--memory", "1M"}, "512 MiB"},
 		"too many nodes":  {[]string{compose, "--kms-nodes", "17"}, "--kms-nodes 17: want 1 to 16"},
+		"address":         {[]string{compose, "--address", "192.0.2.7"}, "--address \"192.0.2.7\""},
+		"gateway":         {[]string{compose, "--address", "192.0.2.7/24", "--gateway", "198.51.100.1"}, "in the network of none"},
+		"name server":     {[]string{compose, "--dns", "127.0.0.1"}, "hint dns is 127.0.0.1"},
 		"unknown flag":    {[]string{compose, "--detach"}, "--help"},
 	} {
 		t.Run(name, func(t *testing.T) {

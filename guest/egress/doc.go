@@ -22,12 +22,13 @@ var Resolver = netip.MustParseAddr("192.0.0.53")
 // Metadata are the addresses at which clouds answer questions about a machine to
 // anyone in it, credentials of the host's account included.
 var Metadata = []netip.Prefix{
-	netip.MustParsePrefix("169.254.0.0/16"),     // most clouds, at .169.254; no link-local address is anybody's business
-	netip.MustParsePrefix("100.100.100.200/32"), // Alibaba
-	netip.MustParsePrefix("192.0.0.192/32"),     // Oracle
-	netip.MustParsePrefix("fd00:ec2::254/128"),  // Amazon
-	netip.MustParsePrefix("fd20:ce::254/128"),   // Google
-	netip.MustParsePrefix("fd00:42::42/128"),    // Scaleway
+	netip.MustParsePrefix("169.254.0.0/16"),      // most clouds, at .169.254; no link-local address is anybody's business
+	netip.MustParsePrefix("100.100.100.200/32"),  // Alibaba
+	netip.MustParsePrefix("192.0.0.192/32"),      // Oracle
+	netip.MustParsePrefix("fd00:ec2::254/128"),   // Amazon
+	netip.MustParsePrefix("fd20:ce::254/128"),    // Google
+	netip.MustParsePrefix("fd00:42::42/128"),     // Scaleway
+	netip.MustParsePrefix("fe80::a9fe:a9fe/128"), // OpenStack
 }
 
 // wireServer answers such questions on two ports (Azure), and is the name

@@ -1,26 +1,64 @@
 // Package network brings up a machine's only network interface with what DHCP
-// says and keeps its lease. The host answers DHCP, so all of it is a hint: a
-// false address can make the machine unreachable, never make it trust anybody.
-// Therefore only what is needed is taken (address, router, name servers), each
-// checked for being one, and no domain, host name, route or time.
+// says, or the host's hints where there is none, and keeps its lease. All of it
+// comes from the host: a false address can make the machine unreachable, never make
+// it trust anybody. Therefore only what is needed is taken (address, router, name
+// servers), each checked for being one, and no domain, host name, route or time.
+// Addresses of IPv6 come from routers, by the kernel's rules (Advertised), or from
+// hints.
 package network
 
 import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 )
 
 // maxNameServers is as many as the C library's resolver reads.
 const maxNameServers = 3
 
-// Lease is what of a DHCP lease is used.
+// Lease is what of a DHCP lease, or of hints, is used.
 type Lease struct {
 	Address     netip.Prefix
 	Router      netip.Addr // not valid: none
 	NameServers []netip.Addr
-	Renew       time.Duration // when to ask again
+	Renew       time.Duration // when to ask again; 0: never
+
+	Others  []netip.Prefix // of hints: further addresses
+	Router6 netip.Addr
+}
+
+// Static is the lease that hints make of addresses, with gateways of each family.
+// The first address of IPv4 is the machine's own, if there is one.
+func Static(addresses []netip.Prefix, gateways, nameServers []netip.Addr) (l Lease) {
+	l.NameServers = nameServers
+	for _, a := range addresses {
+		if a.Addr().Is4() && !l.Address.IsValid() {
+			l.Address = a
+		} else {
+			l.Others = append(l.Others, a)
+		}
+	}
+	for _, g := range gateways {
+		if g.Is4() {
+			l.Router = g
+		} else {
+			l.Router6 = g
+		}
+	}
+	return l
+}
+
+// String names the addresses.
+func (l Lease) String() string {
+	var names []string
+	for _, a := range append([]netip.Prefix{l.Address}, l.Others...) {
+		if a.IsValid() {
+			names = append(names, a.String())
+		}
+	}
+	return strings.Join(names, " ")
 }
 
 // Link is an Ethernet interface as Up needs it: see Linux.
@@ -51,6 +89,9 @@ func Up(ctx context.Context, link Link, resolvConf string, patience time.Duratio
 	}
 	return lease, apply(link, lease, resolvConf)
 }
+
+// Fix applies a lease that nobody gave.
+func Fix(link Link, lease Lease, resolvConf string) error { return apply(link, lease, resolvConf) }
 
 // Keep renews the lease until ctx ends. A lease that cannot be renewed stays
 // in use: giving up the address would only end what works.

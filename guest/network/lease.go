@@ -57,7 +57,7 @@ func unicast(ip net.IP) (netip.Addr, bool) {
 // the file is there and empty of them: names then fail at once.
 func writeResolvConf(path string, servers []netip.Addr) error {
 	var b strings.Builder
-	b.WriteString("# from DHCP\n")
+	b.WriteString("# of the host's choice: answers prove nothing\n")
 	for _, s := range servers {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}

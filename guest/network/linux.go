@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -58,7 +60,7 @@ type Linux struct {
 }
 
 // Find waits for the machine's Ethernet interface, whose driver may still be
-// loading, and brings it up. With several the first by index is taken.
+// loading. With several the first by index is taken.
 func Find(ctx context.Context) (*Linux, error) {
 	for {
 		link, err := firstEthernet()
@@ -66,9 +68,6 @@ func Find(ctx context.Context) (*Linux, error) {
 			return nil, err
 		}
 		if link != nil {
-			if err := netlink.LinkSetUp(link); err != nil {
-				return nil, fmt.Errorf("bring up %s: %w", link.Attrs().Name, err)
-			}
 			return &Linux{link: link}, nil
 		}
 		select {
@@ -91,6 +90,14 @@ func firstEthernet() (found netlink.Link, err error) {
 		}
 	}
 	return found, nil
+}
+
+// Up brings the interface up.
+func (l *Linux) Up() error {
+	if err := netlink.LinkSetUp(l.link); err != nil {
+		return fmt.Errorf("bring up %s: %w", l.Name(), err)
+	}
+	return nil
 }
 
 // Name returns the interface's name, e.g. "eth0".
@@ -129,25 +136,67 @@ func (l *Linux) Apply(lease Lease) error {
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", l.Name(), err)
 	}
-	want := &netlink.Addr{IPNet: ipNet(lease.Address)}
-	if err := netlink.AddrReplace(l.link, want); err != nil {
-		return fmt.Errorf("set address of %s to %s: %w", l.Name(), lease.Address, err)
+	var want []*netlink.Addr
+	for _, prefix := range append([]netip.Prefix{lease.Address}, lease.Others...) {
+		if !prefix.IsValid() {
+			continue
+		}
+		a := &netlink.Addr{IPNet: ipNet(prefix)}
+		if err := netlink.AddrReplace(l.link, a); err != nil {
+			return fmt.Errorf("set address of %s to %s: %w", l.Name(), prefix, err)
+		}
+		want = append(want, a)
 	}
 	var errs []error
 	for i := range old {
-		if !old[i].Equal(*want) {
+		if !slices.ContainsFunc(want, func(a *netlink.Addr) bool { return old[i].Equal(*a) }) {
 			errs = append(errs, netlink.AddrDel(l.link, &old[i]))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove an old address of %s: %w", l.Name(), err)
 	}
-	if !lease.Router.IsValid() {
+	return errors.Join(l.route(netip.IPv4Unspecified(), lease.Router), l.route(netip.IPv6Unspecified(), lease.Router6))
+}
+
+// route sends everything of a family to a router, if there is one.
+func (l *Linux) route(everything, router netip.Addr) error {
+	if !router.IsValid() {
 		return nil
 	}
-	route := &netlink.Route{LinkIndex: l.link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(netip.IPv4Unspecified(), 0)), Gw: lease.Router.AsSlice()}
+	route := &netlink.Route{LinkIndex: l.link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(everything, 0)), Gw: router.AsSlice()}
 	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("set default route to %s: %w", lease.Router, err)
+		return fmt.Errorf("set default route to %s: %w", router, err)
+	}
+	return nil
+}
+
+// advertised are the settings of an interface (ip-sysctl of the kernel's
+// documentation) under which routers may give it an address and a default route,
+// also where containers are forwarded for, and nothing else: no other routes, no
+// smaller packets, no redirects.
+var advertised = []struct{ name, value string }{
+	{"accept_redirects", "0"},
+	{"accept_source_route", "0"},
+	{"accept_ra_rt_info_max_plen", "0"},
+	{"accept_ra_mtu", "0"},
+	{"use_tempaddr", "0"}, // whoever calls the machine must find it
+	{"autoconf", "1"},
+	{"accept_ra", "2"},
+}
+
+// Advertised has addresses and the router of IPv6 taken from routers'
+// advertisements, or from none of them: where hints say both.
+func (l *Linux) Advertised(accept bool) error {
+	for _, s := range advertised {
+		value := s.value
+		if s.name == "accept_ra" && !accept {
+			value = "0"
+		}
+		err := os.WriteFile("/proc/sys/net/ipv6/conf/"+l.Name()+"/"+s.name, []byte(value), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) { // without IPv6 there is nothing to set
+			return fmt.Errorf("set %s of %s: %w", s.name, l.Name(), err)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -127,7 +128,7 @@ func TestUpAndKeep(t *testing.T) {
 		if err != nil || got.Address != first.Address || w.asked != 3 || time.Since(start) != 200*time.Millisecond {
 			t.Fatalf("up: %+v, %v after %d requests", got, err, w.asked)
 		}
-		if b, _ := os.ReadFile(conf); string(b) != "# from DHCP\nnameserver 10.0.2.3\n" {
+		if b, _ := os.ReadFile(conf); string(b) != "# of the host's choice: answers prove nothing\nnameserver 10.0.2.3\n" {
 			t.Errorf("resolv.conf is %q", b)
 		}
 		if got := NameServers(conf); len(got) != 1 || got[0] != netip.MustParseAddrPort("10.0.2.3:53") {
@@ -140,7 +141,7 @@ func TestUpAndKeep(t *testing.T) {
 		if len(w.applied) != 2 || w.applied[1].Address != second.Address || len(notes) != 2 {
 			t.Errorf("keep: applied %+v, noted %q", w.applied, notes)
 		}
-		if b, _ := os.ReadFile(conf); string(b) != "# from DHCP\nnameserver 10.0.2.4\n" {
+		if b, _ := os.ReadFile(conf); string(b) != "# of the host's choice: answers prove nothing\nnameserver 10.0.2.4\n" {
 			t.Errorf("resolv.conf is %q", b)
 		}
 		start = time.Now()
@@ -148,4 +149,41 @@ func TestUpAndKeep(t *testing.T) {
 			t.Errorf("up without a server: %v after %v, want an error after 10 s", err, time.Since(start))
 		}
 	})
+}
+
+func TestStatic(t *testing.T) {
+	prefixes := func(texts ...string) (out []netip.Prefix) {
+		for _, text := range texts {
+			out = append(out, netip.MustParsePrefix(text))
+		}
+		return out
+	}
+	dns := []netip.Addr{netip.MustParseAddr("192.0.2.53")}
+	for _, tt := range []struct {
+		addresses []netip.Prefix
+		gateways  []string
+		want      string // address, others, routers
+	}{
+		{prefixes("192.0.2.7/24"), []string{"192.0.2.1"}, "192.0.2.7/24 [] 192.0.2.1 invalid IP"},
+		{prefixes("2001:db8::7/64", "192.0.2.7/24"), []string{"fe80::1", "192.0.2.1"}, "192.0.2.7/24 [2001:db8::7/64] 192.0.2.1 fe80::1"},
+		{prefixes("2001:db8::7/64"), []string{"2001:db8::1"}, "invalid Prefix [2001:db8::7/64] invalid IP 2001:db8::1"},
+		{prefixes("192.0.2.7/24", "192.0.2.8/24"), nil, "192.0.2.7/24 [192.0.2.8/24] invalid IP invalid IP"},
+	} {
+		var gateways []netip.Addr
+		for _, g := range tt.gateways {
+			gateways = append(gateways, netip.MustParseAddr(g))
+		}
+		w, conf := &wire{}, filepath.Join(t.TempDir(), "resolv.conf")
+		if err := Fix(w, Static(tt.addresses, gateways, dns), conf); err != nil || w.asked != 0 || len(w.applied) != 1 {
+			t.Errorf("%v: %v, asked %d times", tt.addresses, err, w.asked)
+			continue
+		}
+		l := w.applied[0]
+		if got := fmt.Sprint(l.Address, " ", l.Others, " ", l.Router, " ", l.Router6); got != tt.want || len(l.String()) < 12 {
+			t.Errorf("%s, want %s", got, tt.want)
+		}
+		if got := NameServers(conf); len(got) != 1 || got[0].Addr() != dns[0] {
+			t.Errorf("name servers are %v", got)
+		}
+	}
 }

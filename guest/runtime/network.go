@@ -2,9 +2,11 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
+	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/guest/network"
 )
 
@@ -26,17 +28,57 @@ func (m *machine) startNetwork(ctx context.Context) (remark string, err error) {
 		if err != nil {
 			return err
 		}
-		lease, err := network.Up(bounded, link, resolvConf, networkPatience)
+		lease, err := m.address(bounded, link)
 		if err != nil {
 			return err
 		}
 		if err := network.Block(metadata); err != nil {
 			return err
 		}
-		go network.Keep(ctx, link, lease, resolvConf, m.out.Note)
+		if lease.Renew > 0 {
+			go network.Keep(ctx, hinted{link, m.hints().DNS}, lease, resolvConf, m.out.Note)
+		}
 		m.uplink = link.Name()
-		remark = link.Name() + " " + lease.Address.String()
+		remark = link.Name() + " " + lease.String()
 		return nil
 	})
 	return remark, err
+}
+
+// address gives the interface the addresses of the host's hints, or without any
+// those that the network offers.
+func (m *machine) address(ctx context.Context, link *network.Linux) (lease network.Lease, err error) {
+	hints := m.hints()
+	static := len(hints.Addresses) > 0
+	if err := errors.Join(link.Advertised(!static), link.Up()); err != nil {
+		return lease, err
+	}
+	if static {
+		lease = network.Static(hints.Addresses, hints.Gateways, hints.DNS)
+		return lease, network.Fix(link, lease, resolvConf)
+	}
+	return network.Up(ctx, hinted{link, hints.DNS}, resolvConf, networkPatience)
+}
+
+// hints are the host's about the network.
+func (m *machine) hints() (n compose.Network) {
+	if given := m.handover.archive.Hints.Network; given != nil {
+		n = *given
+	}
+	return n
+}
+
+// hinted is a link whose name servers are those of hints, if there are any.
+type hinted struct {
+	*network.Linux
+	dns []netip.Addr
+}
+
+// Acquire implements network.Link.
+func (h hinted) Acquire(ctx context.Context) (network.Lease, error) {
+	lease, err := h.Linux.Acquire(ctx)
+	if len(h.dns) > 0 {
+		lease.NameServers = h.dns
+	}
+	return lease, err
 }

@@ -27,6 +27,8 @@ type Options struct {
 	KMSIn    string        // where these nodes run: InProcesses (or empty) or InMachines, with one process that founds
 	KMSURLs  []string      // where the key manager answers that the workload chooses instead
 
+	Network *compose.Network // hints for the machine; nil: it asks by DHCP
+
 	// Image makes or finds the image folder and says which in a few words.
 	Image func(ctx context.Context, note Note) (folder, remark string, err error)
 	// QEMU makes or finds the emulator.

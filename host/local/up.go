@@ -260,7 +260,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 }
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
-	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint()}
+	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint(), Network: in.o.Network}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err
