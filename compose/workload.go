@@ -151,7 +151,6 @@ func (w *Workload) Config(service string, kms vm.KMS, instance string) (vm.Confi
 		Privileged:  slices.Clone(s.Privileged),
 		Profiles:    slices.Clone(s.Profiles),
 		Time:        slices.Clone(s.Time),
-		Time:        slices.Clone(s.Time),
 	}
 	if s.TLS != nil {
 		cfg.TLS, cfg.ACME = "acme", s.TLS

@@ -221,12 +221,13 @@ func TestRead(t *testing.T) {
 		}
 	}
 	write("compose.yml", raw)
-	write(FilesName, []byte("files"))
+	files := tarOf(t, "app.ini")
+	write(FilesName, files)
 	w, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(w.Compose) != string(raw) || string(w.Files) != "files" || w.Settings.Service != "my-app" {
+	if string(w.Compose) != string(raw) || string(w.Files) != string(files) || w.Settings.Service != "my-app" {
 		t.Errorf("workload is %+v", w)
 	}
 	write("compose.yml", make([]byte, MaxComposeSize+1))
@@ -240,7 +241,7 @@ func TestRead(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{pinnedFile, bomb(), "a: &a [*a]", "services: { a: { <<: [{image: b}], ports: [{target: 80}] } }", "x-secretvm:", "? [a]\n: b", "services: &s { a: *s }"} {
+	for _, s := range []string{pinnedFile, bomb(), "a: &a [*a]", "services: { a: { <<: [{image: b}], ports: [{target: 80}] } }", "x-secretvm:", "? [a]\n: b", "services: &s { a: *s }", secretsFile} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -2,11 +2,13 @@ package vm
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -15,9 +17,36 @@ import (
 // bytes: a ciphertext on the ledger has at most 64 KiB.
 const MaxEnvironment = 60 << 10
 
-// Environment are the variables that an owner sets for a service's machines
-// through the KMS. Their values are secret: it prints as "redacted".
+// Environment is what an owner seals for a service's machines through the KMS:
+// variables, and files for the secrets of a compose file. A file has the name of
+// its secret behind secretPrefix, and its contents in base64. Values are secret:
+// it prints as "redacted".
 type Environment map[string]string
+
+// secretPrefix tells files from variables, whose names have no colon.
+const secretPrefix = "secret:"
+
+var secretPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+
+// CheckSecret refuses what is no name of a secret.
+func CheckSecret(name string) error {
+	if !secretPattern.MatchString(name) {
+		return fmt.Errorf("%.40q is no name of a secret: want letters, digits, and after the first of them dots and hyphens, at most 128", name)
+	}
+	return nil
+}
+
+// SetSecret puts the contents of a file under the name of a secret.
+func (e Environment) SetSecret(name string, content []byte) {
+	e[secretPrefix+name] = base64.StdEncoding.EncodeToString(content)
+}
+
+// Secret returns the contents of the file that is sealed for a secret.
+func (e Environment) Secret(name string) (content []byte, sealed bool) {
+	value, sealed := e[secretPrefix+name]
+	content, err := base64.StdEncoding.DecodeString(value)
+	return content, sealed && err == nil
+}
 
 // ParseEnvironment reads the plaintext of what is sealed: one JSON object of
 // strings. Names that no owner may set are errors; values hold no NUL.
@@ -38,9 +67,18 @@ func ParseEnvironment(b []byte) (Environment, error) {
 
 func (e Environment) validate() error {
 	if len(e) > MaxEnv {
-		return fmt.Errorf("the environment has %d variables, want at most %d", len(e), MaxEnv)
+		return fmt.Errorf("the environment has %d variables and secrets, want at most %d", len(e), MaxEnv)
 	}
 	for _, name := range slices.Sorted(maps.Keys(e)) {
+		if secret, is := strings.CutPrefix(name, secretPrefix); is {
+			if _, sealed := e.Secret(secret); !sealed {
+				return fmt.Errorf("the contents of secret %.40q are not base64", secret)
+			}
+			if err := CheckSecret(secret); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := CheckEnv(name); err != nil {
 			return err
 		}
@@ -67,9 +105,12 @@ func (e Environment) Encode() ([]byte, error) {
 }
 
 // Allowed returns the variables that a config names, as NAME=value and sorted,
-// and the names of the others.
+// and the names of the others. Files are not among them.
 func (e Environment) Allowed(names []string) (set, others []string) {
 	for _, name := range slices.Sorted(maps.Keys(e)) {
+		if strings.HasPrefix(name, secretPrefix) {
+			continue
+		}
 		if slices.Contains(names, name) {
 			set = append(set, name+"="+e[name])
 		} else {

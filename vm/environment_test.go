@@ -14,6 +14,9 @@ func TestParseEnvironment(t *testing.T) {
 	}{
 		{"good", `{"A":"1","DB_PASSWORD":"x\ny"}`, ""},
 		{"empty", `{}`, ""},
+		{"file", `{"A":"1","secret:db.password":"aHVudGVyMg=="}`, ""},
+		{"file of no name", `{"secret:../x":"aHVudGVyMg=="}`, "no name of a secret"},
+		{"file not in base64", `{"secret:x":"hunter2"}`, "not base64"},
 		{"null", `null`, "not a JSON object"},
 		{"list", `["A=1"]`, "not a JSON object"},
 		{"number", `{"A":1}`, "not a JSON object"},
@@ -49,6 +52,13 @@ func TestEnvironmentIsSecretAndMeasured(t *testing.T) {
 	if !slices.Equal(set, []string{"A=1", "TOKEN=hunter2"}) || !slices.Equal(others, []string{"OTHER"}) {
 		t.Errorf("set %q, left out %q", set, others)
 	}
+	e.SetSecret("TOKEN", []byte("\x00file"))
+	if content, sealed := e.Secret("TOKEN"); !sealed || string(content) != "\x00file" {
+		t.Errorf("the file is %q, %v", content, sealed)
+	}
+	if again, others := e.Allowed([]string{"A", "TOKEN", "secret:TOKEN"}); !slices.Equal(again, set) || len(others) != 1 {
+		t.Errorf("with a file: set %q, left out %q", again, others)
+	}
 	j, err := json.Marshal(e)
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +73,7 @@ func TestEnvironmentIsSecretAndMeasured(t *testing.T) {
 func FuzzParseEnvironment(f *testing.F) {
 	f.Add([]byte(`{"A":"1"}`))
 	f.Add([]byte(`{"LD_X":"1"}`))
+	f.Add([]byte(`{"secret:x":"eA=="}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := ParseEnvironment(b)
 		if err != nil {

@@ -42,7 +42,7 @@ proposes the change, and it is made when enough others approve.`,
 	flags.StringVar(&s.owner.unsigned, "unsigned", "", "write the transaction to `FILE`, to be signed elsewhere, and send nothing")
 	flags.BoolVar(&s.json, "json", false, "print JSON")
 	c.AddCommand(newServiceCreateCommand(&s), newServiceShowCommand(&s), newServiceLogCommand(&s), newServiceImageCommand(&s),
-		newServicePolicyCommand(&s), newServiceSealCommand(&s, "env"), newServiceSealCommand(&s, "registry"), newServiceFreezeCommand(&s), newServiceTransferCommand(&s),
+		newServicePolicyCommand(&s), newServiceEnvCommand(&s), newServiceRegistryCommand(&s), newServiceFreezeCommand(&s), newServiceTransferCommand(&s),
 		newServiceRollbackCommand(&s))
 	return c
 }

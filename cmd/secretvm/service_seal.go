@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,48 +17,64 @@ import (
 )
 
 // newServiceSealCommand makes env and registry: what is sealed for machines.
-func newServiceSealCommand(s *serviceChoice, name string) *cobra.Command {
-	short, flag, read := "The workload's environment, which only its machines can read", "env-file", readEnv
-	if name == "registry" {
-		short, flag, read = "Credentials for image registries, which only the service's machines can read", "docker-config", readRegistry
-	}
-	var file string
-	var remove bool
-	set := &cobra.Command{
+func newServiceSealCommand(s *serviceChoice, name, short string) (c, set *cobra.Command) {
+	c = &cobra.Command{Use: name, Short: short}
+	set = &cobra.Command{
 		Use: "set SERVICE", Short: "Encrypt it here and put it on the ledger, after the upgrade delay",
-		Long: `set encrypts the file on this computer to a key that only machines of the service
+		Args: usageArgs(cobra.ExactArgs(1)),
+	}
+	c.AddCommand(set)
+	return c, set
+}
+
+const sealText = `set encrypts %s on this computer to a key that only machines of the service
 get, and puts the ciphertext on the ledger. The group key is compared with
 --group-key or with the owner's own node before anything is encrypted. It is that
-of the newest epoch that the configs of all images name.`,
-		Example: "  secretvm service " + name + " set guestbook --" + flag + " FILE", Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: s.withID(func(ctx context.Context, c *cobra.Command, id string) error {
-			if remove == (file != "") {
-				return &exitError{exitUsage, fmt.Errorf("--%s FILE or --remove is needed", flag)}
-			}
-			if remove {
-				return s.change(c, name+" removed", "seal", "--service", id, "--name", name, "--epoch", "0")
-			}
-			return s.seal(ctx, c, id, name, file, read)
-		}),
-	}
-	set.Flags().StringVar(&file, flag, "", "`FILE` to read; its contents never show")
+of the newest epoch that the configs of all images name.`
+
+// sealOrRemove runs set: read reads what is to be sealed, unless it is removed.
+func (s *serviceChoice) sealOrRemove(set *cobra.Command, name, needed string, given func() bool, read func() ([]byte, error)) {
+	var remove bool
 	set.Flags().BoolVar(&remove, "remove", false, "give machines none any more, at once")
-	c := &cobra.Command{Use: name, Short: short}
-	c.AddCommand(set)
+	set.RunE = s.withID(func(ctx context.Context, c *cobra.Command, id string) error {
+		if remove == given() {
+			return &exitError{exitUsage, fmt.Errorf("%s or --remove is needed", needed)}
+		}
+		if remove {
+			return s.change(c, name+" removed", "seal", "--service", id, "--name", name, "--epoch", "0")
+		}
+		plain, err := read()
+		if err != nil {
+			return err
+		}
+		defer clear(plain)
+		return s.seal(ctx, c, id, name, plain)
+	})
+}
+
+// newServiceRegistryCommand makes registry.
+func newServiceRegistryCommand(s *serviceChoice) *cobra.Command {
+	c, set := newServiceSealCommand(s, "registry", "Credentials for image registries, which only the service's machines can read")
+	set.Long = fmt.Sprintf(sealText, "the file")
+	set.Example = "  secretvm service registry set guestbook --docker-config ~/.docker/config.json"
+	var file string
+	set.Flags().StringVar(&file, "docker-config", "", "`FILE` to read; its contents never show")
+	s.sealOrRemove(set, "registry", "--docker-config FILE", func() bool { return file != "" }, func() ([]byte, error) {
+		raw, err := readAtMost(file, keys.MaxCiphertext)
+		if err != nil {
+			return nil, fmt.Errorf("read registry: %w", err)
+		}
+		defer clear(raw)
+		plain, err := readRegistry(raw)
+		if err != nil {
+			return nil, &exitError{exitUsage, fmt.Errorf("%s: %w", file, err)}
+		}
+		return plain, nil
+	})
 	return c
 }
 
-func (s *serviceChoice) seal(ctx context.Context, c *cobra.Command, id, name, file string, read func([]byte) ([]byte, error)) error {
-	raw, err := readAtMost(file, keys.MaxCiphertext)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	defer clear(raw)
-	plain, err := read(raw)
-	if err != nil {
-		return &exitError{exitUsage, fmt.Errorf("%s: %w", file, err)}
-	}
-	defer clear(plain)
+func (s *serviceChoice) seal(ctx context.Context, c *cobra.Command, id, name string, plain []byte) error {
 	_, epochs, err := s.owner.epochs(ctx)
 	if err != nil {
 		return err
@@ -91,58 +105,6 @@ func (s *serviceChoice) seal(ctx context.Context, c *cobra.Command, id, name, fi
 		what += fmt.Sprintf(", for machines after %s,", span(delay))
 	}
 	return s.change(c, what, "seal", "--service", id, "--name", name, "--epoch", fmt.Sprint(epoch.number), "--ciphertext", "@"+path)
-}
-
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-
-// readEnv reads NAME=VALUE lines, with comments, "export" and quotes, and writes
-// what machines read: one JSON object with sorted names. Errors name lines and
-// never values.
-func readEnv(raw []byte) ([]byte, error) {
-	found := map[string]string{}
-	for n, line := range strings.Split(strings.ReplaceAll(string(raw), "\r\n", "\n"), "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		name, value, ok := strings.Cut(strings.TrimSpace(strings.TrimPrefix(line, "export ")), "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		if !ok || !variableName.MatchString(name) {
-			return nil, fmt.Errorf("line %d: want NAME=VALUE", n+1)
-		}
-		if _, twice := found[name]; twice {
-			return nil, fmt.Errorf("line %d: %s is set twice", n+1, name)
-		}
-		value, ok = unquote(value)
-		if !ok {
-			return nil, fmt.Errorf("line %d: the value of %s has an open or stray quote, or bytes that are no text", n+1, name)
-		}
-		found[name] = value
-	}
-	if len(found) == 0 {
-		return nil, errors.New("it sets nothing")
-	}
-	return compact(found)
-}
-
-var escapes = strings.NewReplacer(`\\`, `\`, `\"`, `"`, `\n`, "\n", `\t`, "\t", `\$`, "$")
-
-func unquote(v string) (string, bool) {
-	if strings.ContainsRune(v, 0) || strings.ToValidUTF8(v, "") != v {
-		return "", false
-	}
-	if v == "" || v[0] != '"' && v[0] != '\'' {
-		return v, true
-	}
-	if len(v) < 2 || v[len(v)-1] != v[0] {
-		return "", false
-	}
-	inner := v[1 : len(v)-1]
-	if v[0] == '\'' {
-		return inner, !strings.Contains(inner, "'")
-	}
-	rest := strings.ReplaceAll(strings.ReplaceAll(inner, `\\`, ""), `\"`, "")
-	return escapes.Replace(inner), !strings.ContainsAny(rest, `"`) && !strings.HasSuffix(rest, `\`)
 }
 
 // readRegistry takes the auths of docker's config.json.

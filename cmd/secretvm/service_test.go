@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,6 +118,14 @@ func TestServiceOwner(t *testing.T) {
 
 	env := file(".env", "# comment\nexport PASSWORD=\"hunter2\"\n")
 	do(exitOK, "", "env sealed", "env", "set", "web", "--env-file", env)
+	file("password.txt", "hunter2")
+	withSecrets := file("secrets.yaml", "x-secretvm: {images: tag, env: [PASSWORD]}\nservices: {web: {image: a, secrets: [password]}}\nsecrets: {password: {file: ./password.txt}, token: {file: token.txt}}\n")
+	do(exitUsage, "", "secret token: "+filepath.Join(dir, "token.txt")+" does not exist (another file: --secret token=FILE)", "env", "set", "web", "--compose", withSecrets)
+	do(exitUsage, "", "has no such secret", "env", "set", "web", "--compose", withSecrets, "--secret", "other="+env)
+	do(exitUsage, "", "want NAME=FILE", "env", "set", "web", "--secret", "password")
+	do(exitRefused, "", "more than", "env", "set", "web", "--secret", "large="+file("large", strings.Repeat("hunter2", 10<<10)))
+	do(exitUsage, "", "files count for four thirds", "env", "set", "web", "--secret", "large="+file("large", strings.Repeat("hunter2", 7<<10)))
+	do(exitOK, "", "env sealed", "env", "set", "web", "--compose", withSecrets, "--env-file", env, "--secret", "token="+file("other", "hunter2"))
 	do(exitOK, "", "registry sealed", "registry", "set", "web", "--docker-config", file("config.json", `{"auths":{"r.example":{"auth":"aHVudGVyMg=="}},"credsStore":"x"}`))
 	other := strings.Repeat("ab", 96)
 	do(exitUsage, "", "--group-key", "env", "set", "web", "--env-file", env, "--group-key", other)
@@ -162,11 +171,18 @@ func TestReadEnv(t *testing.T) {
 		{"no name", "\nsecret", "", "line 2: want NAME=VALUE"},
 		{"bytes", "A=secret\xff", "", "line 1"},
 		{"empty", "# nothing\n", "", "sets nothing"},
+		{"steers the engine", "A=1\nDOCKER_HOST=secret", "", "line 2: env names DOCKER_HOST"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := readEnv([]byte(tt.text))
-			if tt.fails == "" && (err != nil || string(got) != tt.want) {
-				t.Errorf("got %s, %v, want %s", got, err, tt.want)
+			var want vm.Environment
+			if tt.fails == "" {
+				if wrong := json.Unmarshal([]byte(tt.want), &want); wrong != nil {
+					t.Fatal(wrong)
+				}
+			}
+			if tt.fails == "" && (err != nil || !maps.Equal(got, want)) {
+				t.Errorf("got %q, %v, want %s", map[string]string(got), err, tt.want)
 			}
 			if tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails) || strings.Contains(err.Error(), "secret")) {
 				t.Errorf("error is %v, want %q and no value", err, tt.fails)

@@ -32,6 +32,7 @@ type Policy struct {
 	Restricted bool              // containers may send to a list only
 	Project    string            // folder of the files archive
 	Disk       string            // folder on the encrypted disk for all other folders that are named
+	Secrets    string            // folder of the files that are the workload's secrets
 	Sockets    map[string]string // of the machine's API, by service
 	TLS        []string          // services that may have the folder with the machine's certificate
 }

@@ -20,11 +20,15 @@ func testPolicy(t *testing.T) Policy {
 	p := Policy{
 		Privileged: []string{"agent"}, Project: filepath.Join(dir, "project"), Disk: filepath.Join(dir, "disk"),
 		Sockets: map[string]string{"web": "/run/secretvm/api/web.sock"}, TLS: []string{"web"},
+		Secrets: filepath.Join(dir, "secrets"),
 	}
-	for _, d := range []string{filepath.Join(p.Project, "conf"), p.Disk} {
+	for _, d := range []string{filepath.Join(p.Project, "conf"), p.Disk, p.Secrets} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.WriteFile(filepath.Join(p.Secrets, "token"), []byte("hunter2"), 0o444); err != nil {
+		t.Fatal(err)
 	}
 	return p
 }
@@ -82,6 +86,13 @@ func TestW2_ContainersDoNotGetTheMachine(t *testing.T) {
 		}
 	}
 	p := testPolicy(t)
+	p.Secrets = "/run/secretvm/secrets"
+	for source, wantErr := range map[string]string{"": "/run/secretvm/secrets of the machine", "/lacking": "sealed no secret lacking", "/..": "/run/secretvm of the machine", "/token/x": "of the machine"} {
+		_, err := p.container(create("web", fmt.Sprintf(`"Binds":["%s%s:/run/secrets/x:ro"]`, p.Secrets, source)))
+		if err == nil || !strings.Contains(err.Error(), wantErr) {
+			t.Errorf("secret %q: %v, want an error with %q", source, err, wantErr)
+		}
+	}
 	if out, err := p.container([]byte(`{"HostConfig":{},"hostconfig":{"Privileged":true}}`)); err == nil {
 		t.Errorf("two spellings: %s", out)
 	}
@@ -100,8 +111,11 @@ func TestW2_ContainersDoNotGetTheMachine(t *testing.T) {
 // What containers commonly ask for, and what becomes of it.
 func TestContainersAreRewritten(t *testing.T) {
 	p := testPolicy(t)
-	real := func(s string) string { return strings.NewReplacer("PROJECT", p.Project, "DISK", p.Disk).Replace(s) }
+	real := func(s string) string {
+		return strings.NewReplacer("PROJECT", p.Project, "DISK", p.Disk, "SECRETS", p.Secrets).Replace(s)
+	}
 	for _, tt := range []struct{ host, want string }{
+		{`"Mounts":[{"ReadOnly":true,"Source":"SECRETS/token","Target":"/run/secrets/token","Type":"bind"}]`, `{"Mounts":[{"ReadOnly":true,"Source":"SECRETS/token","Target":"/run/secrets/token","Type":"bind"}]}`},
 		{``, `{}`},
 		{`"CapAdd":["NET_ADMIN"],"Devices":[{"PathOnHost":"/dev/net/tun"}],"Memory":5`, `{"CapAdd":["NET_ADMIN"],"Devices":[{"PathOnHost":"/dev/net/tun"}],"Memory":5}`},
 		{`"Binds":["data:/data","PROJECT/conf:/etc/conf:ro"]`, `{"Binds":["data:/data","PROJECT/conf:/etc/conf:ro"]}`},

@@ -80,6 +80,11 @@ func (p Policy) source(service, source string) (string, error) {
 		if trusted || slices.Contains(p.TLS, service) {
 			return source, nil
 		}
+	case path.Dir(source) == p.Secrets:
+		if info, err := os.Lstat(source); err != nil || !info.Mode().IsRegular() {
+			return "", fmt.Errorf("its owner has sealed no secret %[1]s (try: secretvm service env set SERVICE --secret %[1]s=FILE)", path.Base(source))
+		}
+		return source, nil
 	case source == p.Project:
 		return source, nil
 	case strings.HasPrefix(source, p.Project+"/"):

@@ -16,6 +16,9 @@ const (
 	enginePatience = 3 * time.Minute
 	upPatience     = 30 * time.Minute // pulling large images over slow lines
 	upAttempts     = 3
+	// secretsFolder holds the workload's secrets, in memory.
+	secretsFolder = initramfs.HandOverDir + "/secrets"
+
 	containerGrace = 10 * time.Second // from SIGTERM to SIGKILL, Docker's own default
 )
 
@@ -67,8 +70,9 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 }
 
 // unseal hands the workload what its owner sealed on the ledger: variables that
-// the measured config names, and logins to registries. Names are no secret, and
-// one that is left out is worth a word.
+// the measured config names, files for the measured compose file's secrets, and
+// logins to registries. Names are no secret, and one that is left out is worth a
+// word.
 func (m *machine) unseal() error {
 	env, err := m.session.Environment()
 	if err != nil {
@@ -83,7 +87,10 @@ func (m *machine) unseal() error {
 		return fmt.Errorf("registry credentials from the key manager: %w", err)
 	}
 	defer clear(auths)
-	return m.project.Unseal(set, auths)
+	if err := m.project.Unseal(set, auths); err != nil {
+		return err
+	}
+	return m.project.Secrets(m.handover.archive.Compose, env, secretsFolder)
 }
 
 // rise begins the first attempt to bring the compose file up.

@@ -1,10 +1,6 @@
 package workload
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/secretvm/secretvm/compose"
@@ -38,18 +34,4 @@ func volume(source, target string, readOnly bool) any {
 		"type": "bind", "source": source, "target": target, "read_only": readOnly,
 		"bind": map[string]any{"create_host_path": false},
 	}}}
-}
-
-// overlay has docker compose lay one more file over the measured one.
-func (p *Project) overlay(name string, services map[string]any) error {
-	b, err := json.Marshal(map[string]any{"services": services}) // JSON is YAML
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	path := filepath.Join(p.engine.folders.Run, name)
-	if err := os.WriteFile(path, b, 0o444); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	p.overlays = append(p.overlays, path)
-	return nil
 }
