@@ -70,6 +70,7 @@ func (p Policy) applyWishes(w *verification.Wishes) {
 	for _, r := range p.Image.Registers {
 		w.Registers = append(w.Registers, verification.Registers{MRTD: *r.MRTD, RTMR0: *r.RTMR0, RTMR1: *r.RTMR1, RTMR2: *r.RTMR2, RTMR3: r.RTMR3})
 	}
+	w.Dev = p.Image.Dev
 	w.Fresh, w.MaxAge = p.Freshness.Required, time.Duration(p.Freshness.MaxAge)
 }
 

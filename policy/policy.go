@@ -27,6 +27,7 @@ type Image struct {
 	Registers []Registers   `yaml:"registers" doc:"instead: registers of known machines; one entry must hold whole"`
 	Registry  []string      `yaml:"registry" doc:"existing SecretVM: files of known images (tdx.csv, sev.json), from whoever you trust to say what is good" kind:"path"`
 	RootHash  *vm.Hash      `yaml:"root_hash" doc:"dm-verity root hash of the root file system, which a manifest names too; of dstack: os_image_hash"`
+	Dev       bool          `yaml:"dev" doc:"accept images for development, whose operator can run commands in the machine"`
 	Launch    []vm.Register `yaml:"launch" doc:"SEV-SNP: accepted launch measurements"`
 }
 

@@ -121,6 +121,8 @@ func (f *finding) checkSystem() Check {
 		return fails("system", vm.Refuse(vm.CodeImage, "the root file system is not that of %s", f.release()).
 			On(vm.EventImage, root.String(), want.String()).
 			Try("is this the manifest of the image that the machine boots?"))
+	case f.want.Manifest != nil && f.forDevelopment(f.want.Manifest.Dev) != nil: // whether or not a config came along
+		return fails("system", f.forDevelopment(true))
 	}
 	return holds("system", "root file system of "+f.release(), "os-image-hash %s", short(root))
 }

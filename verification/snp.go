@@ -54,6 +54,9 @@ func (f *finding) checkLaunch() Check {
 func (f *finding) checkHostData() Check {
 	got := f.verdict.SNP.HostData
 	want := f.want.Wishes.HostData
+	if c, err := vm.ParseConfig(f.answer.Config); err == nil && vm.HashOf(f.answer.Config) == got && f.forDevelopment(c.Dev) != nil {
+		return fails("workload", f.forDevelopment(true))
+	}
 	switch {
 	case want == nil && f.want.composeHash() != nil:
 		return fails("workload", vm.Refuse(vm.CodeCompose, "nothing in the report says which compose file the machine runs").

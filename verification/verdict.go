@@ -11,6 +11,9 @@ func (f *finding) conclude(r *Report) {
 	if r.Soft {
 		r.Warnings = append(r.Warnings, "SOFT TEE: REAL FORMATS, NO CONFIDENTIALITY. THE MACHINE'S OPERATOR CAN READ AND CHANGE EVERYTHING IN IT.")
 	}
+	if f.config != nil && f.config.Dev {
+		r.Warnings = append(r.Warnings, "IMAGE FOR DEVELOPMENT: THE MACHINE'S OPERATOR CAN RUN COMMANDS IN IT AND IN ITS CONTAINERS.")
+	}
 	if f.config != nil && f.config.Images == "tag" {
 		r.Warnings = append(r.Warnings, "container images are named by tag: what a tag means can change after deployment")
 	}

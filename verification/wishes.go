@@ -18,6 +18,7 @@ type Wishes struct {
 	Launch      []vm.Register `json:"launch,omitempty"`         // SEV-SNP: accepted launch measurements
 	HostData    *vm.Hash      `json:"host_data,omitempty"`      // SEV-SNP
 	TEEs        []vm.TEE      `json:"tees,omitempty"`           // accepted; none: all whose root is accepted
+	Dev         bool          `json:"dev,omitempty"`            // images for development are accepted
 	Fresh       bool          `json:"fresh,omitempty"`          // the connection and the nonce must hold
 	MaxAge      time.Duration `json:"max_age_ns,omitempty"`     // between asking and judging
 }

@@ -158,7 +158,19 @@ func (f *finding) checkConfiguration() Check {
 	return f.checkWishes(config, served)
 }
 
+// forDevelopment refuses what is for development, unless the caller says otherwise.
+func (f *finding) forDevelopment(dev bool) *vm.Refusal {
+	if !dev || f.want.Wishes.Dev {
+		return nil
+	}
+	return vm.Refuse(vm.CodeDevImage, "the machine runs an image for development: its operator can run commands in it").
+		On("dev", "true", "false").Try("for a machine of your own: --accept-dev, or image.dev in a policy")
+}
+
 func (f *finding) checkWishes(config vm.Config, digest vm.Hash) Check {
+	if refusal := f.forDevelopment(config.Dev); refusal != nil {
+		return fails("configuration", refusal)
+	}
 	if want := f.want.Service; want != "" && want != config.Service {
 		return fails("configuration", vm.Refuse(vm.CodeConfig, "the machine belongs to another service").
 			On("service", config.Service, want).Try("check the address, or the service id that you were told"))

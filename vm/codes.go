@@ -36,6 +36,7 @@ var Explanations = []Explanation{
 	{CodeConfig, "The machine's measured configuration is not the one that is served, wanted or registered.", "The refusal names the field. What is measured is the truth; who serves something else is not to be trusted."},
 	{CodeCompose, "The machine runs another compose file, or other files, than wanted.", "Every byte counts, line ends and comments too. Where the owner opened it, GET /docker-compose gives theirs to compare."},
 	{CodePolicy, "Everything is genuine, and the policy does not accept it.", "The refusal names the field of the policy."},
+	{CodeDevImage, "Everything is genuine, and the image is one for development: its operator may run commands in the machine and its containers.", "Have the machine boot a production image. For a machine of your own say so: --accept-dev, image.dev in a policy, `secretvm service image add --dev`."},
 	{CodePermission, "The signer may not do this.", "Sign with the key of the owner."},
 	{CodeExists, "It exists already and is never replaced.", "Choose another name."},
 	{CodeFrozen, "The service is frozen: its owner gave up, for ever, to give its machines anything new.", "Make another service. What is there can still be revoked, and its policy can become stricter."},

@@ -36,6 +36,7 @@ type Config struct {
 	Pins        Pins     `json:"pins,omitempty"`       // digests of images that the compose file names without one
 	Privileged  []string `json:"privileged,omitempty"` // services that are given the machine itself if they ask, sorted
 	Profiles    []string `json:"profiles,omitempty"`   // of the compose file, that are started too, sorted
+	Dev         bool     `json:"dev,omitempty"`        // an image for development, which boots with no other config
 	Time        []string `json:"time,omitempty"`       // servers that correct the clock within the bounds of the key manager's blocks, sorted
 }
 
@@ -44,6 +45,12 @@ type Disk struct {
 	Ephemeral bool `json:"ephemeral"` // key drawn at boot, data lost at shutdown
 	Integrity bool `json:"integrity"` // dm-integrity below LUKS2
 }
+
+// What Config.GPU may say.
+const (
+	GPUNone   = "none"
+	GPUAttest = "attest" // no keys, and no work for GPUs, before all of them have proved themselves
+)
 
 // The endpoints that Config.Open may name.
 var Endpoints = []string{"compose", "logs", "metrics", "resources", "services"}
@@ -133,7 +140,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: tls is %q, want self, or acme and what belongs to it", c.TLS)
 	case c.Images != "digest" && c.Images != "tag":
 		return fmt.Errorf("VM config: images is %q, want digest or tag", c.Images)
-	case c.GPU != "none" && c.GPU != "attest":
+	case c.GPU != GPUNone && c.GPU != GPUAttest:
 		return fmt.Errorf("VM config: gpu is %q, want none or attest", c.GPU)
 	case !slices.IsSorted(c.Open) || len(slices.Compact(slices.Clone(c.Open))) != len(c.Open):
 		return fmt.Errorf("VM config: open is %q, want a sorted list without repetition", c.Open)

@@ -147,6 +147,8 @@ func TestManifestRoundTrip(t *testing.T) {
 	tests := []struct{ name, in, wantErr string }{
 		{"version", strings.Replace(string(b), `"version": 1`, `"version": 9`, 1), "version is 9"},
 		{"unknown field", strings.Replace(string(b), `"version"`, `"sub": 1, "version"`, 1), "unknown field"},
+		{"dev without its argument", strings.Replace(string(b), `"version"`, `"dev": true, "version"`, 1), "the command line says otherwise"},
+		{"its argument without dev", strings.Replace(string(b), `"command_line": "`, `"command_line": "quiet secretvm.dev=1`, 1), "the command line says otherwise"},
 		{"no digest", `{"version":1,"firmware":{"name":"f","size":1}}`, "lacks"},
 	}
 	for _, tt := range tests {

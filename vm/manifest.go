@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 )
 
 // ManifestName is the manifest's file name inside an image folder.
@@ -15,6 +17,7 @@ type Manifest struct {
 	Version     int           `json:"version"`                // 1
 	Name        string        `json:"name"`                   // image name, e.g. "base"
 	Release     string        `json:"release"`                // e.g. "v0.1.0"
+	Dev         bool          `json:"dev,omitempty"`          // for development: CommandLine says so too
 	Firmware    File          `json:"firmware"`               // of TDX and soft machines
 	SNPFirmware *File         `json:"snp_firmware,omitempty"` // of SEV-SNP machines, where the image has one
 	Kernel      File          `json:"kernel"`
@@ -24,6 +27,14 @@ type Manifest struct {
 	CommandLine string        `json:"command_line"` // holds the verity root hash; given to QEMU byte for byte
 	Predictions []Prediction  `json:"predictions"`
 	Packages    []PackageFile `json:"packages"` // what the image was made from, in the order of the lock
+}
+
+// DevArgument stands on the measured command line of images for development.
+const DevArgument = "secretvm.dev=1"
+
+// IsDev reports whether a kernel command line is that of an image for development.
+func IsDev(commandLine string) bool {
+	return slices.Contains(strings.Fields(commandLine), DevArgument)
 }
 
 // File is one artifact, beside the manifest.
@@ -98,6 +109,9 @@ func ParseManifest(b []byte) (Manifest, error) {
 	}
 	if m.Version != 1 {
 		return m, fmt.Errorf("decode manifest: version is %d, want 1", m.Version)
+	}
+	if m.Dev != IsDev(m.CommandLine) {
+		return m, fmt.Errorf("decode manifest: dev is %t, and the command line says otherwise", m.Dev)
 	}
 	for _, f := range m.Files() {
 		if f.Name == "" || f.Size <= 0 || f.SHA256.IsZero() {

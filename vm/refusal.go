@@ -38,6 +38,7 @@ const (
 	CodeConfig      Code = "config-mismatch"       // config or its digest differs
 	CodeCompose     Code = "compose-mismatch"      // compose digest differs
 	CodePolicy      Code = "policy"                // genuine, but not what the policy accepts
+	CodeDevImage    Code = "dev-image"             // an image for development, whose operator may look into it
 	CodePermission  Code = "permission"            // the signer may not do this
 	CodeExists      Code = "exists"                // already there, and never replaced
 	CodeFrozen      Code = "frozen"                // the service is frozen and cannot change so

@@ -25,6 +25,7 @@ type verifyFlags struct {
 	at                              string
 	bundle                          string
 	json, verbose, early            bool
+	acceptDev                       bool
 	timeout                         time.Duration
 	services                        serviceFlags
 }
@@ -55,7 +56,8 @@ your own.
 Collateral that the evidence lacks is looked for in --collateral and in the
 cache, then asked from the vendor, unless --offline.
 
-A soft TEE (a development machine) is refused unless you name its root with
+An image for development (secretvm image build --dev) is refused unless you pass
+--accept-dev. A soft TEE (a development machine) is refused unless you name its root with
 --trust-root; its operator can read and change everything in it.
 
 Exit codes:
@@ -97,6 +99,7 @@ func (f *verifyFlags) register(c *cobra.Command) {
 	flags.StringArrayVar(&f.registries, "registry", nil, "existing SecretVM: this `FILE` (tdx.csv, sev.json) lists known images (repeatable)")
 	flags.StringArrayVar(&f.roots, "trust-root", nil, "accept this certificate `FILE` beside the vendors' roots (repeatable)")
 	flags.StringVar(&f.at, "at", "", "judge at this `TIME`: 2025-07-01, 2025-07-01T12:00:00Z or now (default: now; for a bundle: when it was made)")
+	flags.BoolVar(&f.acceptDev, "accept-dev", false, "accept an image for development, whose operator can run commands in the machine")
 	flags.BoolVar(&f.early, "early", false, "ask what the next TCB recovery will say, too")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this long")
 	f.services.register(c)

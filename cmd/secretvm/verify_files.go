@@ -20,6 +20,7 @@ func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
 	if err := f.readPolicy(&w); err != nil {
 		return w, err
 	}
+	w.Wishes.Dev = w.Wishes.Dev || f.acceptDev
 	if f.service != "" {
 		w.Service = f.service
 	}

@@ -53,7 +53,7 @@ func (f *verifyFlags) open(ctx context.Context, target string, stdin io.Reader, 
 		}
 	}
 	if j.answer.Recorded && !f.wishes() { // repeat the verdict: all is as recorded but the roots
-		recorded.Roots = j.want.Roots
+		recorded.Roots, recorded.Wishes.Dev = j.want.Roots, recorded.Wishes.Dev || f.acceptDev
 		j.want = recorded
 	} else if j.answer.Recorded {
 		j.want.Time, j.want.BundleRoots = recorded.Time, recorded.BundleRoots

@@ -47,6 +47,9 @@ func ParseCommandLine(line string) (vm.Verity, error) {
 		if !ours {
 			continue
 		}
+		if field == vm.DevArgument { // stage 1 asks vm.IsDev
+			continue
+		}
 		if name != "verity" && name != "salt" && name != "blocks" {
 			return vm.Verity{}, fmt.Errorf("kernel command line: unknown parameter secretvm.%s", name)
 		}

@@ -160,8 +160,10 @@ func (b *boot) readCommandLine(context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	b.verity, err = verity.ParseCommandLine(line)
-	return "", err
+	if b.verity, err = verity.ParseCommandLine(line); err != nil {
+		return "", err
+	}
+	return "", b.checkDev(vm.IsDev(line))
 }
 
 func (b *boot) mountRoot(ctx context.Context) (string, error) {

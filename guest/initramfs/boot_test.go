@@ -351,3 +351,40 @@ func TestB1_CommandLineWithoutRootHashHalts(t *testing.T) {
 		})
 	}
 }
+
+// TestB5_ImageAndConfigAgreeOnDevelopment: an image for development boots under no
+// config that hides it, and no other image under one that claims it.
+func TestB5_ImageAndConfigAgreeOnDevelopment(t *testing.T) {
+	for _, tt := range []struct {
+		line, config bool
+		wantErr      string
+	}{
+		{false, false, ""},
+		{true, true, ""},
+		{true, false, "dev is false, want true [dev-image]"},
+		{false, true, "dev is true, want false [dev-image]"},
+	} {
+		m, c := newMachine(t), config()
+		c.Dev = tt.config
+		if tt.line {
+			m.line = strings.TrimSuffix(commandLine, "\n") + " " + vm.DevArgument + "\n"
+		}
+		m.archive.Config = canonical(t, c)
+		var err error
+		if m.state.MRConfigID, err = c.ConfigID(); err != nil {
+			t.Fatal(err)
+		}
+		if tt.wantErr != "" {
+			refused(t, m, tt.wantErr)
+			continue
+		}
+		if _, err := m.boot(t); !errors.Is(err, errBroken) || m.calls[len(m.calls)-1] != "switch root" {
+			t.Errorf("dev %t: %v after %q", tt.line, err, m.calls)
+		}
+	}
+	for _, line := range []string{"secretvm.dev=0", "secretvm.dev", "secretvm.dev=1x"} {
+		m := newMachine(t)
+		m.line = line + " " + commandLine
+		refused(t, m, "unknown parameter secretvm.dev")
+	}
+}

@@ -45,6 +45,17 @@ func (b *boot) checkBinding(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// checkDev lets an image for development boot only under a config that says what
+// it is, and no other image under that one: whoever sees the config need not know
+// the image.
+func (b *boot) checkDev(image bool) error {
+	if image == b.config.Dev {
+		return nil
+	}
+	return vm.Refuse(vm.CodeDevImage, "image and config do not agree about being for development").
+		On("dev", fmt.Sprint(b.config.Dev), fmt.Sprint(image))
+}
+
 // extendEvents records the boot events and then looks at the register: a TEE
 // that swallowed an event must not get as far as asking for keys.
 func (b *boot) extendEvents(ctx context.Context) (string, error) {
