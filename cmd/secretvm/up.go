@@ -30,7 +30,8 @@ type upFlags struct {
 	ports, kmsURLs                []string
 	mirrors                       []string
 	timeout, grace                time.Duration
-	json                          bool
+	json, seal                    bool
+	envFile                       string
 	services                      serviceFlags // of collateral
 	network                       networkFlags
 }
@@ -51,6 +52,9 @@ a second ^C is a power cut.
 --kms-nodes 4 makes the KMS of four nodes, each a process with a share of its own:
 three of them make keys, and one may be down. The number is chosen once, with the
 first up; the default is one node, which is ready in a second or two.
+
+What the workload takes from its owner is sealed with --env-file and --seal, and
+stays on the ledger: later ups need neither (secretvm service env set --help).
 
 With --kms-in vms the nodes are measured machines themselves, beside one process
 that founds the chain: it gives them their disks, they prove what they run, and the
@@ -106,6 +110,8 @@ machine believes them as little as DHCP.`,
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
 	flags.StringArrayVar(&f.services.addresses.Intel, "pccs", nil, "--tee tdx: ask this `URL` for Intel's collateral, a PCCS for example (repeatable; "+endorsement.VariablePCCS+")")
+	flags.BoolVar(&f.seal, "seal", false, "seal the secrets of the compose file, from the files beside it, for the machine to find")
+	flags.StringVar(&f.envFile, "env-file", "", "the same, and with them these variables: a `FILE` of NAME=VALUE lines")
 	f.network.register(c)
 	flags.DurationVar(&f.timeout, "timeout", 5*time.Minute, "give up when the workload does not run this long after power-on")
 	flags.DurationVar(&f.grace, "grace", time.Minute, "wait this long for the machine to shut down before its power is cut")
@@ -115,7 +121,7 @@ machine believes them as little as DHCP.`,
 
 // options turns flags into what up runs; its errors are wrong usage.
 func (f upFlags) options(path string) (o local.Options, err error) {
-	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSIn: f.kmsIn, KMSURLs: f.kmsURLs}
+	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSIn: f.kmsIn, KMSURLs: f.kmsURLs, Seal: f.seal, EnvFile: f.envFile}
 	if o.Workload, err = compose.Read(path); err != nil {
 		return o, err
 	}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -195,11 +194,7 @@ func (in *Installation) sealChain(ctx context.Context, service string) error {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the nodes' environment: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, in.o.SecretVM, "service", "env", "set", service, "--env-file", file, "--kmsd", in.o.Kmsd, "--home", in.kms.owner())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("seal the nodes' environment: %w: %s", err, lastLine(out))
-	}
-	return nil
+	return in.seal(ctx, service, "--env-file", file)
 }
 
 // admitNodes brings the machines to the chain by what they prove, and waits until

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,9 @@ type Options struct {
 	KMSNodes int           // of the local KMS, when it is made and later; 0: one, or as many as it has
 	KMSIn    string        // where these nodes run: InProcesses (or empty) or InMachines, with one process that founds
 	KMSURLs  []string      // where the key manager answers that the workload chooses instead
+
+	Seal    bool   // the secrets of the compose file, from the files beside it, before the boot
+	EnvFile string // with these variables; implies Seal
 
 	Network *compose.Network // hints for the machine; nil: it asks by DHCP
 
@@ -107,7 +111,7 @@ func (o *Options) Check() error {
 	if err := o.checkManager(); err != nil {
 		return err
 	}
-	if err := o.checkNodes(); err != nil {
+	if err := errors.Join(o.checkNodes(), o.checkSeal()); err != nil {
 		return err
 	}
 	if o.Note == nil {

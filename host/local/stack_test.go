@@ -44,7 +44,10 @@ func TestMain(m *testing.M) {
 		playNode(args)
 		playQEMU(args[1])
 	case len(args) > 3 && strings.Join(args[:3], " ") == "service env set":
-		env, _ := os.ReadFile(args[slices.Index(args, "--env-file")+1])
+		env := []byte(args[slices.Index(args, "--compose")+1])
+		if i := slices.Index(args, "--env-file"); i > 0 {
+			env, _ = os.ReadFile(args[i+1])
+		}
 		_ = os.WriteFile(filepath.Join(args[slices.Index(args, "--home")+1], "sealed"), env, 0o600)
 	case slices.Contains(args, "--home"):
 		playKmsd(args)
@@ -468,6 +471,36 @@ func TestInterruptedBootIsStopped(t *testing.T) {
 	}
 	if err := in.Down(t.Context(), &names{}); err != nil {
 		t.Errorf("down: %v", err)
+	}
+}
+
+// What the owner has to seal is sealed by up when it is told to, and missed when
+// it cannot be there.
+func TestUpSeals(t *testing.T) {
+	state := t.TempDir()
+	w, err := compose.Parse([]byte("x-secretvm: { service: guestbook, images: tag }\nservices:\n  web: { image: a, secrets: [key] }\nsecrets: { key: { file: ./key.pem } }\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Path = "compose file.yaml"
+	for _, tt := range []struct {
+		seal          bool
+		sealed, fails string
+	}{
+		{false, "", "key for example: let up do it (--seal)"},
+		{true, w.Path, ""},
+		{false, w.Path, ""}, // it stays on the ledger
+	} {
+		in := installation(t, state, "good")
+		in.o.Workload, in.o.Seal = w, tt.seal
+		err := in.startWithoutImage(t.Context())
+		got, _ := os.ReadFile(filepath.Join(in.kms.owner(), "sealed"))
+		if tt.fails != "" && (err == nil || !strings.Contains(err.Error(), tt.fails)) || tt.fails == "" && err != nil || string(got) != tt.sealed {
+			t.Errorf("%+v: sealed %q, %v", tt, got, err)
+		}
+		if err := in.Down(t.Context(), &names{}); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

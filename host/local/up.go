@@ -249,6 +249,9 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if err := in.sealed(ctx, created); err != nil {
+		return "", err
+	}
 	state := "image active"
 	switch {
 	case created:
