@@ -14,7 +14,8 @@ func TestUnsupportedSettingsAreRefused(t *testing.T) {
 		{"plain", func(*Config) {}, ""},
 		{"integrity", func(c *Config) { c.Disk.Integrity = true }, ""},
 		{"egress", func(c *Config) { c.Egress = []string{"registry.example:443"} }, ""},
-		{"gpu", func(c *Config) { c.GPU = "attest" }, "gpu"},
+		{"gpu", func(c *Config) { c.GPU = GPUAttest }, ""},
+		{"gpu, and a contract", func(c *Config) { c.GPU, c.KMS.Provider = GPUAttest, ProviderSecretNetwork }, "judges GPUs"},
 	} {
 		c := testConfig()
 		tt.change(&c)

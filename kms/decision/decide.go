@@ -111,6 +111,9 @@ func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal, err error) {
 	if refusal := checkBinding(out.Verdict, d.reportData(c.ID), cfg); refusal != nil {
 		return out, refusal, nil
 	}
+	if refusal := checkGPUs(out.Verdict, cfg); refusal != nil {
+		return out, refusal, nil
+	}
 	found, root, refusal := identify(r.Evidence.Events, out.Verdict, cfg)
 	if refusal != nil {
 		return out, refusal, nil

@@ -15,13 +15,19 @@ import (
 const uid = "00112233445566778899aabbccddeeff"
 
 // genuine is a request that is granted.
-func genuine(t testing.TB) (Request, Chain) {
+func genuine(t testing.TB) (Request, Chain) { return genuineWith(t, nil, nil) }
+
+// genuineWith is one of a machine with a changed config, itself changed.
+func genuineWith(t testing.TB, config func(*vm.Config), change func(*Request, *Chain)) (Request, Chain) {
 	t.Helper()
 	pki, err := emulator.NewPKI(time.Now())
 	must(t, err)
 	cfg := vm.Config{
 		Version: 1, ComposeHash: vm.Hash{1}, Service: "svm1owner/web", InstanceID: uid, TLS: "self", Images: "digest", GPU: "none",
 		KMS: vm.KMS{ChainID: "c", GroupKey: strings.Repeat("ab", 96)},
+	}
+	if config != nil {
+		config(&cfg)
 	}
 	at := vm.Measurement{MRTD: vm.Register{1}, RTMR: [4]vm.Register{{2}, {3}, {4}}}
 	at.MRConfigID, err = cfg.ConfigID()
@@ -41,12 +47,12 @@ func genuine(t testing.TB) (Request, Chain) {
 	evidence, err := machine.Quote(about.ReportData())
 	must(t, err)
 	evidence.Events = events
-	config, err := cfg.Canonical()
+	canonical, err := cfg.Canonical()
 	must(t, err)
 	now := time.Now()
-	return Request{
+	request, chain := Request{
 		Service: cfg.Service, InstanceID: uid, HPKEKey: about.HPKEKey, SessionKey: about.SessionKey, Height: 10, BlockHash: about.BlockHash,
-		Config: config, Evidence: evidence,
+		Config: canonical, Evidence: evidence,
 	}, Chain{
 		ID: "c", Groups: []Group{{Key: cfg.KMS.GroupKey}}, Anchor: &Anchor{Hash: about.BlockHash, Time: now.Unix()},
 		Images: List{{
@@ -56,6 +62,10 @@ func genuine(t testing.TB) (Request, Chain) {
 		Height: 11, Now: now.Unix(), MaxBlockAge: 100, MaxBlockSeconds: 900,
 		Verify: attest.Options{Roots: []*x509.Certificate{pki.Root.Cert}, Time: now},
 	}
+	if change != nil {
+		change(&request, &chain)
+	}
+	return request, chain
 }
 
 func TestDecideGrantsWhatIsGenuine(t *testing.T) {

@@ -24,6 +24,9 @@ const ReleaseGas = 2_000_000
 func (s server) Release(ctx context.Context, m *types.MsgRelease) (*types.MsgReleaseResponse, error) {
 	block := sdk.UnwrapSDKContext(ctx)
 	block.GasMeter().ConsumeGas(ReleaseGas, "verify evidence")
+	if m.Gpu != nil {
+		block.GasMeter().ConsumeGas(ReleaseGas, "verify evidence of GPUs")
+	}
 	service, err := s.admit(ctx, m)
 	if err != nil {
 		return nil, err

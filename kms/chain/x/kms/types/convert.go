@@ -51,6 +51,12 @@ func (m *MsgRelease) Evidence() vm.Evidence {
 			TCBInfoChain: c.TcbInfoChain, QEIdentity: c.QeIdentity, QEIdentityChain: c.QeIdentityChain,
 		}
 	}
+	if g := m.Gpu; g != nil {
+		ev.GPU = &vm.GPUEvidence{Nonce: g.Nonce, RIMs: g.Rims, OCSP: g.Ocsp}
+		for _, d := range g.Devices {
+			ev.GPU.Devices = append(ev.GPU.Devices, vm.GPUDevice{Kind: d.Kind, Evidence: d.Evidence, CertChain: d.CertChain})
+		}
+	}
 	return ev
 }
 
@@ -66,7 +72,13 @@ func (m *MsgRelease) RuntimeEvents() []vm.Event {
 // SetEvidence fills the message from evidence. Launch events, which are not
 // runtime events, cannot be carried and are an error.
 func (m *MsgRelease) SetEvidence(ev vm.Evidence) error {
-	m.Quote, m.Tee, m.Amd = ev.Quote, string(ev.TEE), nil
+	m.Quote, m.Tee, m.Amd, m.Gpu = ev.Quote, string(ev.TEE), nil, nil
+	if g := ev.GPU; g != nil {
+		m.Gpu = &GPUEvidence{Nonce: g.Nonce, Rims: g.RIMs, Ocsp: g.OCSP}
+		for _, d := range g.Devices {
+			m.Gpu.Devices = append(m.Gpu.Devices, GPUDevice{Kind: d.Kind, Evidence: d.Evidence, CertChain: d.CertChain})
+		}
+	}
 	if c := ev.AMD; c != nil {
 		m.Amd = &AMDCollateral{EndorsementKey: c.EndorsementKey, Chain: c.Chain, Crl: c.CRL}
 	}

@@ -42,6 +42,8 @@ func (m *MsgRelease) CheckEvidence() error {
 		return tooLarge("collateral", m.Collateral.Bytes(), vm.MaxCollateralSize)
 	case m.Amd.Bytes() > vm.MaxCollateralSize:
 		return tooLarge("amd", m.Amd.Bytes(), vm.MaxCollateralSize)
+	case m.Gpu.Bytes() > MaxGPUEvidence:
+		return tooLarge("gpu", m.Gpu.Bytes(), MaxGPUEvidence)
 	case len(m.Events) > vm.MaxEvents || eventBytes(m.Events) > vm.MaxEventsSize:
 		return tooLarge("events", eventBytes(m.Events), vm.MaxEventsSize)
 	}
@@ -99,4 +101,23 @@ func eventBytes(events []Event) (n int) {
 // Bytes is the size of all that c holds; a nil c holds nothing.
 func (c *AMDCollateral) Bytes() int {
 	return len(c.GetEndorsementKey()) + len(c.GetChain()) + len(c.GetCrl())
+}
+
+// MaxGPUEvidence bounds the evidence of a machine's GPUs, in bytes: eight of one
+// model have some 400 kB with all that NVIDIA signs about them, and a transaction
+// has a megabyte.
+const MaxGPUEvidence = 640 << 10
+
+// Bytes is the size of all that e holds; a nil e holds nothing.
+func (e *GPUEvidence) Bytes() int {
+	n := len(e.GetNonce())
+	for _, d := range e.GetDevices() {
+		n += len(d.Kind) + len(d.Evidence) + len(d.CertChain)
+	}
+	for _, signed := range [][][]byte{e.GetRims(), e.GetOcsp()} {
+		for _, b := range signed {
+			n += len(b)
+		}
+	}
+	return n
 }
