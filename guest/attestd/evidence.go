@@ -86,7 +86,7 @@ func (s *Server) failQuote(w http.ResponseWriter, err error) {
 // fromEvidence serves a part of the evidence that /cpu shows, which is made
 // once a minute. A part of no bytes is absent.
 func (s *Server) fromEvidence(w http.ResponseWriter, r *http.Request, contentType, absent string, part func(vm.Evidence) []byte) {
-	ev, err := s.cpu.get(r.Context(), cpuReportData(s.key.spki))
+	ev, err := s.cpu.get(r.Context(), s.cpuReportData())
 	if err != nil {
 		s.failQuote(w, err)
 		return
@@ -130,6 +130,9 @@ func (s *Server) serveGPU(w http.ResponseWriter, r *http.Request) {
 		}
 		request.Nonce = hex.EncodeToString(ev.GPU.Nonce)
 		for _, d := range ev.GPU.Devices {
+			if d.Kind != "gpu" { // the service is asked for switches elsewhere
+				continue
+			}
 			request.Arch = d.Architecture
 			request.List = append(request.List, device{d.CertChain, d.Evidence})
 		}

@@ -16,8 +16,9 @@ const (
 
 // cpuReportData is the binding that existing verifiers look for: the SHA-256
 // of the SubjectPublicKeyInfo, then the GPU nonce, zero without a GPU.
-func cpuReportData(spki vm.Hash) (rd [64]byte) {
-	copy(rd[:], spki[:])
+func (s *Server) cpuReportData() (rd [64]byte) {
+	copy(rd[:], s.key.spki[:])
+	copy(rd[32:], s.gpuNonce[:])
 	return rd
 }
 

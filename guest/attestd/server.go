@@ -58,7 +58,8 @@ type Options struct {
 	Services  func(ctx context.Context) ([]string, error)                               // names of the containers
 	Logs      func(ctx context.Context, q LogQuery, each func(line string) error) error // lines as of a system's log
 	Resources func() usage.Samples
-	Signing   Signing // keys of the workload, and its log; nil: neither
+	GPUs      pace.Quoter // of evidence whose report data has the nonce of its GPUs in the second half; nil: the machine has none
+	Signing   Signing     // keys of the workload, and its log; nil: neither
 }
 
 // Signing is what the containers' API has to show (package api).
@@ -72,13 +73,14 @@ type Signing interface {
 
 // Server is the attestation service of one boot.
 type Server struct {
-	opt    Options
-	config vm.Config
-	digest vm.Hash // of the config
-	key    *bootKey
-	quotes *pace.Gate
-	cpu    *keptQuote
-	keys   map[string]*keptQuote // of the keys that sign messages, by kind
+	opt      Options
+	config   vm.Config
+	digest   vm.Hash // of the config
+	gpuNonce vm.Hash // in the evidence of /cpu and /gpu, drawn at boot; zero: the machine has no GPUs
+	key      *bootKey
+	quotes   *pace.Gate
+	cpu      *keptQuote
+	keys     map[string]*keptQuote // of the keys that sign messages, by kind
 
 	work    *governor // of connections and requests
 	streams chan struct{}
@@ -138,6 +140,10 @@ func New(opt Options) (*Server, error) {
 	}
 	s.quotes = pace.NewGate(opt.Quoter, quoteQueue, s.counts.quoted)
 	s.cpu = newKeptQuote(s.quotes)
+	if opt.GPUs != nil {
+		s.cpu = newKeptQuote(pace.NewGate(opt.GPUs, quoteQueue, s.counts.quoted))
+		_, _ = rand.Read(s.gpuNonce[:]) // never fails
+	}
 	s.keys = map[string]*keptQuote{vm.SignEd25519: newKeptQuote(s.quotes), vm.SignSecp256k1: newKeptQuote(s.quotes)}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil

@@ -129,7 +129,7 @@ func TestEndpoints(t *testing.T) {
 	opt := testOptions(t, "compose")
 	s, url, client := serve(t, opt)
 	events, _ := json.Marshal(opt.Events)
-	rd := cpuReportData(s.TLSKey())
+	rd := s.cpuReportData()
 	for _, c := range []struct {
 		path, contentType, body string
 		status                  int

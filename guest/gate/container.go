@@ -30,6 +30,7 @@ type host struct {
 	CapDrop           []string
 	VolumesFrom       []string
 	Runtime           string
+	DeviceRequests    []deviceRequest
 	Annotations       map[string]string
 	Ulimits           []struct{ Name string }
 	Binds             []string
@@ -62,7 +63,7 @@ func (f *fields) UnmarshalJSON(b []byte) error {
 // names are those of host, and of what holds them.
 var names = []string{
 	"Labels", "HostConfig", "Privileged", "CapAdd", "Devices", "DeviceCgroupRules", "PidMode", "IpcMode", "NetworkMode", "CgroupParent",
-	"VolumesFrom", "Runtime", "Annotations", "Ulimits", "Name", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "OomScoreAdj", "CapDrop", "Binds", "Mounts", "LogConfig", "Driver", "DriverOpts",
+	"VolumesFrom", "Runtime", "Annotations", "Ulimits", "Name", "SecurityOpt", "MaskedPaths", "ReadonlyPaths", "OomScoreAdj", "CapDrop", "Binds", "Mounts", "LogConfig", "Driver", "DriverOpts", "DeviceRequests",
 }
 
 func (f fields) set(name string, v any) error {
@@ -91,7 +92,7 @@ func (p Policy) container(body []byte) ([]byte, error) {
 		config = fields{}
 	}
 	service := labels[serviceLabel]
-	if err := errors.Join(p.powers(service, h), p.mounts(service, h, config), p.bounds(service, h, config)); err != nil {
+	if err := errors.Join(p.powers(service, h), p.mounts(service, h, config), p.bounds(service, h, config), p.gpus(h, config)); err != nil {
 		return nil, fmt.Errorf("service %s: %w", service, err)
 	}
 	if err := request.set("HostConfig", config); err != nil {
@@ -126,7 +127,7 @@ func (p Policy) powers(service string, h host) error {
 	for _, o := range h.SecurityOpt {
 		no(strings.HasPrefix(o, "systempaths"), "it has "+o)
 	}
-	no(!slices.Contains([]string{"", "crun", "runc", "io.containerd.runc.v2"}, h.Runtime), "it has the runtime "+h.Runtime)
+	no(!slices.Contains([]string{"", "crun", "runc", "io.containerd.runc.v2", runtimeNVIDIA}, h.Runtime), "it has the runtime "+h.Runtime)
 	for name := range h.Annotations {
 		no(strings.HasPrefix(name, "run.oci."), "it has the annotation "+name+", which the runtime obeys")
 	}

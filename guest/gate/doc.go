@@ -29,6 +29,7 @@ import (
 // Policy is what the measured config, and the machine, say about containers.
 type Policy struct {
 	Privileged []string          // services that are trusted with the machine
+	GPUs       bool              // the machine has GPUs that proved themselves
 	Restricted bool              // containers may send to a list only
 	Project    string            // folder of the files archive
 	Disk       string            // folder on the encrypted disk for all other folders that are named

@@ -17,6 +17,7 @@ import (
 func (m *machine) startAttestation(ctx context.Context) (string, error) {
 	server, err := attestd.New(attestd.Options{
 		Quoter:      m.device,
+		GPUs:        m.quotedGPUs(),
 		TEE:         m.device.Kind(),
 		Measurement: m.now,
 		Config:      m.handover.archive.Config,

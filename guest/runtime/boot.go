@@ -20,6 +20,7 @@ import (
 	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/console"
+	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/guest/workload"
@@ -35,6 +36,8 @@ type machine struct {
 	commands *process.Table
 	handover handOver
 	device   tee.Device
+	cpu      tee.Device     // the same without GPUs, of a machine that has some
+	gpus     *gpu.Process   // nil: the measured config demands none
 	now      vm.Measurement // the registers after boot-complete
 	booted   time.Time
 

@@ -38,7 +38,7 @@ func (m *machine) hold(ctx context.Context) error {
 	}
 	policy := gate.Policy{
 		Privileged: config.Privileged, Restricted: restricted, Sockets: m.sockets,
-		Project: m.project.Folder, Disk: filepath.Join(dataFolder, "folders"), Secrets: secretsFolder,
+		Project: m.project.Folder, Disk: filepath.Join(dataFolder, "folders"), Secrets: secretsFolder, GPUs: m.gpus != nil,
 	}
 	if config.ACME != nil {
 		policy.TLS = config.ACME.Services

@@ -53,6 +53,9 @@ func (m *machine) getKeys(ctx context.Context) (string, error) {
 	for _, suspect := range m.session.Suspects() {
 		m.out.Note("keys: " + suspect)
 	}
+	if err := m.readyGPUs(ctx); err != nil {
+		return "", err
+	}
 	moved, err := m.holdClock(ctx)
 	return fmt.Sprintf("granted, generation %d%s", m.session.Generation(), moved), err
 }

@@ -53,7 +53,9 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if m.device, err = tee.Open(); err != nil {
 		return "", err
 	}
-	m.now, err = m.device.Read(ctx)
+	if m.now, err = m.device.Read(ctx); err == nil {
+		err = m.openGPUs(ctx)
+	}
 	return m.handover.config.Service, err
 }
 
