@@ -59,7 +59,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		Disk:   Disk{Size: DefaultDiskSize},
 		Shape:  vm.DefaultShape,
 		Images: "digest",
-		GPU:    "none",
+		GPU:    vm.GPUNone,
 	}
 	if name := lookup(doc, "name"); name != nil && serviceName.MatchString(name.Value) {
 		s.Service = name.Value
@@ -70,7 +70,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		if unpinned >= 0 {
 			s.Images = "tag"
 		}
-		return s, errors.Join(s.checkSockets(services), s.checkPowers(doc))
+		return s, errors.Join(s.checkSockets(services), s.checkPowers(doc), s.checkGPUs(doc))
 	}
 	err := readFields(SettingsKey, block,
 		field{"service", readServiceName(&s.Service)},
@@ -90,7 +90,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		field{"env", readList(&s.Env, vm.CheckEnv)},
 		field{"egress", readEgress(&s.Egress)},
 		field{"images", readText(&s.Images, "digest", "tag")},
-		field{"gpu", readText(&s.GPU, "none", "attest")},
+		field{"gpu", readText(&s.GPU, vm.GPUNone, vm.GPUAttest)},
 		field{"kms", readManager(&s.Manager)},
 		field{"tls", readTLS(&s.TLS, services)},
 		field{"api", readAPI(&s.API, services)},
@@ -112,7 +112,7 @@ func readSettings(doc *yaml.Node, services []Service) (Settings, error) {
 		return s, fmt.Errorf("service %s: image %q is not pinned: add @sha256:<digest>, pin it in %s, or say images: tag in %s to accept tags that move",
 			bad.Name, bad.Image, PinsName, SettingsKey)
 	}
-	return s, errors.Join(s.checkSockets(services), s.checkPowers(doc))
+	return s, errors.Join(s.checkSockets(services), s.checkPowers(doc), s.checkGPUs(doc))
 }
 
 func readServiceName(to *string) func(*yaml.Node) error {
