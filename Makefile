@@ -17,6 +17,7 @@ WORKLOAD ?= examples/guestbook
 OUTPUT ?= dist/image
 KERNEL ?= generic
 LENGTH ?= 0
+CUTS ?= 60
 
 # Build recipes print their own time, as `secretvm up` does for its steps.
 define timed
@@ -50,6 +51,7 @@ bin/secretvm bin/kmsd: bin/%:
 test: build ## run all tests, the end-to-end boot included
 	$(GO) test -timeout 30m ./...
 	$(GO) test -count=1 -timeout 15m -tags faults -v ./test/faults
+	$(GO) test -count=1 -timeout 15m -tags e2e -v ./test/disk
 	$(GO) test -count=1 -timeout 35m -tags e2e -v ./test/e2e/...
 
 .PHONY: test-unit
@@ -63,6 +65,10 @@ e2e: build ## run only the end-to-end tests (KERNEL=minimal: with our own kernel
 .PHONY: faults
 faults: toolchain ## break four real key manager nodes in every way under releases (LENGTH=10m: again and again)
 	$(GO) test -count=1 -timeout 60m -tags faults -v ./test/faults -args -length $(LENGTH)
+
+.PHONY: power-cuts
+power-cuts: toolchain ## cut the power of a machine at CUTS (60) random writes, with and without integrity each
+	$(GO) test -count=1 -timeout 60m -tags e2e -v -run D5 ./test/disk -args -cuts $(CUTS)
 
 .PHONY: same-hash
 same-hash: toolchain ## let two different builds of kmsd compute the same chain, and compare

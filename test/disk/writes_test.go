@@ -4,11 +4,14 @@ package disk
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/disk/luks"
 )
 
 // QEMU's blklogwrites writes the format of dm-log-writes, little-endian
@@ -19,7 +22,6 @@ const (
 	logSector  = 512
 	flagFlush  = 1
 	flagNoData = 4 // discard
-	entrySize  = 32
 )
 
 // write is one request of the machine.
@@ -30,75 +32,119 @@ type write struct {
 	end   int64 // of its entry in the log, in bytes
 }
 
-// readLog reads what a machine wrote until its end. The last entry may be torn.
-func readLog(path string) ([]write, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
+// writes reads what the machine has written since it was last asked, and forgets it.
+func (m *machine) writes() (out []write) {
+	m.t.Helper()
+	f, err := os.OpenFile(m.log(), os.O_RDWR, 0)
+	must(m.t, err)
 	defer f.Close()
 	sector := make([]byte, logSector)
-	if _, err := io.ReadFull(f, sector); errors.Is(err, io.EOF) {
-		return nil, nil // nothing was written
-	} else if err != nil {
-		return nil, fmt.Errorf("read log of writes: %w", err)
+	if m.read == 0 {
+		if _, err := io.ReadFull(f, sector); err == io.EOF {
+			return nil // nothing was written
+		}
+		if magic := binary.LittleEndian.Uint64(sector); magic != logMagic {
+			m.t.Fatalf("magic of the log of writes is %x", magic)
+		}
+		m.read = logSector
 	}
-	if m := binary.LittleEndian.Uint64(sector); m != logMagic {
-		return nil, fmt.Errorf("read log of writes: magic is %x", m)
-	}
-	var out []write
+	from := m.read
+	_, err = f.Seek(m.read, io.SeekStart)
+	must(m.t, err)
 	for {
-		if _, err := io.ReadFull(f, sector); err != nil {
-			return out, nil //nolint:nilerr // the end of what was written
+		if _, err := io.ReadFull(f, sector); err == io.EOF {
+			break
+		} else if err != nil {
+			m.t.Fatal(err)
 		}
 		u64 := func(i int) uint64 { return binary.LittleEndian.Uint64(sector[8*i:]) }
 		at, sectors, flags := u64(0), u64(1), u64(2)
-		if at == 0 && sectors == 0 && flags == 0 {
-			return out, nil
-		}
 		w := write{at: int64(at) * logSector, flush: flags&flagFlush != 0}
 		if flags&flagNoData == 0 && sectors > 0 {
 			w.data = make([]byte, sectors*logSector)
-			if _, err := io.ReadFull(f, w.data); err != nil {
-				return out, nil //nolint:nilerr // torn
-			}
+			_, err := io.ReadFull(f, w.data)
+			must(m.t, err)
 		}
-		if w.end, err = f.Seek(0, io.SeekCurrent); err != nil {
-			return nil, err
-		}
+		w.end, err = f.Seek(0, io.SeekCurrent)
+		must(m.t, err)
+		m.read = w.end
 		out = append(out, w)
 	}
+	must(m.t, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, from, m.read-from))
+	return out
 }
 
-// replay applies what a disk kept of a log when the power went: everything up to the
-// last flush, and of the rest what chance says, some of it in part.
-func replay(disk string, log []write, chance *rand.Rand) (lost int, err error) {
-	last := -1
-	for i, w := range log {
-		if w.flush {
-			last = i
+// logged is how long the log is: everything that the machine has been told is on
+// the disk lies before that.
+func (m *machine) logged() int64 {
+	m.t.Helper()
+	info, err := os.Stat(m.log())
+	must(m.t, err)
+	return info.Size()
+}
+
+// crashes makes of a disk and a log what the disk may hold after power cuts.
+type crashes struct {
+	whole     []byte // everything up to the last flush
+	log       []write
+	integrity bool
+	applied   int
+}
+
+// unit is what is written whole or not at all: a sector, or a block where ext4 lies
+// on the encrypted disk as it is. ext4 needs that for its superblock, two sectors
+// with one checksum; our headers and dm-integrity need no more than a sector.
+func (c *crashes) unit(w write) int {
+	if c.integrity || w.at < luks.PayloadOffset {
+		return logSector
+	}
+	return min(block, len(w.data))
+}
+
+// at returns what a disk kept of the first n writes when the power went: everything
+// up to the last flush, and of the rest what chance says: all, nothing, the
+// beginning, or some parts. n must not fall from one call to the next.
+func (c *crashes) at(n int, chance *rand.Rand) (disk []byte, lost int) {
+	flushed := c.applied
+	for i := c.applied; i < n; i++ {
+		if c.log[i].flush {
+			flushed = i + 1
 		}
 	}
-	f, err := os.OpenFile(disk, os.O_WRONLY, 0)
-	if err != nil {
-		return 0, err
+	for _, w := range c.log[c.applied:flushed] {
+		copy(c.whole[w.at:], w.data)
 	}
-	defer f.Close()
-	for i, w := range log {
-		data := w.data
-		if i > last && len(data) > 0 {
-			switch chance.IntN(3) {
-			case 0:
-				lost++
-				continue
-			case 1:
-				data = data[:logSector*(1+chance.IntN(len(data)/logSector))]
-				lost++
+	c.applied = flushed
+	disk = append([]byte(nil), c.whole...)
+	for _, w := range c.log[flushed:n] {
+		if len(w.data) == 0 {
+			continue
+		}
+		unit := c.unit(w)
+		units := len(w.data) / unit
+		how, kept := chance.IntN(4), units
+		if how > 0 {
+			lost++
+		}
+		switch how {
+		case 1:
+			continue
+		case 2:
+			kept = chance.IntN(units)
+		}
+		for u := range kept {
+			if how != 3 || chance.IntN(2) == 0 {
+				copy(disk[w.at+int64(u*unit):], w.data[u*unit:(u+1)*unit])
 			}
 		}
-		if _, err := f.WriteAt(data, w.at); err != nil {
-			return lost, fmt.Errorf("replay writes: %w", err)
-		}
 	}
-	return lost, nil
+	return disk, lost
+}
+
+// String describes a log for failures.
+func (w write) String() string {
+	if w.flush {
+		return "flush"
+	}
+	return fmt.Sprintf("%d bytes at %d", len(w.data), w.at)
 }

@@ -1,17 +1,18 @@
 // Command inside is the first process of the machine in which package disk is
 // tested: the image's kernel, drivers and tools, and the code that opens a data
-// disk, without anything that a boot does besides. What it is to do is on the
-// kernel's command line; what it says goes to the console, a line of JSON each.
+// disk, without anything that a boot does besides. It takes orders from the console,
+// a line of JSON each, and answers there.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -22,17 +23,25 @@ import (
 
 const newRoot = "/image"
 
+// order is what the machine is to do next.
+type order struct {
+	Job        string `json:"job"` // use, read, ephemeral, speed
+	Integrity  bool   `json:"integrity"`
+	Generation uint64 `json:"generation"` // of the chain
+	Epoch      uint64 `json:"epoch"`      // of the disk's key
+	Records    uint64 `json:"records"`    // to append
+	Content    uint64 `json:"content"`    // to write, if it is not 0: which version
+}
+
 // direct runs commands: nothing here leaves orphans.
 type direct struct{}
 
 func (direct) Run(_ context.Context, cmd *exec.Cmd) ([]byte, error) { return cmd.CombinedOutput() }
 
 func main() {
-	err := run(context.Background())
-	if err != nil {
+	if err := run(context.Background()); err != nil {
 		say(map[string]any{"error": err.Error()})
 	}
-	unix.Sync()
 	panic(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)) // it does not return
 }
 
@@ -43,17 +52,45 @@ func run(ctx context.Context) error {
 	if err := enter(ctx); err != nil {
 		return err
 	}
-	o, err := options()
+	if err := quiet(); err != nil {
+		return err
+	}
+	say(map[string]any{"done": true})
+	for {
+		line, err := host.ReadBytes('\n')
+		if err != nil {
+			return fmt.Errorf("read orders: %w", err)
+		}
+		var o order
+		if err := json.Unmarshal(line, &o); err != nil {
+			return fmt.Errorf("read order %q: %w", line, err)
+		}
+		if err := o.carryOut(ctx); err != nil {
+			say(map[string]any{"error": err.Error()})
+		}
+		say(map[string]any{"done": true})
+	}
+}
+
+func (o order) carryOut(ctx context.Context) error {
+	device, err := blockdev.Find(ctx, blockdev.Data)
 	if err != nil {
 		return err
 	}
-	switch o["job"] {
+	if err := forget(device); err != nil {
+		return err
+	}
+	switch o.Job {
 	case "use":
-		return use(ctx, o)
+		return o.use(ctx, device)
+	case "read":
+		return o.read(ctx, device)
+	case "ephemeral":
+		return o.ephemeral(ctx, device)
 	case "speed":
-		return speed(ctx)
+		return o.speed(device)
 	default:
-		return fmt.Errorf("job is %q", o["job"])
+		return fmt.Errorf("job is %q", o.Job)
 	}
 }
 
@@ -88,27 +125,34 @@ func enter(ctx context.Context) error {
 	return err
 }
 
-// options reads what begins with "disk." on the command line.
-func options() (map[string]string, error) {
-	b, err := os.ReadFile("/proc/cmdline")
+// forget drops what the kernel remembers of a disk that nobody has open: the host
+// may have put another in its place.
+func forget(device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR|unix.O_EXCL, 0)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("forget the disk: %w", err)
 	}
-	o := make(map[string]string)
-	for _, word := range strings.Fields(string(b)) {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(word, "disk."), "="); ok && strings.HasPrefix(word, "disk.") {
-			o[name] = value
-		}
+	_, err = unix.IoctlRetInt(int(f.Fd()), unix.BLKFLSBUF)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("forget the disk: %w", err)
 	}
-	return o, nil
+	return nil
 }
 
-func number(o map[string]string, name string) uint64 {
-	n, err := strconv.ParseUint(o[name], 10, 64)
-	if err != nil {
-		panic(fmt.Sprintf("disk.%s is %q", name, o[name]))
+// host is the console.
+var host = bufio.NewReader(os.Stdin)
+
+// quiet ends the console's echo, which would come between our lines.
+func quiet() error {
+	t, err := unix.IoctlGetTermios(int(os.Stdin.Fd()), unix.TCGETS)
+	if err == nil {
+		t.Lflag &^= unix.ECHO
+		err = unix.IoctlSetTermios(int(os.Stdin.Fd()), unix.TCSETS, t)
 	}
-	return n
+	if err != nil {
+		return fmt.Errorf("end the console's echo: %w", err)
+	}
+	return nil
 }
 
 func say(what map[string]any) {
@@ -117,4 +161,15 @@ func say(what map[string]any) {
 		panic(err)
 	}
 	fmt.Printf("\ninside: %s\n", b)
+}
+
+// promise says something and waits until the host has written it down, with what
+// lay on the disk at the time.
+func promise(what string, n uint64) error {
+	say(map[string]any{what: n})
+	_, err := host.ReadBytes('\n')
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }

@@ -7,51 +7,98 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/disk/volume"
-	"github.com/secretvm/secretvm/guest/blockdev"
 )
 
-// recordSize makes every record a block: its number, repeated.
-const recordSize = 4096
+const (
+	mountPoint = "/data"
+	// recordSize makes every record a block: its number, repeated.
+	recordSize = 4096
+	// advanceEvery is how many records lie between two generations.
+	advanceEvery = 6
+)
+
+var system = volume.Linux{Run: direct{}, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"}
+
+func (o order) open(ctx context.Context, device string) (*volume.Volume, error) {
+	return volume.Open(ctx, volume.Options{
+		Device: device, MountPoint: mountPoint, Generation: o.Generation, Integrity: o.Integrity,
+		Key: key(o.Epoch), Older: older(o.Epoch),
+		System: system,
+	})
+}
 
 // use does what a boot does with its disk, and then what a database does: it
-// appends records and says of each that it is kept, after fsync.
-func use(ctx context.Context, o map[string]string) error {
-	device, err := blockdev.Find(ctx, blockdev.Data)
+// appends records and promises of each that it is kept, after fsync. Beside them
+// files come and go that nobody syncs.
+func (o order) use(ctx context.Context, device string) error {
+	v, err := o.open(ctx, device)
 	if err != nil {
 		return err
 	}
-	say(map[string]any{"opening": true})
-	epoch := number(o, "epoch")
-	v, err := volume.Open(ctx, volume.Options{
-		Device: device, MountPoint: "/data", Generation: number(o, "generation"), Integrity: o["integrity"] == "1",
-		Key: key(epoch), Older: older(epoch),
-		System: volume.Linux{Run: direct{}, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4"},
-	})
+	return errors.Join(o.work(v), v.Close())
+}
+
+// ephemeral uses a disk whose key is forgotten.
+func (o order) ephemeral(ctx context.Context, device string) error {
+	v, err := volume.OpenEphemeral(ctx, volume.Options{Device: device, MountPoint: mountPoint, Integrity: o.Integrity, System: system})
 	if err != nil {
 		return err
 	}
+	return errors.Join(writeContent(o.Content), v.Close())
+}
+
+func (o order) work(v *volume.Volume) error {
 	kept, err := readRecords()
 	if err != nil {
 		return err
 	}
-	var room fsSize
-	if err := room.of("/data"); err != nil {
+	if err := sound(); err != nil {
 		return err
 	}
-	say(map[string]any{"formatted": v.Formatted, "renewed": v.Renewed, "grown": v.Grown, "generation": v.Generation, "records": kept, "bytes": room.bytes})
-	next := number(o, "generation") + 1
+	var st unix.Statfs_t
+	if err := unix.Statfs(mountPoint, &st); err != nil {
+		return fmt.Errorf("size of the file system: %w", err)
+	}
+	say(map[string]any{"formatted": v.Formatted, "renewed": v.Renewed, "grown": v.Grown, "generation": v.Generation, "records": kept, "bytes": st.Blocks * uint64(st.Bsize)})
+	next := o.Generation + 1
 	if err := v.SetGeneration(next); err != nil {
 		return err
 	}
-	say(map[string]any{"advanced": next})
-	if o["records"] == "0" {
-		return v.Close()
+	if err := promise("advanced", next); err != nil {
+		return err
 	}
-	return writeRecords(kept)
+	if o.Content > 0 {
+		if err := writeContent(o.Content); err != nil {
+			return err
+		}
+	}
+	for n := range o.Records {
+		if err := errors.Join(noise(), writeRecord(kept+n)); err != nil {
+			return err
+		}
+		if err := promise("kept", kept+n+1); err != nil {
+			return err
+		}
+		if n%advanceEvery != advanceEvery-1 {
+			continue
+		}
+		next++
+		if err := v.SetGeneration(next); err != nil {
+			return err
+		}
+		if err := promise("advanced", next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // key is the disk's key of an epoch.
@@ -62,7 +109,7 @@ func key(epoch uint64) (k luks.Key) {
 
 // older are the keys of before: the power may have gone in every renewal since.
 func older(epoch uint64) (out []luks.Key) {
-	for e := epoch; e > 0 && len(out) < 12; e-- {
+	for e := epoch; e > 0 && len(out) < 20; e-- {
 		out = append(out, key(e-1))
 	}
 	return out
@@ -77,7 +124,7 @@ func record(n uint64) []byte {
 // readRecords counts records from the first on. The last may be torn, for nothing
 // was said of it; one that is wrong before it is an error.
 func readRecords() (n uint64, err error) {
-	b, err := os.ReadFile("/data/records")
+	b, err := os.ReadFile(filepath.Join(mountPoint, "records"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
@@ -90,21 +137,53 @@ func readRecords() (n uint64, err error) {
 	return n, nil
 }
 
-func writeRecords(from uint64) error {
-	f, err := os.OpenFile("/data/records", os.O_CREATE|os.O_WRONLY, 0o600)
+func writeRecord(n uint64) error {
+	f, err := os.OpenFile(filepath.Join(mountPoint, "records"), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteAt(record(n), int64(n)*recordSize)
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
 	if err != nil {
-		return fmt.Errorf("write records: %w", err)
+		return fmt.Errorf("write record %d: %w", n, err)
 	}
-	for n := from; ; n++ {
-		if _, err := f.WriteAt(record(n), int64(n)*recordSize); err != nil {
-			return fmt.Errorf("write record %d: %w", n, err)
-		}
-		if err := f.Sync(); err != nil {
-			return fmt.Errorf("write record %d: %w", n, err)
-		}
-		say(map[string]any{"kept": n + 1})
-		if n > from+2000 {
-			return errors.New("the power was not cut")
+	return nil
+}
+
+// noise makes, moves and removes files, so that whatever is cut is busy.
+func noise() error {
+	name := func() string { return filepath.Join(mountPoint, "noise", fmt.Sprint(rand.IntN(12))) }
+	if err := os.MkdirAll(filepath.Dir(name()), 0o700); err != nil {
+		return fmt.Errorf("make noise: %w", err)
+	}
+	if err := os.WriteFile(name(), make([]byte, rand.IntN(40_000)), 0o600); err != nil {
+		return fmt.Errorf("make noise: %w", err)
+	}
+	for _, err := range []error{os.Rename(name(), name()), os.Remove(name())} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("make noise: %w", err)
 		}
 	}
+	return nil
+}
+
+// sound reads every file, and asks the kernel whether the file system has ever
+// contradicted itself.
+func sound() error {
+	err := filepath.WalkDir(mountPoint, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read all files: %w", err)
+	}
+	counts, err := filepath.Glob("/sys/fs/ext4/dm-*/errors_count")
+	if err != nil || len(counts) != 1 {
+		return fmt.Errorf("%d mounted file systems: %w", len(counts), err)
+	}
+	if b, err := os.ReadFile(counts[0]); err != nil || string(b) != "0\n" {
+		return fmt.Errorf("the file system has errors: %q, %w", b, err)
+	}
+	return nil
 }
