@@ -82,6 +82,17 @@ func TestGuestbookRunsIsVerifiedAndKeepsItsData(t *testing.T) {
 		t.Error("the raw disk image holds what the workload wrote")
 	}
 
+	// The image is as small as was promised, hash tree and padding included.
+	for _, bound := range []struct {
+		file vm.File
+		size int64
+	}{{l.manifest.Rootfs, 125e6}, {l.manifest.Initramfs, 3e6}} {
+		t.Logf("%s has %d bytes", bound.file.Name, bound.file.Size)
+		if bound.file.Size > bound.size {
+			t.Errorf("%s has %d bytes, want at most %d: what has the image got that nothing needs?", bound.file.Name, bound.file.Size, bound.size)
+		}
+	}
+
 	// A second up finds the data.
 	s := l.up(t)
 	if !s.reads(t, diary) {
