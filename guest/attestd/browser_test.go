@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,38 +52,8 @@ func TestPagesInBrowser(t *testing.T) {
 		{url + "/docker-compose.html", "compose", "Compose file"},
 		{url + "/.well-known/services.html", "services", "Services"},
 	} {
-		for _, look := range []struct {
-			name, scheme string
-			width        int
-		}{
-			{"phone-light", "light", 360}, {"phone-dark", "dark", 360}, {"desktop-light", "light", 1280}, {"desktop-dark", "dark", 1280},
-		} {
-			name := page.name + "-" + look.name
-			b.Look(look.width, look.scheme)
-			b.Requests = nil
-			b.Open(page.url)
-			if got := b.Evaluate("document.querySelector('h1').textContent"); got != page.heading {
-				t.Errorf("%s: the heading is %v", name, got)
-			}
-			if got, _ := b.Evaluate("document.documentElement.scrollWidth").(float64); got == 0 || got > float64(look.width) {
-				t.Errorf("%s: the page is %v pixels wide, want at most %d", name, got, look.width)
-			}
-			// The style sheet is applied, so its digest is the policy's.
-			if got := b.Evaluate("getComputedStyle(document.querySelector('h1')).overflowWrap"); got != "anywhere" {
-				t.Errorf("%s: the style sheet is not applied (overflow-wrap is %v)", name, got)
-			}
-			dark := b.Evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"
-			if dark != (look.scheme == "dark") {
-				t.Errorf("%s: dark colours: %v", name, dark)
-			}
-			for _, asked := range b.Requests {
-				if asked != page.url && !strings.HasPrefix(asked, "data:") {
-					t.Errorf("%s: the page asks for %s", name, asked)
-				}
-			}
-			if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
-				b.Screenshot(filepath.Join(folder, name+".png"))
-			}
+		for _, look := range chromium.Looks {
+			b.Read(page.url, page.heading, look, page.name+"-"+look.Name)
 		}
 	}
 	b.Look(1280, "light")

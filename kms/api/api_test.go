@@ -2,12 +2,9 @@ package api_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -24,53 +21,21 @@ import (
 	txtypes "github.com/cosmos/cosmos-sdk/types/tx"
 
 	"github.com/secretvm/secretvm/kms/api"
-	"github.com/secretvm/secretvm/kms/chain"
 	counciltypes "github.com/secretvm/secretvm/kms/chain/x/council/types"
+	"github.com/secretvm/secretvm/kms/kmstest"
 	"github.com/secretvm/secretvm/kms/node"
-	"github.com/secretvm/secretvm/kms/signer"
-	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // station is a node that runs until the test ends, with its owner.
 type station struct {
+	*kmstest.Station
 	t *testing.T
-	node.Running
-	owner signer.Account
-	enc   chain.Encoding
 }
 
 func newStation(t *testing.T) *station {
 	t.Helper()
-	home := node.Home(filepath.Join(t.TempDir(), "kms"))
-	_, err := node.Init(home, node.InitOptions{ChainID: "api-1"})
-	must(t, err)
-	s := &station{t: t}
-	s.owner, err = home.Owner()
-	must(t, err)
-	s.enc, err = chain.NewEncoding()
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ready, done := make(chan node.Running, 1), make(chan error, 1)
-	go func() {
-		done <- node.Run(ctx, node.Options{
-			Home: home, Listen: "127.0.0.1:0", GRPC: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler),
-			Timing: node.Timing{Commit: 10 * time.Millisecond, Idle: time.Second}, Ready: func(r node.Running) { ready <- r },
-		})
-	}()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("the node ended with %v", err)
-		}
-	})
-	select {
-	case s.Running = <-ready:
-	case err := <-done:
-		done <- nil
-		t.Fatalf("the node did not start: %v", err)
-	}
-	return s
+	return &station{Station: kmstest.Start(t, node.InitOptions{ChainID: "api-1"}), t: t}
 }
 
 // do asks as curl would.
@@ -91,25 +56,14 @@ func (s *station) do(method, path, body string, into any) int {
 	return res.StatusCode
 }
 
-// sign makes the owner's transaction after skipping so many sequences.
-func (s *station) sign(skip uint64, msgs ...sdk.Msg) []byte {
-	s.t.Helper()
-	var at wire.Account
-	must(s.t, wire.Call(s.t.Context(), http.DefaultClient, http.MethodGet, s.API, wire.PathAccounts+"/"+s.owner.Address, nil, &at))
-	at.Sequence += skip
-	tx, err := s.owner.Sign(s.t.Context(), s.enc, at, 2_000_000, msgs[0])
-	must(s.t, err)
-	return tx
-}
-
 func (s *station) council(description string) sdk.Msg {
-	return &counciltypes.MsgCreateCouncil{Creator: s.owner.Address, Members: []string{s.owner.Address}, Threshold: 1, Description: description}
+	return &counciltypes.MsgCreateCouncil{Creator: s.Owner.Address, Members: []string{s.Owner.Address}, Threshold: 1, Description: description}
 }
 
 // TestREST makes a council with nothing but HTTP, and reads it by page.
 func TestREST(t *testing.T) {
 	s := newStation(t)
-	tx := s.sign(0, s.council("first"))
+	tx := s.Sign(0, s.council("first"))
 	body, err := json.Marshal(map[string]any{"tx_bytes": tx})
 	must(t, err)
 	var simulated struct {
@@ -121,7 +75,7 @@ func TestREST(t *testing.T) {
 		t.Fatalf("simulate: %d %+v", code, simulated)
 	}
 	for i := range 3 {
-		body, err := json.Marshal(map[string]any{"tx_bytes": s.sign(uint64(i), s.council("council")), "mode": "BROADCAST_MODE_SYNC"})
+		body, err := json.Marshal(map[string]any{"tx_bytes": s.Sign(uint64(i), s.council("council")), "mode": "BROADCAST_MODE_SYNC"})
 		must(t, err)
 		var sent struct {
 			TxResponse struct {
@@ -151,7 +105,7 @@ func TestREST(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	next := strings.NewReplacer("+", "-", "/", "_").Replace(first.Pagination.NextKey)
-	if code := s.do("GET", "/secretvm/council/v1/councils?member="+s.owner.Address, "", &second); code != 200 || len(second.Councils) != 3 {
+	if code := s.do("GET", "/secretvm/council/v1/councils?member="+s.Owner.Address, "", &second); code != 200 || len(second.Councils) != 3 {
 		t.Errorf("by member: %d %+v", code, second)
 	}
 	if code := s.do("GET", "/secretvm/council/v1/councils?pagination.key="+next, "", &second); code != 200 || len(first.Councils) != 2 || len(second.Councils) != 1 {
@@ -162,7 +116,7 @@ func TestREST(t *testing.T) {
 			Sequence string `json:"sequence"`
 		} `json:"account"`
 	}
-	if code := s.do("GET", "/cosmos/auth/v1beta1/accounts/"+s.owner.Address, "", &account); code != 200 || account.Account.Sequence != "3" {
+	if code := s.do("GET", "/cosmos/auth/v1beta1/accounts/"+s.Owner.Address, "", &account); code != 200 || account.Account.Sequence != "3" {
 		t.Errorf("account: %d %+v", code, account)
 	}
 }
@@ -208,10 +162,10 @@ func TestRESTRefuses(t *testing.T) {
 func TestGRPC(t *testing.T) {
 	s := newStation(t)
 	conn, err := grpc.NewClient(s.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(s.enc.Codec.GRPCCodec())))
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(s.Encoding.Codec.GRPCCodec())))
 	must(t, err)
 	defer func() { _ = conn.Close() }()
-	sent, err := txtypes.NewServiceClient(conn).BroadcastTx(t.Context(), &txtypes.BroadcastTxRequest{TxBytes: s.sign(0, s.council("by gRPC")), Mode: txtypes.BroadcastMode_BROADCAST_MODE_SYNC})
+	sent, err := txtypes.NewServiceClient(conn).BroadcastTx(t.Context(), &txtypes.BroadcastTxRequest{TxBytes: s.Sign(0, s.council("by gRPC")), Mode: txtypes.BroadcastMode_BROADCAST_MODE_SYNC})
 	if err != nil || sent.TxResponse.Code != 0 {
 		t.Fatalf("broadcast: %v %v", sent, err)
 	}

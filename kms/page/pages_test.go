@@ -27,22 +27,22 @@ const hostile = `</bdi><script>document.title="owned"</script><img src=x onerror
 func populate(t *testing.T, s *station) (service string) {
 	t.Helper()
 	day := uint64(24 * 60 * 60)
-	owner, service := s.made.Owner, s.made.Owner+"/guestbook"
+	owner, service := s.Made.Owner, s.Made.Owner+"/guestbook"
 	first := s.config("guestbook", "services: {}\n", strings.Repeat("11", 16))
 	second := s.config("guestbook", "services: {}\n# newer\n", strings.Repeat("22", 16))
 	third := s.config("guestbook", "services: {}\n# bad\n", strings.Repeat("33", 16))
 	unknown := s.config("guestbook", "services: {}\n# somebody's\n", strings.Repeat("44", 16))
 
-	s.send(&types.MsgCreateService{Owner: owner, Name: "guestbook"})
-	s.send(s.image(first, "secretvm v0.1.0, compose 77f7c3a0b12d"))
+	s.Send(&types.MsgCreateService{Owner: owner, Name: "guestbook"})
+	s.Send(s.image(first, "secretvm v0.1.0, compose 77f7c3a0b12d"))
 	must(t, s.boot(first))
-	s.send(s.image(third, hostile))
-	s.send(&types.MsgRevokeImage{Owner: owner, Service: service, Image: 1, Reason: "CVE-2026-1234 in the web server " + hostile})
-	s.send(&types.MsgSetPolicy{Owner: owner, Service: service, Policy: types.Policy{UpgradeDelay: 2 * day, TcbStatuses: []string{"SWHardeningNeeded"}, Advisories: []string{"INTEL-SA-00837"}}})
-	s.send(s.image(second, "secretvm v0.2.0, compose 0b7c3a0b12dd"))
-	sealed, err := keys.Encrypt(rand.Reader, s.made.GroupKey, keys.ID{Service: service, Scope: keys.ScopeService, Name: "env"}, []byte(`{"A":"hunter2"}`), nil)
+	s.Send(s.image(third, hostile))
+	s.Send(&types.MsgRevokeImage{Owner: owner, Service: service, Image: 1, Reason: "CVE-2026-1234 in the web server " + hostile})
+	s.Send(&types.MsgSetPolicy{Owner: owner, Service: service, Policy: types.Policy{UpgradeDelay: 2 * day, TcbStatuses: []string{"SWHardeningNeeded"}, Advisories: []string{"INTEL-SA-00837"}}})
+	s.Send(s.image(second, "secretvm v0.2.0, compose 0b7c3a0b12dd"))
+	sealed, err := keys.Encrypt(rand.Reader, s.Made.GroupKey, keys.ID{Service: service, Scope: keys.ScopeService, Name: "env"}, []byte(`{"A":"hunter2"}`), nil)
 	must(t, err)
-	s.send(&types.MsgSeal{Owner: owner, Service: service, Name: "env", Ciphertext: sealed},
+	s.Send(&types.MsgSeal{Owner: owner, Service: service, Name: "env", Ciphertext: sealed},
 		&types.MsgSetPolicy{Owner: owner, Service: service, Policy: types.Policy{UpgradeDelay: day, TcbStatuses: []string{"SWHardeningNeeded", "OutOfDate"}}})
 	for cfg, want := range map[*vm.Config]vm.Code{&second: vm.CodePending, &third: vm.CodeRetired, &unknown: vm.CodeCompose} {
 		if err := s.boot(*cfg); vm.CodeOf(err) != want {
@@ -54,16 +54,16 @@ func populate(t *testing.T, s *station) (service string) {
 	}
 
 	// Others: a frozen one, one that nobody can use, one of a council, and many.
-	s.send(&types.MsgCreateService{Owner: owner, Name: "frozen"}, &types.MsgFreeze{Owner: owner, Service: owner + "/frozen"}, &types.MsgCreateService{Owner: owner, Name: "empty"})
-	s.send(&council.MsgCreateCouncil{Creator: owner, Members: []string{owner}, Threshold: 1, Description: "the maintainers " + hostile})
+	s.Send(&types.MsgCreateService{Owner: owner, Name: "frozen"}, &types.MsgFreeze{Owner: owner, Service: owner + "/frozen"}, &types.MsgCreateService{Owner: owner, Name: "empty"})
+	s.Send(&council.MsgCreateCouncil{Creator: owner, Members: []string{owner}, Threshold: 1, Description: "the maintainers " + hostile})
 	address, err := council.Address(0)
 	must(t, err)
-	s.send(&types.MsgCreateService{Owner: owner, Name: "shared"}, &types.MsgTransfer{Owner: owner, Service: owner + "/shared", To: address})
+	s.Send(&types.MsgCreateService{Owner: owner, Name: "shared"}, &types.MsgTransfer{Owner: owner, Service: owner + "/shared", To: address})
 	var many []sdk.Msg
 	for i := range 60 {
 		many = append(many, &types.MsgCreateService{Owner: owner, Name: fmt.Sprintf("many-%02d", i)})
 	}
-	s.send(many...)
+	s.Send(many...)
 	return service
 }
 
@@ -71,7 +71,7 @@ func populate(t *testing.T, s *station) (service string) {
 func TestPages(t *testing.T) {
 	s := newStation(t)
 	service := populate(t, s)
-	owner := s.made.Owner
+	owner := s.Made.Owner
 	t.Run("content", func(t *testing.T) { testContent(t, s, service) })
 	t.Run("follow every link", func(t *testing.T) { testLinks(t, s) })
 	t.Run("the same by REST", func(t *testing.T) { testREST(t, s, service) })
@@ -107,7 +107,7 @@ func testContent(t *testing.T, s *station, service string) {
 		t.Fatalf("%d %v", status, h)
 	}
 	for _, want := range []string{
-		"DEVELOPMENT CHAIN", s.made.GroupKey.String(), "pages-1", "1 of 1 nodes make keys", "Intel’s production roots",
+		"DEVELOPMENT CHAIN", s.Made.GroupKey.String(), "pages-1", "1 of 1 nodes make keys", "Intel’s production roots",
 		"secretvm v0.1.0, compose 77f7c3a0b12d", "secretvm v0.2.0, compose 0b7c3a0b12dd", "CVE-2026-1234", "&lt;script&gt;",
 		"2 d</span> before it counts", "SWHardeningNeeded", "Upgrade delay: 1 d", "OutOfDate",
 		"image-pending", "image-revoked", "compose-mismatch", "The compose file is not the one that is registered",
@@ -122,11 +122,11 @@ func testContent(t *testing.T, s *station, service string) {
 		t.Error("the page has a script, or a secret")
 	}
 	for path, want := range map[string]string{
-		"/service/" + s.made.Owner + "/frozen":             "Frozen: its images",
-		"/service/" + s.made.Owner + "/empty":              "no machine gets keys",
-		"/service/" + s.made.Owner + "/shared":             "a council: 1 of 1 members",
+		"/service/" + s.Made.Owner + "/frozen":             "Frozen: its images",
+		"/service/" + s.Made.Owner + "/empty":              "no machine gets keys",
+		"/service/" + s.Made.Owner + "/shared":             "a council: 1 of 1 members",
 		"/service/" + service + "/refusals":                "3 different ones were ever recorded",
-		"/service/" + s.made.Owner + "/":                   "This account is one key",
+		"/service/" + s.Made.Owner + "/":                   "This account is one key",
 		"/service/" + service + "/changes":                 "Image revoked",
 		"/service/" + service + "/machines":                "newest grant",
 		"/service/" + service + "/images":                  "revoked <time",
@@ -142,17 +142,17 @@ func testContent(t *testing.T, s *station, service string) {
 // owner's key, is on the page before it counts, with the time.
 func TestK6_WhatWaitsIsOnThePage(t *testing.T) {
 	s := newStation(t)
-	service, day := s.made.Owner+"/web", uint64(24*60*60)
-	sealed, err := keys.Encrypt(rand.Reader, s.made.GroupKey, keys.ID{Service: service, Scope: keys.ScopeService, Name: "env"}, []byte("{}"), nil)
+	service, day := s.Made.Owner+"/web", uint64(24*60*60)
+	sealed, err := keys.Encrypt(rand.Reader, s.Made.GroupKey, keys.ID{Service: service, Scope: keys.ScopeService, Name: "env"}, []byte("{}"), nil)
 	must(t, err)
-	s.send(&types.MsgCreateService{Owner: s.made.Owner, Name: "web", Policy: &types.Policy{UpgradeDelay: 2 * day}},
+	s.Send(&types.MsgCreateService{Owner: s.Made.Owner, Name: "web", Policy: &types.Policy{UpgradeDelay: 2 * day}},
 		s.image(s.config("web", "one", strings.Repeat("11", 16)), "one"))
 	if _, _, body := s.get("/service/" + service); strings.Contains(body, "<h2>Announced</h2>") {
 		t.Error("the first image is announced")
 	}
-	s.send(s.image(s.config("web", "two", strings.Repeat("11", 16)), "two"),
-		&types.MsgSeal{Owner: s.made.Owner, Service: service, Name: "env", Ciphertext: sealed},
-		&types.MsgSetPolicy{Owner: s.made.Owner, Service: service, Policy: types.Policy{UpgradeDelay: day}})
+	s.Send(s.image(s.config("web", "two", strings.Repeat("11", 16)), "two"),
+		&types.MsgSeal{Owner: s.Made.Owner, Service: service, Name: "env", Ciphertext: sealed},
+		&types.MsgSetPolicy{Owner: s.Made.Owner, Service: service, Policy: types.Policy{UpgradeDelay: day}})
 	_, _, body := s.get("/service/" + service)
 	_, announced, found := strings.Cut(body, "<h2>Announced</h2>")
 	announced, _, closed := strings.Cut(announced, "</section>")
@@ -175,7 +175,7 @@ func testREST(t *testing.T, s *station, service string) {
 	_, _, openapi := s.get("/openapi.json")
 	for path, want := range map[string]string{
 		"/secretvm/kms/v1/service?service=" + service:                                          `"upgrade_delay":"172800"`,
-		"/secretvm/kms/v1/services?owner=" + s.made.Owner + "&pagination.limit=3":              `"next_key":"`,
+		"/secretvm/kms/v1/services?owner=" + s.Made.Owner + "&pagination.limit=3":              `"next_key":"`,
 		"/secretvm/kms/v1/images?service=" + service:                                           `"state":"pending"`,
 		"/secretvm/kms/v1/image?service=" + service + "&image=1":                               `"state":"revoked"`,
 		"/secretvm/kms/v1/platforms?service=" + service + "&image=0":                           `"shape":"2 vCPU 4 GiB"`,
@@ -189,8 +189,8 @@ func testREST(t *testing.T, s *station, service string) {
 		"/secretvm/committee/v1/epochs":                                                        `"commitments":`,
 		"/secretvm/committee/v1/nodes":                                                         `"relay":"`,
 		"/secretvm/committee/v1/params":                                                        `"authority":"`,
-		"/secretvm/council/v1/councils?member=" + s.made.Owner:                                 "the maintainers",
-		"/cosmos/auth/v1beta1/accounts/" + s.made.Owner:                                        "secp256k1",
+		"/secretvm/council/v1/councils?member=" + s.Made.Owner:                                 "the maintainers",
+		"/cosmos/auth/v1beta1/accounts/" + s.Made.Owner:                                        "secp256k1",
 		"/cosmos/base/tendermint/v1beta1/blocks/latest":                                        `"chain_id":"pages-1"`,
 		"/secretvm/light/v1/block":                                                             `"block":"`,
 	} {
@@ -199,7 +199,7 @@ func testREST(t *testing.T, s *station, service string) {
 			t.Errorf("%s: %d, lacks %s:\n%.600s", path, status, want, body)
 		}
 		method, _, _ := strings.Cut(path, "?")
-		if method = strings.Replace(method, "accounts/"+s.made.Owner, "accounts/{address}", 1); !strings.Contains(openapi, `"`+method+`":`) {
+		if method = strings.Replace(method, "accounts/"+s.Made.Owner, "accounts/{address}", 1); !strings.Contains(openapi, `"`+method+`":`) {
 			t.Errorf("the OpenAPI document lacks %s", method)
 		}
 	}
@@ -214,7 +214,7 @@ func testLinks(t *testing.T, s *station) {
 	for len(queue) > 0 && len(seen) < 1000 {
 		path := queue[0]
 		queue = queue[1:]
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.API+path, nil)
 		must(t, err)
 		status, _, body := s.get(path)
 		if status != http.StatusOK {
@@ -252,53 +252,24 @@ func testBrowser(t *testing.T, s *station, service string) {
 	b := chromium.Start(t)
 	for name, p := range map[string]struct{ path, heading string }{
 		"service": {"/service/" + service, service},
-		"frozen":  {"/service/" + s.made.Owner + "/frozen", s.made.Owner + "/frozen"},
-		"shared":  {"/service/" + s.made.Owner + "/shared", s.made.Owner + "/shared"},
+		"frozen":  {"/service/" + s.Made.Owner + "/frozen", s.Made.Owner + "/frozen"},
+		"shared":  {"/service/" + s.Made.Owner + "/shared", s.Made.Owner + "/shared"},
 		"grants":  {"/service/" + service + "/grants", "Grants"},
 		"index":   {"/service/", "Services"},
-		"none":    {"/service/" + s.made.Owner + "/none", "No such service"},
+		"none":    {"/service/" + s.Made.Owner + "/none", "No such service"},
 	} {
-		for _, look := range []struct {
-			name, scheme string
-			width        int
-		}{
-			{"phone-light", "light", 360}, {"phone-dark", "dark", 360}, {"desktop-light", "light", 1280}, {"desktop-dark", "dark", 1280},
-		} {
-			if first := name == "service" || name == "index"; !first && (look.scheme == "light") != (look.width < 500) {
+		for _, look := range chromium.Looks {
+			if first := name == "service" || name == "index"; !first && (look.Scheme == "light") != (look.Width < 500) {
 				continue // two looks do for the others
 			}
-			name := name + "-" + look.name
-			b.Look(look.width, look.scheme)
-			b.Requests = nil
-			b.Open(s.url + p.path)
-			if got := b.Evaluate("document.querySelector('h1').textContent"); got != p.heading {
-				t.Errorf("%s: the heading is %v", name, got)
-			}
+			b.Read(s.API+p.path, p.heading, look, name+"-"+look.Name)
 			if got := b.Text("document.title"); strings.Contains(got, "owned") {
 				t.Errorf("%s: a script of an owner ran", name)
-			}
-			if got, _ := b.Evaluate("document.documentElement.scrollWidth").(float64); got == 0 || got > float64(look.width) {
-				t.Errorf("%s: the page is %v pixels wide, want at most %d", name, got, look.width)
-			}
-			if got := b.Evaluate("getComputedStyle(document.querySelector('h1')).overflowWrap"); got != "anywhere" {
-				t.Errorf("%s: the style sheet is not applied (overflow-wrap is %v)", name, got)
-			}
-			dark := b.Evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 21, 23)"
-			if dark != (look.scheme == "dark") {
-				t.Errorf("%s: dark colours: %v", name, dark)
-			}
-			for _, asked := range b.Requests {
-				if asked != s.url+p.path && !strings.HasPrefix(asked, "data:") {
-					t.Errorf("%s: the page asks for %s", name, asked)
-				}
-			}
-			if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
-				b.Screenshot(filepath.Join(folder, name+".png"))
 			}
 		}
 	}
 	b.Look(1280, "light")
-	b.Open(s.url + "/service/" + service)
+	b.Open(s.API + "/service/" + service)
 	b.Evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
 	if folder := os.Getenv("SECRETVM_SCREENSHOTS"); folder != "" {
 		b.Screenshot(filepath.Join(folder, "service-opened.png"))

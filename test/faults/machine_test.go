@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -18,18 +17,13 @@ import (
 	sdk "github.com/cosmos/cosmos-sdk/types"
 
 	"github.com/secretvm/secretvm/keys"
-	"github.com/secretvm/secretvm/kms/chain"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/kms/client"
+	"github.com/secretvm/secretvm/kms/kmstest"
 	"github.com/secretvm/secretvm/kms/wire"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/vm"
-)
-
-var (
-	root   = vm.HashOf([]byte("rootfs"))
-	launch = vm.Measurement{MRTD: vm.Register{1}, RTMR: [4]vm.Register{{2}, {3}, {4}}}
 )
 
 // send sends a transaction as the owner that the first home has.
@@ -37,14 +31,7 @@ func (c *chainOfFour) send(t *testing.T, msg sdk.Msg) {
 	t.Helper()
 	owner, err := c.nodes[0].home.Owner()
 	must(t, err)
-	encoding, err := chain.NewEncoding()
-	must(t, err)
-	var at wire.Account
-	must(t, wire.Call(t.Context(), http.DefaultClient, http.MethodGet, c.nodes[0].api, wire.PathAccounts+"/"+owner.Address, nil, &at))
-	tx, err := owner.Sign(t.Context(), encoding, at, 10_000_000, msg)
-	must(t, err)
-	var result wire.TxResult
-	must(t, wire.Call(t.Context(), http.DefaultClient, http.MethodPost, c.nodes[0].api, wire.PathTx, wire.Tx{Tx: tx}, &result))
+	must(t, kmstest.Send(t.Context(), c.nodes[0].api, owner, msg))
 }
 
 // reshare has the nodes begin to make their shares anew.
@@ -58,72 +45,22 @@ func (c *chainOfFour) service(t *testing.T) vm.Config {
 	t.Helper()
 	s, err := c.status(c.nodes[0])
 	must(t, err)
-	cfg := vm.Config{
-		Version: 1, ComposeHash: vm.HashOf([]byte("services: {}\n")), Service: c.made.Owner + "/web",
-		KMS:        vm.KMS{ChainID: c.made.ChainID, GroupKey: s.GroupKey.String()},
-		InstanceID: fmt.Sprintf("%032x", 1), TLS: "self", Images: "digest", GPU: "none",
-	}
+	cfg := kmstest.Config(c.made.Owner+"/web", "services: {}\n", kmstest.Instance(1), vm.KMS{ChainID: c.made.ChainID, GroupKey: s.GroupKey.String()})
 	c.send(t, &types.MsgCreateService{Owner: c.made.Owner, Name: "web"})
-	template, err := cfg.Template().Canonical()
+	image, err := kmstest.Image(c.made.Owner, cfg)
 	must(t, err)
-	events, err := vm.BootEvents(root, cfg.Template())
-	must(t, err)
-	registers, err := vm.Replay(events)
-	must(t, err)
-	c.send(t, &types.MsgAddImage{
-		Owner: c.made.Owner, Service: cfg.Service, Platforms: []types.Platform{{Tee: "tdx", Mrtd: launch.MRTD[:], Rtmr0: launch.RTMR[0][:]}},
-		Rtmr1: launch.RTMR[1][:], Rtmr2: launch.RTMR[2][:], Rtmr3: registers[3][:], RootHash: root[:], Template: template,
-	})
+	c.send(t, image)
 	return cfg
 }
 
-// machine is a booted soft TEE that asks for its disk key.
-type machine struct {
-	*emulator.Machine
-	request client.Request
-	id      keys.ID
-}
-
-// Quote implements client.Quoter.
-func (m *machine) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, error) {
-	return m.Machine.Quote(reportData)
-}
-
 // boot starts the machine of a number.
-func boot(pki *emulator.PKI, cfg vm.Config, number int) (*machine, error) {
-	cfg.InstanceID = fmt.Sprintf("%032x", number)
-	at := launch
-	var err error
-	if at.MRConfigID, err = cfg.ConfigID(); err != nil {
-		return nil, err
-	}
-	events, err := vm.BootEvents(root, cfg)
-	if err != nil {
-		return nil, err
-	}
-	soft, err := emulator.New(pki, at)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range events {
-		if _, err := soft.Extend(e.Register, e.Digest); err != nil {
-			return nil, err
-		}
-	}
-	id := keys.Disk(cfg.Service, cfg.InstanceID)
-	return &machine{Machine: soft, id: id, request: client.Request{Config: cfg, Events: events, Keys: []keys.ID{id}}}, nil
+func boot(pki *emulator.PKI, cfg vm.Config, number int) (*kmstest.Machine, error) {
+	cfg.InstanceID = kmstest.Instance(number)
+	return kmstest.Boot(pki, cfg)
 }
 
-// from is a client's HTTP from an address of its own: nodes bound what one
-// address may ask.
-func from(number int) *http.Client {
-	dialer := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, byte(1+number>>16), byte(number>>8), byte(number)|1)}}
-	return &http.Client{
-		Timeout:       40 * time.Second,
-		Transport:     &http.Transport{DialContext: dialer.DialContext, ResponseHeaderTimeout: 30 * time.Second, MaxConnsPerHost: 4},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
+// network is the second byte of the machines' addresses.
+const network = 1
 
 // crowd is what all machines did.
 type crowd struct {
@@ -155,10 +92,10 @@ func (w *crowd) live(ctx context.Context, t *testing.T, c *chainOfFour, cfg vm.C
 			t.Error(err)
 			return
 		}
-		cl.HTTP = from(number)
+		cl.HTTP = kmstest.Client(network, number)
 		cl.HTTP.Transport = &echo{crowd: w, via: cl.HTTP.Transport, chain: c, t: t}
 		try, cancel := context.WithTimeout(ctx, 8*time.Second)
-		session, err := cl.Release(try, m, m.request)
+		session, err := cl.Release(try, m, m.Request)
 		cancel()
 		if err != nil {
 			if undecided(err) {
@@ -168,7 +105,7 @@ func (w *crowd) live(ctx context.Context, t *testing.T, c *chainOfFour, cfg vm.C
 			c.violate(t, "machine %d was refused: %v", number, err)
 			return
 		}
-		key, err := session.Key(m.id)
+		key, err := session.Key(m.Disk)
 		if err != nil {
 			t.Errorf("machine %d: %v", number, err)
 			return
@@ -189,7 +126,7 @@ func (w *crowd) live(ctx context.Context, t *testing.T, c *chainOfFour, cfg vm.C
 			c.violate(t, "machine %d: generation is %d, want %d (or the next: %t)", number, grant.Generation, generation, unsure)
 			return
 		}
-		w.note(grant, m.id)
+		w.note(grant, m.Disk)
 		try, cancel = context.WithTimeout(ctx, 8*time.Second)
 		err = session.Advance(try, generation+1)
 		cancel()
@@ -225,9 +162,9 @@ func (w *crowd) intrude(ctx context.Context, t *testing.T, c *chainOfFour, cfg v
 			t.Error(err)
 			return
 		}
-		cl.HTTP = from(number)
+		cl.HTTP = kmstest.Client(network, number)
 		try, cancel := context.WithTimeout(ctx, 8*time.Second)
-		_, err = cl.Release(try, m, m.request)
+		_, err = cl.Release(try, m, m.Request)
 		cancel()
 		switch {
 		case err == nil:
