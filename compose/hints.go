@@ -14,6 +14,7 @@ import (
 const (
 	maxHintsSize = 16 << 10
 	maxKMSURLs   = 32
+	maxDevKey    = 1 << 10 // bytes
 )
 
 // Hints tells a machine where to look. The host writes it and nothing measures
@@ -22,6 +23,7 @@ type Hints struct {
 	KMS      []string `json:"kms,omitempty"`      // base URLs of KMS nodes
 	Registry string   `json:"registry,omitempty"` // host:port that stands in for localhost:5000
 	Network  *Network `json:"network,omitempty"`  // where there is no DHCP
+	DevKey   string   `json:"dev_key,omitempty"`  // images for development: whose commands to run, as ssh-keygen writes a public key
 }
 
 func (h Hints) validate() error {
@@ -38,6 +40,9 @@ func (h Hints) validate() error {
 		if err := checkHostPort(h.Registry); err != nil {
 			return fmt.Errorf("hint registry: %w", err)
 		}
+	}
+	if len(h.DevKey) > maxDevKey {
+		return fmt.Errorf("hint dev_key has %d bytes, want at most %d", len(h.DevKey), maxDevKey)
 	}
 	if h.Network != nil {
 		return h.Network.Validate()

@@ -15,6 +15,10 @@ const maxServices = 256
 // publish it.
 const AttestationPort = 29343
 
+// DevPort is where images for development take commands, and nothing listens in
+// others.
+const DevPort = 29344
+
 // Service is one service of the compose file, as far as it matters here.
 type Service struct {
 	Name     string

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/secretvm/secretvm/image/initramfs"
 	"github.com/secretvm/secretvm/image/kernel"
@@ -39,6 +42,7 @@ type build struct {
 	tools     *tools.Set
 	guestInit []byte
 	guestd    []byte
+	programs  map[string][]byte // by their path in the root file system
 	key       vm.Hash
 	dir       string // where files are written: a temporary folder beside the final one
 	final     string
@@ -75,7 +79,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	return Result{Dir: b.final, Cached: b.cached, Key: b.key, Manifest: b.manifest}, nil
 }
 
-// compile builds the two programs of the guest, whose bytes are part of the key.
+// compile builds the programs of the guest, whose bytes are part of the key.
 func (b *build) compile(ctx context.Context) (remark string, err error) {
 	if b.guestInit, err = buildGuest(ctx, b.Tree, "./cmd/guest-init"); err != nil {
 		return "", err
@@ -83,7 +87,15 @@ func (b *build) compile(ctx context.Context) (remark string, err error) {
 	if b.guestd, err = buildGuest(ctx, b.Tree, "./cmd/guestd"); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("guest-init %.1f MB, guestd %.1f MB", megabytes(len(b.guestInit)), megabytes(len(b.guestd))), nil
+	remark = fmt.Sprintf("guest-init %.1f MB, guestd %.1f MB", megabytes(len(b.guestInit)), megabytes(len(b.guestd)))
+	b.programs = map[string][]byte{}
+	for _, name := range slices.Sorted(maps.Keys(b.Source.Spec.Rootfs.Programs)) {
+		if b.programs[name], err = buildGuest(ctx, b.Tree, b.Source.Spec.Rootfs.Programs[name]); err != nil {
+			return "", err
+		}
+		remark += fmt.Sprintf(", %s %.1f MB", path.Base(name), megabytes(len(b.programs[name])))
+	}
+	return remark, nil
 }
 
 // lookUp decides where the image goes and whether it is there already.

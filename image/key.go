@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash"
 	"io/fs"
+	"maps"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/secretvm/secretvm/image/linux"
@@ -48,6 +50,10 @@ func (b *build) inputs() (vm.Hash, error) {
 	// The Go release is in it for its copies of compressors and formats.
 	for _, part := range [][]byte{b.Source.SpecBytes, b.guestInit, b.guestd, []byte(runtime.Version())} {
 		add(d, part)
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.programs)) {
+		add(d, []byte(name))
+		add(d, b.programs[name])
 	}
 	if b.Firmware != nil {
 		add(d, b.Firmware)

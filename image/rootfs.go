@@ -88,6 +88,9 @@ func (b *build) completeRoot() error {
 	}
 	b.root.File(modulesFile, 0o644, []byte(list.String()))
 	b.root.File(guestdFile, 0o755, b.guestd)
+	for name, program := range b.programs {
+		b.root.File(name, 0o755, program)
+	}
 	for _, name := range spec.Folders {
 		mode := int64(0o755)
 		if path.Base(name) == "tmp" {
@@ -148,6 +151,9 @@ func (b *build) addVerity(context.Context) (remark string, err error) {
 	b.manifest.Verity = vm.Verity{RootHash: t.Root, Salt: salt, DataBlocks: t.DataBlocks}
 	b.manifest.CommandLine = fmt.Sprintf("%s secretvm.verity=%s secretvm.salt=%s secretvm.blocks=%d",
 		b.Source.Spec.CommandLine, t.Root, salt, t.DataBlocks)
+	if b.Source.Spec.dev {
+		b.manifest.Dev, b.manifest.CommandLine = true, b.manifest.CommandLine+" "+vm.DevArgument
+	}
 	return "root hash " + t.Root.String()[:16] + "…", nil
 }
 

@@ -22,8 +22,13 @@ var specFiles embed.FS
 // Base is the name of the image that this repository specifies.
 const Base = "base"
 
-// Spec is a file like specs/base.yaml: what an image is made of.
+// Dev is the name of what images for development have beside Base.
+const Dev = "dev"
+
+// Spec is a file like specs/base.yaml: what an image is made of. One with a Base
+// is what an image has beside that.
 type Spec struct {
+	Base        string                    `yaml:"base"`
 	Name        string                    `yaml:"name"`
 	Release     string                    `yaml:"release"`
 	Epoch       int64                     `yaml:"epoch"` // mtime of every file, seconds since 1970
@@ -34,6 +39,8 @@ type Spec struct {
 		Modules []string `yaml:"modules"`
 	} `yaml:"initramfs"`
 	Rootfs RootfsSpec `yaml:"rootfs"`
+
+	dev bool // for development
 }
 
 // RootfsSpec says what becomes of the guest group's files.
@@ -43,6 +50,8 @@ type RootfsSpec struct {
 	Folders []string          `yaml:"folders"`
 	Links   map[string]string `yaml:"links"` // path: target
 	Files   map[string]string `yaml:"files"` // path: content
+
+	Programs map[string]string `yaml:"programs"` // path: command of this source tree
 }
 
 // Source is a Spec and its Lock with the bytes they were read from.
@@ -110,6 +119,12 @@ func ParseSpec(b []byte) (Spec, error) {
 }
 
 func (s Spec) validate() error {
+	if s.Base != "" {
+		if s.Base != Base || s.Epoch != 0 || s.CommandLine != "" || len(s.Initramfs.Modules)+len(s.Rootfs.Modules)+len(s.Rootfs.Drop) > 0 {
+			return fmt.Errorf("image specification: what is added to %s is packages, folders, links, files and programs", Base)
+		}
+		return nil
+	}
 	switch {
 	case s.Name == "" || strings.ContainsAny(s.Name, "/ "):
 		return fmt.Errorf("image specification: name is %q", s.Name)

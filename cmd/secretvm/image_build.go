@@ -20,7 +20,7 @@ func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var mirrors []string
 	var ovmf, snpOVMF, kernel string
-	var asJSON bool
+	var asJSON, dev bool
 	c := &cobra.Command{
 		Use:   "build",
 		Short: "Build firmware, kernel, initramfs and root file system, byte for byte the same everywhere",
@@ -43,7 +43,11 @@ Debian's.
 
 The kernel is Debian's with the modules that the guest needs (--kernel generic), or
 our own, which has no modules and no more than the guest uses: --kernel minimal
-builds it (see secretvm image kernel), --kernel FILE takes a file.`,
+builds it (see secretvm image kernel), --kernel FILE takes a file.
+
+--dev makes an image for development: secretvm exec runs commands in the machine and
+its containers, and the console has a shell. It measures other registers than the
+image without, and secretvm verify refuses it unless told otherwise.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
   secretvm image build --firmware own
@@ -72,6 +76,11 @@ builds it (see secretvm image kernel), --kernel FILE takes a file.`,
 					return err
 				}
 			}
+			if dev {
+				if o.Source, err = image.DevSource(); err != nil {
+					return err
+				}
+			}
 			result, err := buildImage(c, o, mirrors)
 			if err != nil {
 				return err
@@ -88,6 +97,7 @@ builds it (see secretvm image kernel), --kernel FILE takes a file.`,
 	c.Flags().StringVar(&ovmf, "firmware", firmwareDebian, "debian, own, or a prebuilt FILE of our own")
 	c.Flags().StringVar(&snpOVMF, "snp-firmware", "", "for SEV-SNP machines: own, a prebuilt FILE of our own, or none (default: own with --firmware own, else none)")
 	c.Flags().StringVar(&kernel, "kernel", kernelGeneric, "generic, minimal, or a prebuilt FILE of the minimal one")
+	c.Flags().BoolVar(&dev, "dev", false, "make an image for development, whose operator can run commands in the machine; verifiers refuse it")
 	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	return c
@@ -96,7 +106,10 @@ builds it (see secretvm image kernel), --kernel FILE takes a file.`,
 // buildImage fills in what the command line does not say and builds.
 func buildImage(c *cobra.Command, o image.Options, mirrors []string) (image.Result, error) {
 	var err error
-	if o.Source, err = image.BaseSource(); err != nil {
+	if o.Source.SpecBytes == nil { // not chosen
+		o.Source, err = image.BaseSource()
+	}
+	if err != nil {
 		return image.Result{}, err
 	}
 	if o.CacheDir, err = image.CacheDir(); err != nil {

@@ -90,6 +90,7 @@ compare with (UNVERIFIED WORKLOAD), 4 could not be reached.`,
 		newVerifyCommand(),
 		newShowCommand(),
 		newExplainCommand(),
+		newExecCommand(),
 	)
 	return root
 }

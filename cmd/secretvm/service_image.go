@@ -70,7 +70,7 @@ func literal(text string) string {
 type imageAddition struct {
 	compose, image, description string
 	shapes                      []string
-	yes                         bool
+	yes, dev                    bool
 }
 
 func newServiceImageAddCommand(s *serviceChoice) *cobra.Command {
@@ -93,6 +93,7 @@ the service's upgrade delay; the first image of a service is active at once.`,
 	c.Flags().StringVar(&f.image, "image", "", "`FOLDER` of the machine image, or its manifest")
 	c.Flags().StringVar(&f.description, "description", "", "for readers of the ledger (default: image and compose digest)")
 	c.Flags().StringSliceVar(&f.shapes, "shape", nil, "only machines such as 4x8G (repeatable; default: all common shapes)")
+	c.Flags().BoolVar(&f.dev, "dev", false, "register an image for development, whose operator can read the service's keys")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
 	return c
 }
@@ -118,6 +119,10 @@ func (s *serviceChoice) addImage(ctx context.Context, c *cobra.Command, id strin
 	if err != nil {
 		return err
 	}
+	if config.Dev = im.manifest.Dev; config.Dev && !f.dev {
+		return vm.Refuse(vm.CodeDevImage, "%s is an image for development: whoever runs such a machine can read the service's keys", f.image).
+			Try("register a production image, or say --dev where nothing of worth is kept")
+	}
 	r, err := recordOf(im, shapes, &config)
 	if err != nil {
 		return err
@@ -125,6 +130,9 @@ func (s *serviceChoice) addImage(ctx context.Context, c *cobra.Command, id strin
 	r.Description = f.description
 	if r.Description == "" {
 		r.Description = fmt.Sprintf("%s %s, compose %.12s", im.manifest.Name, im.manifest.Release, config.ComposeHash)
+	}
+	if config.Dev {
+		r.Description = "FOR DEVELOPMENT: " + r.Description
 	}
 	text, err := r.Encode()
 	if err != nil {

@@ -39,6 +39,7 @@ func (m *machine) startNetwork(ctx context.Context) (remark string, err error) {
 			go network.Keep(ctx, hinted{link, m.hints().DNS}, lease, resolvConf, m.out.Note)
 		}
 		m.uplink = link.Name()
+		m.startDev(ctx)
 		remark = link.Name() + " " + lease.String()
 		return nil
 	})

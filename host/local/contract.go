@@ -98,6 +98,7 @@ func (in *Installation) askContract(context.Context) (string, error) {
 	if in.config, err = in.o.Workload.Config(in.service.ID, m.KMS, in.folder.Instance()); err != nil {
 		return "", err
 	}
+	in.config.Dev = in.image.Manifest.Dev
 	if err := in.config.Unsupported(); err != nil {
 		return "", fmt.Errorf("x-secretvm in %s: %w", in.o.Workload.Path, err)
 	}

@@ -238,6 +238,7 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 	if err != nil {
 		return "", err
 	}
+	in.config.Dev = in.image.Manifest.Dev
 	if err := in.config.Unsupported(); err != nil {
 		return "", fmt.Errorf("x-secretvm in %s: %w", w.Path, err)
 	}
@@ -263,7 +264,11 @@ func (in *Installation) register(ctx context.Context) (_ string, err error) {
 }
 
 func (in *Installation) boot(ctx context.Context) (string, error) {
-	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint(), Network: in.o.Network}
+	key, door, err := in.openDoor()
+	if err != nil {
+		return "", err
+	}
+	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint(), Network: in.o.Network, DevKey: key}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err
@@ -275,7 +280,7 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	in.deadline = time.Now().Add(in.o.Timeout)
 	in.run, err = in.folder.Start(ctx, machine.Boot{
 		Name: filepath.Base(in.folder.Dir()), QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
-		Forwards: forwards(in.addresses, in.attestation), Image: in.image.Folder, Archive: config,
+		Forwards: append(forwards(in.addresses, in.attestation), door...), Image: in.image.Folder, Archive: config,
 		Measurement: measurement, BootLog: in.image.BootLog,
 		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
 	})

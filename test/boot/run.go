@@ -149,15 +149,16 @@ func (o options) archive(folder *machine.Folder, b *machine.Boot) error {
 	if err != nil {
 		return err
 	}
+	image, err := local.OpenImage(o.image, b.Shape)
+	if err != nil {
+		return err
+	}
+	cfg.Dev = image.Manifest.Dev
 	hints := compose.Hints{Registry: o.registry}
 	if o.kms != "" {
 		hints.KMS = []string{o.kms}
 	}
 	if b.Archive, err = local.Archive(w, cfg, hints); err != nil {
-		return err
-	}
-	image, err := local.OpenImage(o.image, b.Shape)
-	if err != nil {
 		return err
 	}
 	b.Measurement, err = image.Launched(cfg)
