@@ -58,6 +58,10 @@ func (b *build) inputs() (vm.Hash, error) {
 	if b.Firmware != nil {
 		add(d, b.Firmware)
 	}
+	if b.Driver != nil { // behind a word, as below
+		add(d, []byte(GPU))
+		add(d, b.Driver)
+	}
 	if b.SNP != nil {
 		add(d, []byte(vm.SNP))
 		add(d, b.SNP)

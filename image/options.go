@@ -24,6 +24,7 @@ type Options struct {
 	Firmware []byte     // OVMF image to put in instead of the firmware group's; may be nil
 	SNP      []byte     // OVMF image for SEV-SNP machines, put in beside it; may be nil
 	Kernel   []byte     // our own kernel, instead of the kernel group's; may be nil
+	Driver   []byte     // archive of NVIDIA's driver, where the specification wants one
 	Fresh    bool       // build even if the cache has it, and leave the cache's image alone; needs Output
 	Pool     *pool.Pool // where packages come from
 	Report   step.Reporter
@@ -36,7 +37,7 @@ func (o Options) validate() error {
 	case o.Fresh && o.Output == "":
 		return errors.New("image options: a fresh build needs an output folder")
 	}
-	return nil
+	return o.checkDriver()
 }
 
 // CacheDir returns the default cache folder: $XDG_CACHE_HOME/secretvm.
@@ -81,6 +82,9 @@ func (o Options) origins() ([]lock.Package, error) {
 	packages, err := o.packages()
 	if err != nil {
 		return nil, err
+	}
+	if d := o.Source.Spec.Driver; d != nil {
+		packages = append(packages, lock.Package{Name: "nvidia-driver", Version: d.Version, SHA256: d.SHA256})
 	}
 	for _, own := range []struct {
 		there bool

@@ -87,6 +87,9 @@ func (b *build) completeRoot() error {
 		fmt.Fprintf(&list, "/%s\n", m.Path)
 	}
 	b.root.File(modulesFile, 0o644, []byte(list.String()))
+	if err := b.addDriver(slices.Concat(early, modules)); err != nil {
+		return err
+	}
 	b.root.File(guestdFile, 0o755, b.guestd)
 	for name, program := range b.programs {
 		b.root.File(name, 0o755, program)

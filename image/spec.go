@@ -38,7 +38,8 @@ type Spec struct {
 	Initramfs   struct {
 		Modules []string `yaml:"modules"`
 	} `yaml:"initramfs"`
-	Rootfs RootfsSpec `yaml:"rootfs"`
+	Rootfs RootfsSpec  `yaml:"rootfs"`
+	Driver *DriverSpec `yaml:"driver"` // of GPUs; nil: there are none
 
 	dev bool // for development
 }

@@ -20,6 +20,7 @@ func newImageBuildCommand() *cobra.Command {
 	var o image.Options
 	var mirrors []string
 	var ovmf, snpOVMF, kernel string
+	var gpu gpuFlags
 	var asJSON, dev bool
 	c := &cobra.Command{
 		Use:   "build",
@@ -47,7 +48,10 @@ builds it (see secretvm image kernel), --kernel FILE takes a file.
 
 --dev makes an image for development: secretvm exec runs commands in the machine and
 its containers, and the console has a shell. It measures other registers than the
-image without, and secretvm verify refuses it unless told otherwise.`,
+image without, and secretvm verify refuses it unless told otherwise.
+
+--spec gpu makes an image for machines with NVIDIA GPUs in confidential mode. It
+takes NVIDIA's driver from the archive that --nvidia-driver names.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
   secretvm image build --firmware own
@@ -81,6 +85,9 @@ image without, and secretvm verify refuses it unless told otherwise.`,
 					return err
 				}
 			}
+			if err := gpu.choose(&o); err != nil {
+				return err
+			}
 			result, err := buildImage(c, o, mirrors)
 			if err != nil {
 				return err
@@ -98,6 +105,7 @@ image without, and secretvm verify refuses it unless told otherwise.`,
 	c.Flags().StringVar(&snpOVMF, "snp-firmware", "", "for SEV-SNP machines: own, a prebuilt FILE of our own, or none (default: own with --firmware own, else none)")
 	c.Flags().StringVar(&kernel, "kernel", kernelGeneric, "generic, minimal, or a prebuilt FILE of the minimal one")
 	c.Flags().BoolVar(&dev, "dev", false, "make an image for development, whose operator can run commands in the machine; verifiers refuse it")
+	gpu.add(c)
 	c.Flags().BoolVar(&o.Fresh, "no-cache", false, "build even if the cache has the image")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the manifest as JSON")
 	return c

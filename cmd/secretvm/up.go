@@ -27,7 +27,7 @@ type upFlags struct {
 	kmsIn                         string
 	cpus, kmsNodes                int
 	memory                        string
-	ports, kmsURLs                []string
+	ports, kmsURLs, gpus          []string
 	mirrors                       []string
 	timeout, grace                time.Duration
 	json, seal                    bool
@@ -106,6 +106,7 @@ machine believes them as little as DHCP.`,
 	flags.IntVar(&f.kmsNodes, "kms-nodes", 0, "nodes of the local KMS, chosen when it is made (default: one that no others can join; later as many as it has)")
 	flags.StringVar(&f.kmsIn, "kms-in", local.InProcesses, "where these nodes run: processes, or vms: measured machines that the chain admits by what they prove")
 	flags.StringArrayVar(&f.kmsURLs, "kms-url", nil, "`URL` of a node of the key manager that the workload chooses (x-secretvm.kms), or of what gives it collateral (…/quote-parse) (repeatable)")
+	flags.StringArrayVar(&f.gpus, "gpu", nil, "give the machine this GPU of the computer: its PCI `ADDRESS`, such as 0000:17:00.0 (repeatable; with --tee tdx or snp, and gpu: attest in the workload)")
 	flags.StringVar(&f.memory, "memory", "", "memory, such as 2G or 1536M (default: x-secretvm.shape of the workload)")
 	flags.StringArrayVar(&f.ports, "port", nil, "`PUBLISHED=LOCAL`: another port of this computer, 0 for any free one (repeatable)")
 	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`ARCHIVE=URL` to fetch packages from first (repeatable)")
@@ -121,7 +122,7 @@ machine believes them as little as DHCP.`,
 
 // options turns flags into what up runs; its errors are wrong usage.
 func (f upFlags) options(path string) (o local.Options, err error) {
-	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSIn: f.kmsIn, KMSURLs: f.kmsURLs, Seal: f.seal, EnvFile: f.envFile}
+	o = local.Options{TEE: vm.TEE(f.tee), State: f.state, Timeout: f.timeout, Grace: f.grace, KMSNodes: f.kmsNodes, KMSIn: f.kmsIn, KMSURLs: f.kmsURLs, GPUs: f.gpus, Seal: f.seal, EnvFile: f.envFile}
 	if o.Workload, err = compose.Read(path); err != nil {
 		return o, err
 	}

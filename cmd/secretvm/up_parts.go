@@ -21,6 +21,7 @@ func (f upFlags) parts(o *local.Options) {
 	o.Image, o.QEMU, o.Containers = locked.Image, locked.QEMU, locked.Containers
 	o.NodeWorkload = locked.NodeWorkload
 	o.Complete = f.services.complete
+	o.OwnImage = f.image == ""
 	if f.image != "" {
 		o.Image = local.ImageFolder(f.image)
 	}

@@ -21,6 +21,8 @@ type Options struct {
 	State    string        // root of everything that is kept
 	TEE      vm.TEE        // soft, or tdx where this computer can; others are refused with the reason
 	Shape    vm.Shape      // zero fields: the workload's own
+	GPUs     []string      // of this computer, to be given to the machine: PCI addresses, driven by vfio-pci
+	OwnImage bool          // Image makes the base image, which brings up no GPUs
 	Ports    map[int]int   // published port: port of this computer (0: any free one)
 	Timeout  time.Duration // from power-on until the workload runs
 	Grace    time.Duration // for the guest to shut down by itself
@@ -79,6 +81,9 @@ func StateFolder() (string, error) {
 // Check fills in what the workload decides and checks what can be checked before
 // anything is started: an error is wrong usage.
 func (o *Options) Check() error {
+	if err := o.checkGPUs(pciDevices); err != nil {
+		return err
+	}
 	switch o.TEE {
 	case vm.Soft:
 	case vm.TDX, vm.SNP:

@@ -162,6 +162,9 @@ func (in *Installation) openImage(ctx context.Context) (string, error) {
 	if in.image, err = OpenImage(folder, in.o.Shape); err != nil {
 		return "", err
 	}
+	if err := in.image.forGPUs(in.o.Shape.GPUs); err != nil {
+		return "", err
+	}
 	in.emulator, err = in.o.QEMU(ctx, in.o.Note)
 	return remark, err
 }
@@ -279,7 +282,7 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	}
 	in.deadline = time.Now().Add(in.o.Timeout)
 	in.run, err = in.folder.Start(ctx, machine.Boot{
-		Name: filepath.Base(in.folder.Dir()), QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape,
+		Name: filepath.Base(in.folder.Dir()), QEMU: in.emulator, TEE: in.o.TEE, Shape: in.o.Shape, GPUs: in.o.GPUs,
 		Forwards: append(forwards(in.addresses, in.attestation), door...), Image: in.image.Folder, Archive: config,
 		Measurement: measurement, BootLog: in.image.BootLog,
 		SoftTEE: []string{in.o.SecretVM, "soft-tee", "--pki", filepath.Dir(in.trustRoot)},
