@@ -77,6 +77,9 @@ func (p *Process) Ready(ctx context.Context) error {
 	return err
 }
 
+// Kill ends the process, and with it all work on the devices.
+func (p *Process) Kill() { _ = p.cmd.Process.Kill() }
+
 // ask sends one question and reads its answer. A question that nobody waits for
 // any longer ends the process: its answer would pass for that of the next one.
 func (p *Process) ask(ctx context.Context, q Request) (a Answer, err error) {
@@ -88,10 +91,10 @@ func (p *Process) ask(ctx context.Context, q Request) (a Answer, err error) {
 	if err := ctx.Err(); err != nil {
 		return a, fmt.Errorf("ask the GPUs for %s: %w", q.Op, err)
 	}
-	kept := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	kept := context.AfterFunc(ctx, p.Kill)
 	err = errors.Join(p.asked.Encode(q), p.heard.Decode(&a))
 	if !kept() || err != nil {
-		_ = p.cmd.Process.Kill()
+		p.Kill()
 		if errors.Is(err, io.EOF) {
 			err = errors.New("the process has ended")
 		}

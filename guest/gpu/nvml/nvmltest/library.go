@@ -4,13 +4,16 @@
 package nvmltest
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/secretvm/secretvm/guest/gpu/nvml"
@@ -36,21 +39,41 @@ type Library struct {
 	dir string
 }
 
-// New compiles a library; the test is skipped where there is no C compiler.
+// New makes a library of a folder of its own; the test is skipped where there is
+// no C compiler.
 func New(t testing.TB) *Library {
 	t.Helper()
-	compiler, err := exec.LookPath("cc")
-	if err != nil {
+	l := &Library{t, t.TempDir()}
+	b, err := compiled()
+	if errors.Is(err, exec.ErrNotFound) {
 		t.Skip("no C compiler: the stand-in for libnvidia-ml.so.1 cannot be made")
 	}
-	l := &Library{t, t.TempDir()}
-	l.Put("nvml.c", string(source))
-	c := exec.Command(compiler, "-Wall", "-Werror", "-shared", "-fPIC", "-DDIRECTORY="+strconv.Quote(l.dir), "-o", l.Path(), filepath.Join(l.dir, "nvml.c"))
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("compile the stand-in: %v\n%s", err, out)
+	if err != nil {
+		t.Fatal(err)
 	}
+	l.Put(filepath.Base(l.Path()), string(b))
 	return l
 }
+
+// compiled is the library, compiled once.
+var compiled = sync.OnceValues(func() ([]byte, error) {
+	compiler, err := exec.LookPath("cc")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "nvmltest-*")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	library := filepath.Join(dir, "nvml.so")
+	c := exec.Command(compiler, "-Wall", "-Werror", "-shared", "-fPIC", "-x", "c", "-o", library, "-")
+	c.Stdin = bytes.NewReader(source)
+	if out, err := c.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("compile the stand-in: %w: %s", err, out)
+	}
+	return os.ReadFile(library)
+})
 
 // Path is where the library is.
 func (l *Library) Path() string { return filepath.Join(l.dir, "libnvidia-ml.so.1") }

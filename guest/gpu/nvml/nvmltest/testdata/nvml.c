@@ -1,6 +1,8 @@
 /* A stand-in for libnvidia-ml.so.1 with the prototypes and structures of
- * NVIDIA's nvml.h (CUDA 12.4), for tests: it answers from the files of one
- * folder, DIRECTORY. No GPU, no driver. */
+ * NVIDIA's nvml.h (CUDA 12.4), for tests: it answers from the files of the
+ * folder that it lies in. No GPU, no driver. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,11 +34,19 @@ static int initialised;
 static unsigned int accepting;
 static struct nvmlDevice_st devices[16];
 
-/* content reads a file of DIRECTORY; -1: there is none, or it is too large. */
-static long content(const char *name, void *to, long room) {
+/* beside opens a file in the library's folder. */
+static FILE *beside(const char *name, const char *mode) {
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s", DIRECTORY, name);
-    FILE *f = fopen(path, "rb");
+    Dl_info self;
+    if (!dladdr(devices, &self) || !strrchr(self.dli_fname, '/')) return NULL;
+    int folder = (int)(strrchr(self.dli_fname, '/') - self.dli_fname);
+    snprintf(path, sizeof path, "%.*s/%s", folder, self.dli_fname, name);
+    return fopen(path, mode);
+}
+
+/* content reads a file; -1: there is none, or it is too large. */
+static long content(const char *name, void *to, long room) {
+    FILE *f = beside(name, "rb");
     if (!f) return -1;
     long n = (long)fread(to, 1, (size_t)room, f);
     int more = fgetc(f) != EOF;
@@ -111,12 +121,10 @@ nvmlReturn_t nvmlDeviceGetConfComputeGpuCertificate(nvmlDevice_t device, nvmlCon
 
 nvmlReturn_t nvmlDeviceGetConfComputeGpuAttestationReport(nvmlDevice_t device, nvmlConfComputeGpuAttestationReport_t *report) {
     unsigned char nonce[sizeof report->nonce];
-    char path[4096];
     memcpy(nonce, report->nonce, sizeof nonce);
     memset(report, 0xee, sizeof *report);
     memcpy(report->nonce, nonce, sizeof nonce);
-    snprintf(path, sizeof path, "%s/asked", DIRECTORY); /* what the caller put where the nonce is */
-    FILE *f = fopen(path, "wb");
+    FILE *f = beside("asked", "wb"); /* what the caller put where the nonce is */
     if (!f || fwrite(nonce, 1, sizeof nonce, f) != sizeof nonce || fclose(f)) return UNKNOWN;
     long n = content("report", report->attestationReport, sizeof report->attestationReport);
     if (!device || n < 0) return NOT_FOUND;
