@@ -10,7 +10,9 @@ import (
 // table is the dm-crypt target for the payload of a disk of size bytes:
 // cipher, key, IV offset, device, start, and the sector size
 // (Documentation/admin-guide/device-mapper/dm-crypt.rst). No discards: they
-// would tell the host which blocks are in use.
+// would tell the host which blocks are in use. No work queues: whoever writes
+// encrypts, and reads are decrypted where they arrive, without another thread to
+// wake for each block.
 func table(device string, size int64, key *VolumeKey) (devmapper.Target, error) {
 	payload := (size - PayloadOffset) &^ (SectorSize - 1)
 	if payload <= 0 {
@@ -18,7 +20,7 @@ func table(device string, size int64, key *VolumeKey) (devmapper.Target, error) 
 	}
 	params := fmt.Appendf(nil, "%s ", Cipher)
 	params = hex.AppendEncode(params, key[:])
-	params = fmt.Appendf(params, " 0 %s %d 1 sector_size:%d", device, PayloadOffset/512, SectorSize)
+	params = fmt.Appendf(params, " 0 %s %d 3 sector_size:%d no_read_workqueue no_write_workqueue", device, PayloadOffset/512, SectorSize)
 	return devmapper.Target{Type: "crypt", Sectors: uint64(payload / 512), Params: params, Secret: true}, nil
 }
 

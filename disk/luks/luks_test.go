@@ -327,7 +327,7 @@ func TestTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "aes-xts-plain64 ab" + strings.Repeat("00", 63) + " 0 /dev/vdc 32768 1 sector_size:4096"
+	want := "aes-xts-plain64 ab" + strings.Repeat("00", 63) + " 0 /dev/vdc 32768 3 sector_size:4096 no_read_workqueue no_write_workqueue"
 	if string(got.Params) != want || got.Sectors != 16 || !got.Secret || got.Type != "crypt" {
 		t.Errorf("table is %d %s %q", got.Sectors, got.Type, got.Params)
 	}

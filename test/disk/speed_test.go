@@ -13,7 +13,7 @@ import (
 var (
 	speed = flag.Bool("speed", false, "measure how fast disks are")
 	cpu   = flag.String("cpu", softCPU, "speed: the processor, as QEMU's option")
-	limit = flag.Int("limit", 0, "speed: of the disk, in megabytes a second")
+	limit = flag.Int("limit", 0, "speed: of the disk, in megabytes a second, and 30 requests for each")
 )
 
 // TestDiskSpeed compares the disk as it is, encrypted, and with integrity, in one
