@@ -39,9 +39,8 @@ type direct struct{}
 func (direct) Run(_ context.Context, cmd *exec.Cmd) ([]byte, error) { return cmd.CombinedOutput() }
 
 func main() {
-	if err := run(context.Background()); err != nil {
-		say(map[string]any{"error": err.Error()})
-	}
+	err := run(context.Background()) // until it fails, or the host ends the machine
+	say(map[string]any{"error": err.Error()})
 	panic(unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)) // it does not return
 }
 

@@ -20,8 +20,8 @@ import (
 
 const (
 	rounds = 3
-	// sample is how long one figure is measured.
-	sample = 700 * time.Millisecond
+	// sample is how long one figure is measured: longer than a limited disk's bursts.
+	sample = 1200 * time.Millisecond
 	// span is the part of a layer that is read and written, from this many bytes on.
 	from, span = 32 << 20, 192 << 20
 )
@@ -60,14 +60,23 @@ func (o order) speed(device string) error {
 	if err != nil {
 		return err
 	}
-	for range rounds {
+	layers := []layer{{"raw", device, 2 * third}, {"encrypted", plain, from}, {"integrity", checked, from}}
+	for round := range rounds {
 		for _, w := range workloads {
-			if err := errors.Join(w.run("raw", device, 2*third), w.run("encrypted", plain, from), w.run("integrity", checked, from)); err != nil {
-				return err
+			for i := range layers {
+				if err := w.run(layers[(i+round)%len(layers)]); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
+}
+
+// layer is what is read and written: a device, from some byte on.
+type layer struct {
+	name, device string
+	at           int64
 }
 
 func sizeOf(device string) (int64, error) {
@@ -98,17 +107,20 @@ var workloads = []workload{
 
 // run says how many bytes a second were read or written, and which share of the
 // processors that took.
-func (w workload) run(name, device string, at int64) error {
-	f, err := os.OpenFile(device, os.O_RDWR|unix.O_DIRECT, 0)
+func (w workload) run(l layer) error {
+	f, err := os.OpenFile(l.device, os.O_RDWR|unix.O_DIRECT, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if err := f.Sync(); err != nil { // of what was measured before
+		return err
+	}
 	var wg sync.WaitGroup
 	totals, errs := make([]int64, w.workers), make([]error, w.workers)
 	busy, began := ticks(), time.Now()
 	for i := range w.workers {
-		wg.Go(func() { totals[i], errs[i] = w.work(f, at, i, began.Add(sample)) })
+		wg.Go(func() { totals[i], errs[i] = w.work(f, l.at, i, began.Add(sample)) })
 	}
 	wg.Wait()
 	if w.write {
@@ -116,14 +128,14 @@ func (w workload) run(name, device string, at int64) error {
 	}
 	took := time.Since(began)
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%s %s: %w", name, w.kind, err)
+		return fmt.Errorf("%s %s: %w", l.name, w.kind, err)
 	}
 	var sum int64
 	for _, n := range totals {
 		sum += n
 	}
 	now := ticks()
-	say(map[string]any{"device": name, "kind": w.kind, "rate": float64(sum) / took.Seconds(), "busy": float64(now.busy-busy.busy) / float64(max(1, now.all-busy.all))})
+	say(map[string]any{"device": l.name, "kind": w.kind, "rate": float64(sum) / took.Seconds(), "busy": float64(now.busy-busy.busy) / float64(max(1, now.all-busy.all))})
 	return nil
 }
 
