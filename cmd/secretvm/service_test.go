@@ -108,6 +108,10 @@ func TestServiceOwner(t *testing.T) {
 	do(exitOK, "yes\n", "active       at once", append(add, one)...)
 	do(exitOK, "", "active       48h0m0s after", append(add, two, "--yes")...)
 	do(exitRefused, "", string(vm.CodeExists), append(add, two, "--yes")...)
+	dev := measureFolder(t, func(m *vm.Manifest) { m.Dev, m.CommandLine = true, m.CommandLine+" "+vm.DevArgument })
+	forDev := []string{"image", "add", "web", "--image", dev, "--shape", "2x2G", "--compose", one}
+	do(exitRefused, "", string(vm.CodeDevImage), append(forDev, "--yes")...)
+	do(exitRefused, "no\n", "FOR DEVELOPMENT: base v0", append(forDev, "--dev")...)
 	var images []wire.Image
 	if err := json.Unmarshal([]byte(do(exitOK, "", "", "image", "list", "web", "--json")), &images); err != nil {
 		t.Fatal(err)

@@ -12,7 +12,6 @@ package clock
 
 import (
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -69,18 +68,4 @@ func (b Bounds) correction(wall, now time.Time) time.Duration {
 		return earliest.Sub(wall)
 	}
 	return 0
-}
-
-// AfterImage moves the clock to the time that a file of the image carries, if it
-// is behind it: no machine boots an image that is not made yet. It returns by how
-// much.
-func AfterImage(file string) (moved time.Duration, err error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return 0, fmt.Errorf("find out when the image was made: %w", err)
-	}
-	if moved = time.Until(info.ModTime()); moved <= 0 {
-		return 0, nil
-	}
-	return moved, set(info.ModTime())
 }

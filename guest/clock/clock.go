@@ -2,6 +2,7 @@ package clock
 
 import (
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -35,6 +36,23 @@ type Clock struct {
 	status Status
 }
 
+// AfterImage moves the clock to the time that a file of the image carries, if it
+// is behind it: no machine boots an image that is not made yet. It returns by how
+// much.
+func (c *Clock) AfterImage(file string) (moved time.Duration, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return 0, fmt.Errorf("find out when the image was made: %w", err)
+	}
+	if moved = time.Until(info.ModTime()); moved <= 0 {
+		return 0, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.MovedMS = moved.Milliseconds()
+	return moved, set(info.ModTime())
+}
+
 // Hold holds the clock against the time of a block, moves it where it is wrong,
 // and returns by how much.
 func (c *Clock) Hold(b Bounds) (moved time.Duration, err error) {
@@ -50,7 +68,7 @@ func (c *Clock) Hold(b Bounds) (moved time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	block := b.Block.UTC()
-	c.bounds, c.status = b, Status{Source: FromBlock, Block: &block, MovedMS: moved.Milliseconds()}
+	c.bounds, c.status = b, Status{Source: FromBlock, Block: &block, MovedMS: c.status.MovedMS + moved.Milliseconds()}
 	return moved, nil
 }
 

@@ -141,10 +141,10 @@ func TestAfterImageLeavesWhatIsLater(t *testing.T) {
 	if err := os.Chtimes(file, block, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if moved, err := AfterImage(file); moved != 0 || err != nil {
+	if moved, err := new(Clock).AfterImage(file); moved != 0 || err != nil {
 		t.Errorf("moved by %v, %v", moved, err)
 	}
-	if _, err := AfterImage(file + "x"); err == nil || !strings.Contains(err.Error(), "image was made") {
+	if _, err := new(Clock).AfterImage(file + "x"); err == nil || !strings.Contains(err.Error(), "image was made") {
 		t.Errorf("no such file: %v", err)
 	}
 	if moved, err := new(Clock).Hold(Bounds{}); moved != 0 || err != nil {

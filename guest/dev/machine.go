@@ -14,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const searchPath = "/usr/sbin:/usr/bin"
+
 // environment of what runs in the machine itself.
-var environment = []string{"PATH=/usr/sbin:/usr/bin", "HOME=/root", "TERM=linux", "PS1=dev# ", "DOCKER_HOST=unix:///run/docker.sock"}
+var environment = []string{"PATH=" + searchPath, "HOME=/root", "TERM=linux", "PS1=dev# ", "DOCKER_HOST=unix:///run/docker.sock"}
 
 // Run runs a command in the machine itself, or a shell.
 func Run(ctx context.Context, c Command) (int, error) {

@@ -28,6 +28,9 @@ func Serve(ctx context.Context) error {
 	if err := json.Unmarshal(text, &hints); err != nil {
 		return fmt.Errorf("read the host's hints: %w", err)
 	}
+	if err := os.Setenv("PATH", searchPath); err != nil { // where commands are looked for
+		return err
+	}
 	shell := make(chan error, 1)
 	go func() { shell <- Console(ctx, console) }()
 	if hints.DevKey == "" { // nobody to answer

@@ -19,7 +19,7 @@ const (
 // startClock moves the clock to when the image was made, which is what the files
 // of the verified root say, if the host says that it is earlier.
 func (m *machine) startClock() {
-	moved, err := clock.AfterImage("/proc/self/exe")
+	moved, err := m.clock.AfterImage("/proc/self/exe")
 	switch {
 	case err != nil:
 		m.out.Note(err.Error())
