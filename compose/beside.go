@@ -66,7 +66,7 @@ func readNames(archive []byte) (map[string]bool, error) {
 }
 
 // packing says how to make a files archive, the same bytes from the same files.
-const packing = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf " + FilesName
+const packing = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w -cf " + FilesName
 
 // checkBeside reports the first file that services take from beside the compose
 // file, in folder, and that no machine would have.

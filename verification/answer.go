@@ -30,6 +30,7 @@ type Answer struct {
 	Log         []byte       // dstack's event log (JSON), where the evidence is of such a machine
 	Served      *peer.Served // what a machine of another system says beside evidence; nil for our own
 	TLSCert     vm.Hash      // SHA-256 of the certificate's DER, which existing SecretVM machines may bind
+	Container   *Container   // evidence is about a container's data or the application's log; nil: about the machine's TLS key
 	Recorded    bool         // read from a bundle: the connection and the nonce are its maker's word
 }
 

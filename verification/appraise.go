@@ -25,6 +25,7 @@ type Wanted struct {
 	Time     time.Time           // when to judge validity; required
 	Policy   attest.Policy       // what state of a platform is good enough
 	Early    *vm.Collateral      // Intel's coming TCB information, for a warning ahead
+	Data     []byte              // that a container's quote should be about; nil: not compared
 	Wishes   Wishes              // comparisons that need no file
 	Registry *peer.Registry      // known images of existing SecretVM
 
@@ -45,6 +46,8 @@ type finding struct {
 	verdict vm.Verdict // of genuine evidence
 	config  *vm.Config // nil until it is shown to be the measured one
 	other   system     // of another system's machine; nil for our own
+
+	application []vm.Event // the application's log, once it is shown to be the quoted one
 }
 
 // Appraise judges one answer. It does no I/O.
@@ -62,7 +65,8 @@ func Appraise(answer Answer, want Wanted) Report {
 		if f.other = f.system(); f.other != nil {
 			r.System, r.Checks, r.Warnings = f.other.name(), f.other.checks(), f.other.warnings()
 		} else {
-			r.Checks = f.checks()
+			r.Checks = f.contained(f.checks())
+			r.Application = f.application
 		}
 	}
 	// The evidence's own label is a hint by whoever sent it; a verdict's root is not.

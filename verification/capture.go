@@ -140,6 +140,8 @@ func recogniseJSON(b []byte) (Answer, Form, error) {
 	}
 	has := func(name string) bool { return fields[name] != nil }
 	switch {
+	case has("evidence") && (has("data") || has("register")):
+		return recogniseContainerQuote(b)
 	case has("evidence"):
 		at, err := ParseAttestation(b)
 		if err != nil {

@@ -53,6 +53,12 @@ func (r Report) WriteFacts(w io.Writer) error {
 			fmt.Fprintf(&b, "   RTMR%d  %s  %-14s %s %s\n", e.Register, e.Digest.String()[:16], printable(e.Name), sign, printable(e.Description))
 		}
 	}
+	if len(r.Application) > 0 {
+		b.WriteString("\nThe application's log since the boot, service first:\n")
+		for _, e := range r.Application {
+			fmt.Fprintf(&b, "   %-24s %s\n", printable(e.Name), printable(payload(e.Payload)))
+		}
+	}
 	if len(m.Events) > 0 {
 		b.WriteString("\nEvents of RTMR3, in order:\n")
 		for _, e := range m.Events {

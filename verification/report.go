@@ -59,6 +59,8 @@ type Report struct {
 	TLSKey   vm.Hash     `json:"tls_key"`
 	Checks   []Check     `json:"checks"`
 	Machine  *vm.Verdict `json:"machine,omitempty"` // everything that was learnt; absent unless genuine
+
+	Application []vm.Event `json:"application,omitempty"` // the application's log, where the quote is about it
 }
 
 // Unanswered is the report when Fetch returned err.

@@ -120,6 +120,9 @@ func (f *finding) missing() (flags []string) {
 	if !f.wantsImage() {
 		flags = append(flags, "--manifest")
 	}
+	if c := f.answer.Container; c != nil && c.Register == nil && f.want.Data == nil {
+		flags = append(flags, "--data")
+	}
 	return flags
 }
 

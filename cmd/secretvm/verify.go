@@ -24,6 +24,7 @@ type verifyFlags struct {
 	policy                          string
 	at                              string
 	bundle                          string
+	data                            string
 	json, verbose, early            bool
 	acceptDev                       bool
 	timeout                         time.Duration
@@ -48,8 +49,9 @@ What you do not pass is shown with a · and not compared.
 A FILE holds evidence that was kept: a bundle of --bundle, the answer of
 GET /attestation or GET /bundle, a certificate with evidence (RA-TLS), or a
 quote or report in any of its usual forms (TDX, SGX, SEV-SNP; raw, hex, base64;
-of SecretVM or dstack machines too). There is no
-connection then, and what it would show stays open. A bundle is judged at the
+of SecretVM or dstack machines too), or what a container got from its machine:
+a quote about --data, the application's log (GET /application as well). There is
+no connection then, and what it would show stays open. A bundle is judged at the
 moment when it was made, and compared with the wishes in it unless you pass
 your own.
 
@@ -72,6 +74,7 @@ Exit codes:
   secretvm verify https://guestbook.example --policy policy.yaml --bundle proof.zip
   secretvm verify proof.zip                                      # the same verdict, offline, years later
   secretvm verify quote.hex --collateral collateral.json --at 2025-07-01
+  secretvm verify container.json --data $(sha256sum < answer.txt | cut -c-64) --compose docker-compose.yaml --image ./image
   secretvm verify https://guestbook.example --policy policy.yaml --json | jq .verdict`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -81,6 +84,7 @@ Exit codes:
 	f.register(c)
 	flags := c.Flags()
 	flags.StringVar(&f.bundle, "bundle", "", "keep every input and the report in this zip `FILE`")
+	flags.StringVar(&f.data, "data", "", "a container's quote: the data that it should be about, `HEX`")
 	flags.BoolVar(&f.json, "json", false, "print the report as one JSON document")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "show everything that was learnt, event by event")
 	return c

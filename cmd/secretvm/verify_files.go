@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/peer"
 	"github.com/secretvm/secretvm/policy"
 	"github.com/secretvm/secretvm/verification"
@@ -28,6 +30,12 @@ func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
 		return w, fmt.Errorf("--kms: want the 192 hex digits of a group key, as `kmsd status` prints them")
 	} else if f.groupKey != "" {
 		w.GroupKey = hex.EncodeToString(key)
+	}
+	if w.Data, err = hex.DecodeString(f.data); err != nil || len(w.Data) > vm.MaxWorkloadData {
+		return w, fmt.Errorf("--data: want hex of at most %d bytes", vm.MaxWorkloadData)
+	}
+	if f.data == "" {
+		w.Data = nil
 	}
 	if b, err := readWanted("--compose", f.compose); err != nil {
 		return w, err
@@ -61,6 +69,22 @@ func (f *verifyFlags) wanted() (w verification.Wanted, err error) {
 	return w, nil
 }
 
+// granted lists the services of a compose file whose containers may ask for
+// quotes. A file that cannot be read grants nothing; the comparison says so.
+func granted(file []byte) (services []string) {
+	w, err := compose.Parse(file, nil)
+	if err != nil {
+		return nil
+	}
+	for service, grants := range w.Settings.API {
+		if slices.Contains(grants, vm.GrantQuote) {
+			services = append(services, service)
+		}
+	}
+	slices.Sort(services)
+	return services
+}
+
 // readRegistry reads the known images of another system.
 func (f *verifyFlags) readRegistry(w *verification.Wanted) error {
 	var files [][]byte
@@ -83,7 +107,7 @@ func (f *verifyFlags) readRegistry(w *verification.Wanted) error {
 
 // wishes reports whether the caller says anything about the machine.
 func (f *verifyFlags) wishes() bool {
-	return f.policy != "" || f.compose != "" || f.files != "" || f.manifest != "" || f.image != "" || f.service != "" || f.groupKey != "" || f.registries != nil
+	return f.policy != "" || f.data != "" || f.compose != "" || f.files != "" || f.manifest != "" || f.image != "" || f.service != "" || f.groupKey != "" || f.registries != nil
 }
 
 // readPolicy applies --policy. Its paths are relative to it.

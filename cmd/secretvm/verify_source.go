@@ -52,6 +52,14 @@ func (f *verifyFlags) open(ctx context.Context, target string, stdin io.Reader, 
 			return judgement{}, &exitError{exitRefused, fmt.Errorf("%s: %w", target, err)}
 		}
 	}
+	switch c := j.answer.Container; {
+	case c == nil && f.data != "":
+		return usage(errors.New("--data is for a quote that a container asked for"))
+	case c != nil && f.bundle != "":
+		return usage(errors.New("--bundle is for machines that answer: this file is all that there is to keep"))
+	case c != nil && j.form == verification.FormQuote:
+		c.Granted = granted(j.want.Compose)
+	}
 	if j.answer.Recorded && !f.wishes() { // repeat the verdict: all is as recorded but the roots
 		recorded.Roots, recorded.Wishes.Dev = j.want.Roots, recorded.Wishes.Dev || f.acceptDev
 		j.want = recorded

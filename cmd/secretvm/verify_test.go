@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -34,6 +35,16 @@ func TestVerify(t *testing.T) {
 			_, url := m.Serve(t, nil)
 			env.Setenv("URL", url)
 			env.Setenv("GROUP_KEY", m.Config.KMS.GroupKey)
+
+			asking := machinetest.Boot(t, func(s *machinetest.Spec) {
+				s.Compose = []byte("x-secretvm: { images: tag, api: { web: [quote, event], other: [info] } }\nservices: { web: { image: a }, other: { image: a } }\n")
+			})
+			asked := filepath.Join(env.WorkDir, "asked")
+			if err := os.Mkdir(asked, 0o700); err != nil {
+				return err
+			}
+			asking.Write(t, asked)
+			writeContainer(t, asking, asked)
 
 			archived := machinetest.Boot(t, func(s *machinetest.Spec) { s.Files = []byte("an archive") })
 			dir := filepath.Join(env.WorkDir, "with-files")
@@ -82,6 +93,43 @@ func writeEvidence(t *testing.T, m *machinetest.Machine, dir string) {
 			b = []byte("PK\x03\x04 and no more")
 		}
 		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// writeContainer keeps what a container of m gets, and what m says of its
+// containers, in files: also changed ones.
+func writeContainer(t *testing.T, m *machinetest.Machine, dir string) {
+	t.Helper()
+	data, nonce := []byte("hello"), make([]byte, 16)
+	events := []vm.Event{vm.ApplicationEvent("web", "model-loaded", []byte("llama 3")), vm.ApplicationEvent("web", "ready", nil)}
+	register, err := vm.ReplayApplication(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quote := func(reportData [64]byte) vm.Evidence {
+		ev, err := m.TEE.Quote(reportData)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ev.Events = m.Events
+		return ev
+	}
+	about := quote(vm.ApplicationReportData(register, data))
+	for name, v := range map[string]any{
+		"quote.json":      guestapi.Quote{Data: hex.EncodeToString(data), Evidence: quote(vm.WorkloadReportData(data))},
+		"log.json":        guestapi.Quote{Data: hex.EncodeToString(data), Evidence: about, ApplicationRegister: &register, ApplicationEvents: events},
+		"everybody.json":  vm.Application{Nonce: hex.EncodeToString(nonce), Register: register, Events: events, Evidence: quote(vm.ApplicationReportData(register, nonce))},
+		"shorter.json":    guestapi.Quote{Data: hex.EncodeToString(data), Evidence: about, ApplicationRegister: &register, ApplicationEvents: events[:1]},
+		"relabelled.json": guestapi.Quote{Data: hex.EncodeToString(data), Evidence: about},
+		"long.json":       guestapi.Quote{Data: strings.Repeat("00", 65), Evidence: about},
+	} {
+		b, err := json.Marshal(v)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

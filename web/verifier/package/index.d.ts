@@ -189,6 +189,8 @@ export interface Report {
   tls_key: string;
   checks: Check[];
   machine?: Machine;
+  /** The application's log, where the quote is about it: what containers entered, oldest first. */
+  application?: MeasuredEvent[];
 }
 
 /** What a bundle holds, before anything of it is believed. */
