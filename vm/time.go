@@ -2,10 +2,10 @@ package vm
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // MaxTimeServers bounds Config.Time.
@@ -13,12 +13,14 @@ const MaxTimeServers = 8
 
 // CheckTimeServer accepts a DNS name or an address, with a port or without.
 func CheckTimeServer(server string) error {
-	host, port, err := net.SplitHostPort(server)
-	if err != nil {
-		host, port = server, "123"
+	if a, err := netip.ParseAddr(server); err == nil && a.Zone() == "" {
+		return nil
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if _, bad := netip.ParseAddr(host); err != nil || n == 0 || bad != nil && CheckDNSName(host) != nil {
+	if a, err := netip.ParseAddrPort(server); err == nil && a.Addr().Zone() == "" && a.Port() != 0 {
+		return nil
+	}
+	host, port, named := strings.Cut(server, ":")
+	if n, err := strconv.ParseUint(port, 10, 16); CheckDNSName(host) != nil || named && (err != nil || n == 0) {
 		return fmt.Errorf("%.80q is no time server: want a full name in lower case or an address, with or without a port", server)
 	}
 	return nil
