@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/consensys/gnark-crypto/ecc"
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
@@ -28,7 +29,8 @@ var baseLines = sync.OnceValue(func() lines {
 // use.
 type Verifier struct {
 	sharing Commitments
-	lines   []lines // of the generator and of the group key
+	used    atomic.Bool
+	lines   func() lines // of the group key: they pay from the second check on
 }
 
 // NewVerifier prepares the checks under the sharing's group key. The caller has
@@ -37,7 +39,11 @@ func NewVerifier(sharing Commitments) (*Verifier, error) {
 	if err := sharing.Validate(); err != nil {
 		return nil, err
 	}
-	return &Verifier{slices.Clone(sharing), []lines{baseLines(), bls.PrecomputeLines(sharing.GroupKey().point)}}, nil
+	point := sharing.GroupKey().point
+	return &Verifier{
+		sharing: slices.Clone(sharing),
+		lines:   sync.OnceValue(func() lines { return bls.PrecomputeLines(point) }),
+	}, nil
 }
 
 // Sharing returns what the verifier was made for.
@@ -172,8 +178,7 @@ func (v *Verifier) verify(ids []ID, sigmas []Signature, random io.Reader) error 
 		left, right = weighted(weights, points), weighted(weights, hashes)
 	}
 	right.Neg(&right)
-	// The library evaluates the lines in place: it gets a copy.
-	ok, err := bls.PairingCheckFixedQ([]bls.G1Affine{left, right}, slices.Clone(v.lines))
+	ok, err := v.paired(left, right)
 	if err != nil {
 		return fmt.Errorf("pairing: %w", err)
 	}
@@ -181,6 +186,25 @@ func (v *Verifier) verify(ids []ID, sigmas []Signature, random io.Reader) error 
 		return errors.New("the pairing equation does not hold")
 	}
 	return nil
+}
+
+// paired reports whether e(left, G2) · e(right, P) = 1. The library evaluates
+// prepared lines in place: it gets copies.
+func (v *Verifier) paired(left, right bls.G1Affine) (bool, error) {
+	if v.used.Swap(true) {
+		return bls.PairingCheckFixedQ([]bls.G1Affine{left, right}, []lines{baseLines(), v.lines()})
+	}
+	product, err := bls.MillerLoopFixedQ([]bls.G1Affine{left}, []lines{baseLines()})
+	if err != nil {
+		return false, err
+	}
+	other, err := bls.MillerLoop([]bls.G1Affine{right}, []bls.G2Affine{v.sharing.GroupKey().point})
+	if err != nil {
+		return false, err
+	}
+	product.Mul(&product, &other)
+	result := bls.FinalExponentiation(&product)
+	return result.IsOne(), nil
 }
 
 // drawWeights reads 16 bytes for each of n weights.
