@@ -47,8 +47,11 @@ type committee struct {
 // newCommittee builds kmsd, makes four homes with it and starts them.
 func newCommittee(t *testing.T, dir string) *committee {
 	t.Helper()
-	c := &committee{program: filepath.Join(dir, "kmsd")}
-	command(t, "go", "build", "-trimpath", "-buildvcs=false", "-o", c.program, "../../cmd/kmsd")
+	c := &committee{}
+	if c.program = *built; c.program == "" {
+		c.program = filepath.Join(dir, "kmsd")
+		command(t, "go", "build", "-trimpath", "-buildvcs=false", "-o", c.program, "../../cmd/kmsd")
+	}
 	var err error
 	c.pki, err = emulator.NewPKI(time.Now())
 	must(t, err)

@@ -15,6 +15,7 @@ import (
 )
 
 var (
+	built   = flag.String("kmsd", "", "kmsd that was built before; empty: it is built")
 	folder  = flag.String("folder", "", "folder for homes, logs and profiles that stays; empty: one that does not")
 	alone   = flag.Int("alone", 200, "releases of one machine after the other")
 	down    = flag.Int("down", 100, "releases with one node killed")
