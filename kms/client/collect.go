@@ -24,6 +24,19 @@ const (
 	maxAgain        = time.Second
 )
 
+// Bounds of spare.
+const (
+	minSpare = 80 * time.Millisecond
+	maxSpare = 800 * time.Millisecond
+)
+
+// spare is how long the first nodes may take over their parts before the others
+// are asked too: some of the time in which enough of them answered when they had
+// nothing to do, or in which they decide.
+func (s *Session) spare() time.Duration {
+	return min(max(minSpare, 4*s.pace, s.decides()/2), maxSpare)
+}
+
 // collect makes the keys that were granted: those of the machine's epoch, and
 // those of earlier epochs that what its owner sealed needs.
 func (s *Session) collect(ctx context.Context) error {
@@ -72,8 +85,9 @@ func (s *Session) unneeded(id keys.ID) bool {
 	return false
 }
 
-// gather asks all nodes at once, again and again, until t of them have given
-// parts that make the keys.
+// gather asks nodes again and again, until t of them have given parts that make
+// the keys: at first as many as that takes, and all of them as soon as one of
+// those has not, whatever the reason.
 func (s *Session) gather(ctx context.Context, epoch uint64, ids []keys.ID) error {
 	group, err := s.client.groupOf(epoch)
 	if err != nil {
@@ -84,9 +98,23 @@ func (s *Session) gather(ctx context.Context, epoch uint64, ids []keys.ID) error
 	defer wg.Wait()
 	defer cancel()
 	answers := make(chan heard[answer])
-	for _, endpoint := range s.client.endpoints {
-		wg.Go(func() { s.keepAsking(limited, endpoint, ids, answers) })
+	wide := make(chan struct{})
+	widen := sync.OnceFunc(func() { close(wide) })
+	first := s.needed()
+	for i, endpoint := range s.nearest() {
+		wg.Go(func() {
+			if first > 0 && i >= first {
+				select {
+				case <-wide:
+				case <-limited.Done():
+					return
+				}
+			}
+			s.keepAsking(limited, endpoint, ids, answers)
+		})
 	}
+	late := time.AfterFunc(s.spare(), widen)
+	defer late.Stop()
 
 	blamed, troubles, answering := make(map[string]bool), make(map[string]error), make(map[string]bool)
 	p := newPool(group, ids, func(endpoint, reason string) {
@@ -98,6 +126,9 @@ func (s *Session) gather(ctx context.Context, epoch uint64, ids []keys.ID) error
 	for {
 		select {
 		case h := <-answers:
+			if h.err != nil {
+				widen()
+			}
 			switch {
 			case blamed[h.endpoint]:
 			case errors.Is(h.err, errLied):
@@ -115,6 +146,9 @@ func (s *Session) gather(ctx context.Context, epoch uint64, ids []keys.ID) error
 				delete(troubles, h.endpoint)
 				sigmas, ledger, sharing := p.add(h.value)
 				if sigmas == nil {
+					if len(answering) >= first {
+						widen()
+					}
 					continue
 				}
 				for i, id := range ids {
@@ -234,7 +268,7 @@ func (s *Session) settle(ctx context.Context) error {
 		return nil
 	}
 	found := false
-	race(ctx, s.client.endpoints, len(s.client.endpoints),
+	race(ctx, s.client.endpoints, len(s.client.endpoints), hedge,
 		func(ctx context.Context, endpoint string) (g wire.Grant, err error) {
 			ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 			defer cancel()

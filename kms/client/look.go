@@ -34,9 +34,10 @@ func (s *Session) look(ctx context.Context) error {
 	c := s.client
 	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	s.views = nil
+	s.views, s.pace = nil, lookTimeout
+	begin := time.Now()
 	var reasons []error
-	race(ctx, c.endpoints, len(c.endpoints),
+	race(ctx, c.endpoints, len(c.endpoints), hedge,
 		func(ctx context.Context, endpoint string) (a wire.Status, err error) {
 			var text statusText
 			if err = wire.Call(ctx, c.HTTP, http.MethodGet, endpoint, wire.PathStatusOf(c.epoch), nil, &text); err != nil {
@@ -55,6 +56,7 @@ func (s *Session) look(ctx context.Context) error {
 			}
 			s.views = append(s.views, view{h.endpoint, h.value})
 			if len(s.views) == s.needed() {
+				s.pace = time.Since(begin)
 				time.AfterFunc(lookGrace, cancel)
 			}
 			return false
@@ -84,6 +86,41 @@ func (s *Session) checkStatus(endpoint string, a wire.Status) error {
 			On("group_key", a.GroupKey.String(), c.group.String())
 	}
 	return nil
+}
+
+// patience is how long a node may take to decide before another is asked too:
+// longer while nodes say that decisions take long.
+func (s *Session) patience() time.Duration { return max(hedge, 2*s.decides()) }
+
+// decides is how long nodes say that decisions take. The least that any says
+// counts, so that a liar costs no time, and half of maxHedge at most.
+func (s *Session) decides() time.Duration {
+	least := uint64(maxHedge / time.Millisecond / 2)
+	if len(s.views) == 0 {
+		return 0
+	}
+	for _, v := range s.views {
+		least = min(least, v.status.DecideMillis)
+	}
+	return time.Duration(least) * time.Millisecond
+}
+
+// nearest lists the endpoints in the order in which they are likely to give
+// their parts: who has the grant, who answered first, the others.
+func (s *Session) nearest() []string {
+	out := make([]string, 0, len(s.views)+len(s.client.endpoints)+1)
+	if s.grantedBy != "" {
+		out = append(out, s.grantedBy)
+	}
+	for _, v := range s.views {
+		out = append(out, v.endpoint)
+	}
+	seen := make(map[string]bool, cap(out))
+	return slices.DeleteFunc(append(out, s.client.endpoints...), func(endpoint string) bool {
+		again := seen[endpoint]
+		seen[endpoint] = true
+		return again
+	})
 }
 
 // needed is how many nodes make a key by the views: the least that any says,

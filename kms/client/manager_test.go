@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -49,6 +50,7 @@ type server struct {
 	announced keys.Commitments                           // that its status names; nil: the manager's
 	pretends  bool                                       // to pass generations on
 	refuse    error                                      // its decision about releases
+	asked     *atomic.Int32                              // counts who is asked for parts; nil: nobody counts
 	lie       func(path string, answer any) (any, error) // nil: honest
 }
 
@@ -81,8 +83,11 @@ func newManagerOf(t *testing.T, threshold, nodes int) *manager {
 func (n *server) serve(mux *http.ServeMux, pattern string, f func(*http.Request) (any, error)) {
 	mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		n.mu.Lock()
-		late := n.late[n]
+		late, asked := n.late[n], n.asked
 		n.mu.Unlock()
+		if asked != nil && r.URL.Path == wire.PathPartials {
+			asked.Add(1)
+		}
 		select {
 		case <-time.After(late):
 		case <-r.Context().Done():

@@ -3,7 +3,6 @@ package client
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/secretvm/secretvm/keys"
@@ -32,36 +31,44 @@ type partialsText struct {
 // points remembers what points a text is.
 type points struct {
 	mu    sync.Mutex
-	known map[string]keys.Commitments
+	known map[string]keys.PublicKey
 }
 
 // maxPoints bounds what liars can make a machine remember; when it is reached,
 // everything is read anew.
-const maxPoints = 32
+const maxPoints = 256
 
 // read reads points, none of none.
 func (p *points) read(texts ...string) (keys.Commitments, error) {
 	if len(texts) == 0 {
 		return nil, nil
 	}
-	name := strings.Join(texts, " ")
+	if len(texts) > keys.MaxNodes {
+		return nil, fmt.Errorf("%w (%w)", vm.Refuse(vm.CodeMalformed, "it names %d points, want at most %d", len(texts), keys.MaxNodes), wire.ErrGarbage)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c, ok := p.known[name]; ok {
-		return c, nil
-	}
 	out := make(keys.Commitments, len(texts))
 	for i, text := range texts {
-		var err error
-		if out[i], err = keys.ParsePublicKeyHex(text); err != nil {
-			return nil, fmt.Errorf("%w (%w: %w)", vm.Refuse(vm.CodeMalformed, "point %d that it names is none", i+1), wire.ErrGarbage, err)
+		point, ok := p.known[text]
+		if !ok {
+			var err error
+			if point, err = keys.ParsePublicKeyHex(text); err != nil {
+				return nil, fmt.Errorf("%w (%w: %w)", vm.Refuse(vm.CodeMalformed, "point %d that it names is none", i+1), wire.ErrGarbage, err)
+			}
+			p.remember(text, point)
 		}
+		out[i] = point
 	}
-	if len(p.known) >= maxPoints || p.known == nil {
-		p.known = make(map[string]keys.Commitments)
-	}
-	p.known[name] = out
 	return out, nil
+}
+
+// remember notes what point a text is.
+func (p *points) remember(text string, point keys.PublicKey) {
+	if len(p.known) >= maxPoints || p.known == nil {
+		p.known = make(map[string]keys.PublicKey)
+	}
+	p.known[text] = point
 }
 
 // status reads the points of a node's status.

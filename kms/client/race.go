@@ -7,8 +7,13 @@ import (
 )
 
 // hedge is how long one node may take until the next is asked beside it: more
-// than a block and a verification take, less than a machine notices.
-const hedge = 400 * time.Millisecond
+// than a block and a verification take, less than a machine notices. Nodes that
+// are busy say so, and are given longer, up to maxHedge: whoever asks another one
+// then only makes it as busy.
+const (
+	hedge    = 400 * time.Millisecond
+	maxHedge = 2 * time.Second
+)
 
 // heard is what asking one endpoint came to.
 type heard[T any] struct {
@@ -18,10 +23,10 @@ type heard[T any] struct {
 }
 
 // race asks the first width of endpoints at once, and one more whenever one
-// fails or none of them has answered for the time of hedge. It hands every
+// fails or none of them has answered for the time of patience. It hands every
 // answer to judge, one after the other, until judge is done or all have
 // answered; then it ends what is still on its way, and waits for it to end.
-func race[T any](ctx context.Context, endpoints []string, width int, ask func(ctx context.Context, endpoint string) (T, error), judge func(heard[T]) (done bool)) {
+func race[T any](ctx context.Context, endpoints []string, width int, patience time.Duration, ask func(ctx context.Context, endpoint string) (T, error), judge func(heard[T]) (done bool)) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -42,7 +47,7 @@ func race[T any](ctx context.Context, endpoints []string, width int, ask func(ct
 	for range min(width, len(endpoints)) {
 		start()
 	}
-	late := time.NewTimer(hedge)
+	late := time.NewTimer(patience)
 	defer late.Stop()
 	for answered < len(endpoints) {
 		select {
@@ -59,6 +64,6 @@ func race[T any](ctx context.Context, endpoints []string, width int, ask func(ct
 		case <-ctx.Done():
 			return
 		}
-		late.Reset(hedge)
+		late.Reset(patience)
 	}
 }

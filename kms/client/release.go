@@ -58,10 +58,12 @@ func (c *Client) newSession() (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a session key: %w", err)
 	}
-	return &Session{
+	s := &Session{
 		client: c, recipient: recipient, session: session,
 		sigmas: make(map[keys.ID]keys.Signature), misled: make(map[string]bool),
-	}, nil
+	}
+	s.points.remember(c.group.String(), c.group)
+	return s, nil
 }
 
 // ask makes a quote about a recent block and offers it to nodes, until one
@@ -93,14 +95,14 @@ func (s *Session) ask(ctx context.Context, q Quoter, r Request, config []byte) e
 	}
 
 	var decisions, outages []error
-	race(ctx, s.order(chosen), 1,
+	race(ctx, s.order(chosen), 1, s.patience(),
 		func(ctx context.Context, endpoint string) (wire.Grant, error) {
 			return s.offer(ctx, endpoint, offer, want)
 		},
 		func(h heard[wire.Grant]) bool {
 			switch {
 			case h.err == nil:
-				s.granted, s.grantedAt, s.grant, s.asked = want, time.Now(), h.value, offer
+				s.granted, s.grantedAt, s.grant, s.asked, s.grantedBy = want, time.Now(), h.value, offer, h.endpoint
 				return true
 			case decided(h.err):
 				decisions = append(decisions, h.err)

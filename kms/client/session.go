@@ -20,7 +20,8 @@ type Session struct {
 	recipient *keys.Recipient
 	session   ed25519.PrivateKey
 
-	views  []view // right ones of the newest look
+	views  []view        // right ones of the newest look
+	pace   time.Duration // in which enough nodes answered it
 	points points
 	misled map[string]bool // endpoints that named blocks which were not recent
 
@@ -29,6 +30,7 @@ type Session struct {
 	offered   vm.Hash   // id that a grant would have of what was offered last
 	offeredAt time.Time // when it was offered first
 	grantedAt time.Time
+	grantedBy string     // endpoint that said so
 	grant     wire.Grant // what the grant says, by one node's word until settle
 
 	ledger   wire.Ledger      // what the nodes whose answers made the keys vouched for
@@ -125,7 +127,7 @@ func (s *Session) Advance(ctx context.Context, generation uint64) error {
 	want := min(len(c.endpoints), max(1, s.sharing.Threshold()))
 	confirmed, refused := 0, 0
 	var first error
-	race(ctx, c.endpoints, want,
+	race(ctx, c.endpoints, want, hedge,
 		func(ctx context.Context, endpoint string) (heard wire.Advanced, err error) {
 			ctx, cancel := context.WithTimeout(ctx, decideTimeout)
 			defer cancel()

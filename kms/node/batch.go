@@ -17,7 +17,8 @@ import (
 
 // batch sends releases to the chain, as many as wait in one transaction: a block
 // orders and signs transactions, not messages. While few come, each is sent at
-// once; while many come, they gather behind the transaction that is under way.
+// once; while many come, they gather for a moment, also behind the transaction
+// that is under way.
 //
 // A release that the chain refuses is a message that succeeds, so that nobody in
 // a transaction depends on the others. Where one fails all the same, its company
@@ -30,6 +31,7 @@ type batch struct {
 	waiting []*waiter
 	flying  int
 	sent    time.Time   // when the newest was
+	last    int         // how many releases it had
 	later   *time.Timer // wakes
 }
 
@@ -39,7 +41,8 @@ type waiter struct {
 	id     vm.Hash // of the grant that it would be
 	size   int     // of msg
 	papers vm.Hash // of its collateral; zero: it has none that others could have
-	alone  bool    // it was in a transaction that failed
+	since  time.Time
+	alone  bool // it was in a transaction that failed
 	answer chan decided
 }
 
@@ -54,8 +57,17 @@ const (
 	maxBatch      = 32
 	maxBatchBytes = 900 << 10
 	maxFlying     = 3
-	gatherTime    = 300 * time.Millisecond // while one is under way, until another is sent beside it
 	maxWaiting    = 4096
+)
+
+// How long releases gather: what comes alone, not at all. A transaction costs
+// every node as much as verifying two or three releases.
+const (
+	gatherTime = 500 * time.Millisecond // while one is under way, until another is sent beside it
+	gatherMany = 100 * time.Millisecond // while there are many
+	many       = 8                      // so many are worth a transaction of their own
+	together   = 2                      // so many in one transaction say that more are coming
+	busyTime   = 2 * time.Second        // for so long
 )
 
 func newBatch(r *relay) *batch {
@@ -67,7 +79,7 @@ func newBatch(r *relay) *batch {
 
 // send waits for the chain's decision about a release.
 func (b *batch) send(ctx context.Context, msg *types.MsgRelease) (types.MsgReleaseResponse, error) {
-	w := &waiter{msg: msg, id: msg.Request().GrantID(b.relay.ledger.ChainID()), size: msg.Size(), answer: make(chan decided, 1)}
+	w := &waiter{msg: msg, id: msg.Request().GrantID(b.relay.ledger.ChainID()), size: msg.Size(), answer: make(chan decided, 1), since: time.Now()}
 	if msg.Collateral != nil {
 		b, err := msg.Collateral.Marshal()
 		if err != nil {
@@ -78,6 +90,7 @@ func (b *batch) send(ctx context.Context, msg *types.MsgRelease) (types.MsgRelea
 	if err := b.relay.flights.await(ctx, w.id); err != nil {
 		return types.MsgReleaseResponse{}, err
 	}
+	begin := time.Now()
 	b.mu.Lock()
 	if len(b.waiting) >= maxWaiting {
 		b.mu.Unlock()
@@ -88,6 +101,9 @@ func (b *batch) send(ctx context.Context, msg *types.MsgRelease) (types.MsgRelea
 	b.nudge()
 	select {
 	case d := <-w.answer:
+		if now := time.Now(); d.err == nil {
+			b.relay.ledger.lately.add(now.Sub(begin), now)
+		}
 		return d.response, d.err
 	case <-ctx.Done():
 		return types.MsgReleaseResponse{}, vm.Refuse(vm.CodeUnavailable, "who asked for the release went away before it was decided")
@@ -126,7 +142,7 @@ func (b *batch) next() []*waiter {
 	if b.flying >= maxFlying {
 		return nil
 	}
-	if late := time.Until(b.sent.Add(gatherTime)); b.flying > 0 && late > 0 {
+	if late := b.gather(time.Now()); late > 0 {
 		b.later.Reset(late)
 		return nil
 	}
@@ -145,9 +161,24 @@ func (b *batch) next() []*waiter {
 	b.waiting = b.waiting[n:]
 	if n > 0 {
 		b.flying++
-		b.sent = time.Now()
+		b.sent, b.last = time.Now(), n
 	}
 	return next
+}
+
+// gather is how much longer releases gather before the next transaction.
+func (b *batch) gather(now time.Time) time.Duration {
+	switch {
+	case len(b.waiting) == 0:
+		return 0
+	case b.flying > 0 && len(b.waiting) < many:
+		return b.sent.Add(gatherTime).Sub(now)
+	case b.flying > 0:
+		return b.sent.Add(gatherMany).Sub(now)
+	case b.last >= together && len(b.waiting) < many && now.Sub(b.sent) < busyTime && !b.waiting[0].alone:
+		return b.waiting[0].since.Add(gatherMany).Sub(now)
+	}
+	return 0
 }
 
 // bare reports whether a release has no collateral: behind another in one

@@ -29,6 +29,17 @@ type Timing struct {
 // idle chain use next to no CPU: the guest needs it.
 var DefaultTiming = Timing{Commit: 60 * time.Millisecond, Idle: time.Second}
 
+// pause is how long to wait behind a block with so many bytes of transactions.
+// After a full one more waits than fits into small ones, and a block costs every
+// node as much as a few releases: they come farther apart, and hold more.
+func (t Timing) pause(bytes int) time.Duration {
+	more := min(max(0, bytes-fewBytes), 3*fewBytes)
+	return t.Commit + t.Commit*time.Duration(more)/fewBytes
+}
+
+// fewBytes are a few releases.
+const fewBytes = 32 << 10
+
 // ledger is the chain as this process runs it.
 type ledger struct {
 	*chain.App
@@ -39,6 +50,7 @@ type ledger struct {
 	flights *flights
 	spread  *spread
 	told    told
+	lately  lately
 
 	parsed parsedGroups
 }
@@ -82,6 +94,9 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	l := &ledger{App: app, comet: comet, local: local.New(comet), said: said}
 	l.flights, l.spread = newFlights(l), newSpread(l)
 	app.OnWaiting(l.flights.note)
+	// Consensus reads the pause right after the state is committed, and calls both:
+	// nothing else touches it.
+	app.OnDecided(func(bytes int) { config.Consensus.TimeoutCommit = t.pause(bytes) })
 	if err := comet.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the chain: %w", err), db.Close())
 	}

@@ -37,8 +37,9 @@ type Made struct {
 	TrustRoots []vm.Anchor    `json:"trust_roots"`
 }
 
-// maxGas bounds a block's work to a few tens of verified quotes.
-const maxGas = 200_000_000
+// maxGas bounds a block's work to about a hundred verified quotes: some tenths of
+// a second.
+const maxGas = 400_000_000
 
 var chainPattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,49}$`)
 

@@ -51,19 +51,15 @@ func (n *Node) partials(ctx context.Context, q wire.PartialsRequest) (wire.Parti
 
 // behind is how long a node waits for a grant that another one has told of: its
 // own commit of the same block is a moment away.
-const (
-	behind     = 400 * time.Millisecond
-	behindStep = 8 * time.Millisecond
-)
+const behind = 400 * time.Millisecond
 
 // awaitGrant reads a committed grant and returns the state that has it. It waits
 // a moment for one that is not there yet.
 func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (sdk.Context, types.Grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, behind)
 	defer cancel()
-	tick := time.NewTicker(behindStep)
-	defer tick.Stop()
 	for {
+		next := n.ledger.Next() // before it is read: what is read may only be too new
 		state, grant, err := n.ledger.granted(id)
 		if vm.CodeOf(err) != vm.CodePermission {
 			return state, grant, err
@@ -71,7 +67,7 @@ func (n *Node) awaitGrant(ctx context.Context, id vm.Hash) (sdk.Context, types.G
 		select {
 		case <-ctx.Done():
 			return state, grant, err
-		case <-tick.C:
+		case <-next:
 		}
 	}
 }

@@ -16,24 +16,32 @@ import (
 )
 
 // statusOf answers for the epoch that a request names, or for the oldest that is
-// open when it names none.
-func (l *ledger) statusOf(asked string, now time.Time) (wire.Status, error) {
-	if s, ok := l.told.at(l.Committed(), asked); ok && now.Sub(s.Time) <= freshness {
-		return s, nil
+// open when it names none. The answer is encoded.
+func (l *ledger) statusOf(asked string, now time.Time) (wire.Encoded, error) {
+	if b, ok := l.told.at(l.Committed(), asked, now); ok {
+		return b, nil
 	}
 	if asked == "" {
-		return l.status(now)
+		s, err := l.status(now)
+		if err != nil {
+			return nil, err
+		}
+		return wire.Encode(s)
 	}
 	epoch, err := strconv.ParseUint(asked, 10, 64)
 	if err != nil {
-		return wire.Status{}, vm.Refuse(vm.CodeMalformed, "epoch is %.40q, want a number", asked)
+		return nil, vm.Refuse(vm.CodeMalformed, "epoch is %.40q, want a number", asked)
 	}
 	height := l.Committed() // before it is read: what is remembered may only be too new
 	s, err := l.statusAt(func([]uint64) uint64 { return epoch }, now)
-	if err == nil {
-		l.told.remember(height, asked, s)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	b, err := wire.Encode(s)
+	if err == nil {
+		l.told.remember(height, asked, s.Time, b)
+	}
+	return b, err
 }
 
 // told remembers what was said of the newest state: every machine that starts
@@ -42,19 +50,20 @@ type told struct {
 	mu     sync.Mutex
 	height int64
 	asked  string // epoch
-	status wire.Status
+	time   time.Time
+	status wire.Encoded
 }
 
-func (t *told) at(height int64, asked string) (wire.Status, bool) {
+func (t *told) at(height int64, asked string, now time.Time) (wire.Encoded, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.status, height != 0 && t.height == height && t.asked == asked
+	return t.status, height != 0 && t.height == height && t.asked == asked && now.Sub(t.time) <= freshness
 }
 
-func (t *told) remember(height int64, asked string, s wire.Status) {
+func (t *told) remember(height int64, asked string, at time.Time, status wire.Encoded) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.height, t.asked, t.status = height, asked, s
+	t.height, t.asked, t.time, t.status = height, asked, at, status
 }
 
 // status answers for the oldest epoch that is open.
@@ -92,7 +101,7 @@ func (l *ledger) statusAt(choose func(open []uint64) uint64, now time.Time) (wir
 	}
 	s := wire.Status{
 		ChainID: l.ChainID(), Epoch: epoch, GroupKey: known.commitments.GroupKey(), Threshold: group.Threshold(), Commitments: known.commitments,
-		Height: newest.Height, Time: at(newest.Time), Newest: ctx.BlockHeight(), Open: open,
+		Height: newest.Height, Time: at(newest.Time), Newest: ctx.BlockHeight(), Open: open, DecideMillis: l.lately.millis(now),
 	}
 	copy(s.BlockHash[:], newest.Hash)
 	return s, l.describe(ctx, &s, group, known)

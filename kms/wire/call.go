@@ -108,16 +108,28 @@ func WriteRefusal(w http.ResponseWriter, err error) {
 	WriteJSON(w, StatusOf(r), r)
 }
 
+// Encoded is an answer that is JSON already, for many to be given.
+type Encoded []byte
+
+// Encode makes v such an answer.
+func Encode(v any) (Encoded, error) {
+	b, err := json.Marshal(v)
+	return append(b, '\n'), err
+}
+
 // WriteJSON answers with v.
 func WriteJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		http.Error(w, "", http.StatusInternalServerError)
-		return
+	b, ok := v.(Encoded)
+	if !ok {
+		var err error
+		if b, err = Encode(v); err != nil {
+			http.Error(w, "", http.StatusInternalServerError)
+			return
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	_, _ = w.Write(b)
 }

@@ -11,19 +11,20 @@ import (
 // Status is what a machine must know of the chain before it asks: the newest
 // block that a release may name, and how the group's secret is shared.
 type Status struct {
-	ChainID     string           `json:"chain_id"`
-	Epoch       uint64           `json:"epoch"` // of the group key: the one asked for, or the oldest that is open
-	GroupKey    keys.PublicKey   `json:"group_key"`
-	Threshold   int              `json:"threshold"`
-	Commitments keys.Commitments `json:"commitments"` // the first is the group key
-	Nodes       []Node           `json:"nodes"`
-	Height      int64            `json:"height"`
-	BlockHash   vm.Hash          `json:"block_hash"`
-	Time        time.Time        `json:"time"`
-	Newest      int64            `json:"newest_height"`      // of this node's blocks; Height is the newest that is recorded
-	Open        []uint64         `json:"open_epochs"`        // of which keys are made
-	Round       string           `json:"round,omitempty"`    // what the nodes are about, for people
-	Warnings    []string         `json:"warnings,omitempty"` // why this chain is for development only
+	ChainID      string           `json:"chain_id"`
+	Epoch        uint64           `json:"epoch"` // of the group key: the one asked for, or the oldest that is open
+	GroupKey     keys.PublicKey   `json:"group_key"`
+	Threshold    int              `json:"threshold"`
+	Commitments  keys.Commitments `json:"commitments"` // the first is the group key
+	Nodes        []Node           `json:"nodes"`
+	Height       int64            `json:"height"`
+	BlockHash    vm.Hash          `json:"block_hash"`
+	Time         time.Time        `json:"time"`
+	Newest       int64            `json:"newest_height"`       // of this node's blocks; Height is the newest that is recorded
+	Open         []uint64         `json:"open_epochs"`         // of which keys are made
+	Round        string           `json:"round,omitempty"`     // what the nodes are about, for people
+	DecideMillis uint64           `json:"decide_ms,omitempty"` // how long decisions take at this node lately, in milliseconds
+	Warnings     []string         `json:"warnings,omitempty"`  // why this chain is for development only
 }
 
 // Node is one holder of a share.
