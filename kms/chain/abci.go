@@ -9,10 +9,13 @@ import (
 )
 
 // ABCI returns the application as CometBFT calls it, in the same process.
-func (app *App) ABCI() abci.Application { return cometApp{app.BaseApp} }
+func (app *App) ABCI() abci.Application { return cometApp{app.BaseApp, app} }
 
 // cometApp gives BaseApp's methods the contexts that CometBFT's interface has.
-type cometApp struct{ app *baseapp.BaseApp }
+type cometApp struct {
+	app *baseapp.BaseApp
+	of  *App
+}
 
 var _ abci.Application = cometApp{}
 
@@ -49,7 +52,15 @@ func (c cometApp) ProcessProposal(_ context.Context, r *abci.RequestProcessPropo
 }
 
 func (c cometApp) FinalizeBlock(_ context.Context, r *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
-	return c.app.FinalizeBlock(r)
+	res, err := c.app.FinalizeBlock(r)
+	if c.of.decided != nil && err == nil {
+		n := 0
+		for _, tx := range r.Txs {
+			n += len(tx)
+		}
+		c.of.decided(n)
+	}
+	return res, err
 }
 
 func (c cometApp) ExtendVote(ctx context.Context, r *abci.RequestExtendVote) (*abci.ResponseExtendVote, error) {

@@ -57,6 +57,10 @@ func coded(err error) error {
 // must not block, nor change anything that it is given.
 func (app *App) OnWaiting(f func(tx []byte, msgs []sdk.Msg)) { app.waiting = f }
 
+// OnDecided has f told of every block, how many bytes of transactions it had,
+// before its state is committed. It must be set before the chain runs.
+func (app *App) OnDecided(f func(bytes int)) { app.decided = f }
+
 // precheck keeps out of the mempool what the modules would refuse without
 // recording it. Blocks do not run it, because their messages find out themselves.
 type precheck struct{ app *App }

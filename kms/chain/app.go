@@ -11,7 +11,6 @@ import (
 
 	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
-	cmtproto "github.com/cometbft/cometbft/proto/tendermint/types"
 	dbm "github.com/cosmos/cosmos-db"
 
 	"github.com/cosmos/cosmos-sdk/baseapp"
@@ -19,7 +18,6 @@ import (
 	pruning "github.com/cosmos/cosmos-sdk/store/v2/pruning/types"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
 	sdk "github.com/cosmos/cosmos-sdk/types"
-	sdkerrors "github.com/cosmos/cosmos-sdk/types/errors"
 	authkeeper "github.com/cosmos/cosmos-sdk/x/auth/keeper"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
 	consensuskeeper "github.com/cosmos/cosmos-sdk/x/consensus/keeper"
@@ -58,8 +56,9 @@ type App struct {
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
 	upgrades  *upgradekeeper.Keeper
-	newest    atomic.Pointer[cmtproto.Header]   // of the newest committed state; nil before the first block since the start
+	newest    atomic.Pointer[committed]         // nil before the first block since the start
 	waiting   func(tx []byte, msgs []sdk.Msg)   // see OnWaiting
+	decided   func(bytes int)                   // see OnDecided
 	stores    map[string]*storetypes.KVStoreKey // by name
 }
 
@@ -100,6 +99,10 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 		baseapp.SetPruning(pruning.NewCustomPruningOptions(100, 10)),
 		// The library's own bound is for small entries; a grant has 2 KB.
 		baseapp.SetIAVLCacheSize(cachedNodes),
+		// Nor does every entry lie in the database a second time, beside the tree,
+		// to be found faster: what is written most here is never read again. The
+		// memory for such entries has no bound but their number.
+		baseapp.SetIAVLDisableFastNode(true),
 	}, options...)...)}
 	app.SetInterfaceRegistry(encoding.Registry)
 	app.SetTxEncoder(encoding.Tx.TxEncoder())
@@ -149,10 +152,7 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 		return sdk.EndBlock{ValidatorUpdates: validators}, err
 	})
 	app.SetAnteHandler(app.anteHandler())
-	app.SetPrepareCheckStater(func(committed sdk.Context) {
-		header := committed.BlockHeader()
-		app.newest.Store(&header)
-	})
+	app.SetPrepareCheckStater(func(ctx sdk.Context) { app.commit(ctx.BlockHeader()) })
 	load := app.LoadLatestVersion
 	if height != 0 {
 		load = func() error { return app.LoadVersion(height) }
@@ -184,35 +184,4 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 		return nil, err
 	}
 	return &abci.ResponseInitChain{Validators: validators}, nil
-}
-
-// Committed is the height of the newest committed state, 0 before the first block
-// since the start.
-func (app *App) Committed() int64 {
-	if at := app.newest.Load(); at != nil {
-		return at.Height
-	}
-	return 0
-}
-
-// Read returns a context for reading the newest committed state.
-func (app *App) Read() (sdk.Context, error) {
-	at := app.newest.Load()
-	if at == nil { // since the start there was no block
-		ctx, err := app.CreateQueryContext(0, false)
-		if errors.Is(err, sdkerrors.ErrInvalidHeight) {
-			return ctx, vm.Refuse(vm.CodeUnavailable, "this node has started and seen no block yet").Try("wait a second, or ask another node")
-		}
-		if err != nil {
-			return ctx, fmt.Errorf("open the newest state of the chain: %w", err)
-		}
-		return ctx, nil
-	}
-	// CreateQueryContext would hash the roots of all stores, twice, to find out
-	// how high the chain is: more than reading takes.
-	stores, err := app.CommitMultiStore().CacheMultiStoreWithVersion(at.Height)
-	if err != nil {
-		return sdk.Context{}, fmt.Errorf("open the newest state of the chain: %w", err)
-	}
-	return sdk.NewContext(stores, *at, true, app.Logger()).WithBlockHeight(at.Height), nil
 }
