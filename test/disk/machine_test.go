@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/initramfs"
-	"github.com/secretvm/secretvm/test/locked"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -25,6 +25,7 @@ import (
 // process of its own.
 type bench struct {
 	folder, kernel, initramfs, options string
+	emulator                           qemu.Binary
 }
 
 func TestMain(m *testing.M) {
@@ -47,8 +48,12 @@ var shared struct {
 
 func newBench(t *testing.T) bench {
 	t.Helper()
-	locked.QEMU(t) // or skip
-	shared.once.Do(func() { shared.err = shared.b.build() })
+	shared.once.Do(func() {
+		shared.b.emulator, shared.err = local.Locked{}.QEMU(t.Context(), t.Logf)
+		if shared.err == nil {
+			shared.err = shared.b.build()
+		}
+	})
 	must(t, shared.err)
 	return shared.b
 }
@@ -226,15 +231,14 @@ func (b bench) boot(t *testing.T, o machineOptions) *machine {
 	if cpu == "" {
 		cpu = softCPU
 	}
-	emulator := locked.QEMU(t)
-	args := append(emulator.Argv[1:len(emulator.Argv):len(emulator.Argv)],
+	args := append(b.emulator.Argv[1:len(b.emulator.Argv):len(b.emulator.Argv)],
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", "2", "-m", "768M",
 		"-bios", filepath.Join(filepath.Dir(b.kernel), "OVMF.fd"), "-kernel", b.kernel, "-initrd", b.initramfs, "-append", b.options,
 		"-chardev", "stdio,id=console,signal=off", "-device", "isa-serial,chardev=console", "-qmp", "unix:"+qemu.QMPSocket+",server=on,wait=off",
 		"-blockdev", "driver=file,read-only=on,node-name=rootfs,filename="+filepath.Join(filepath.Dir(b.kernel), "rootfs.img"),
 		"-device", "virtio-blk-pci,drive=rootfs,serial=rootfs", "-device", "virtio-blk-pci,drive=data,serial=data")
-	m.process = exec.Command(emulator.Argv[0], append(args, data...)...)
-	m.process.Env, m.process.Dir = append(os.Environ(), emulator.Env...), m.folder
+	m.process = exec.Command(b.emulator.Argv[0], append(args, data...)...)
+	m.process.Env, m.process.Dir = append(os.Environ(), b.emulator.Env...), m.folder
 	m.process.Stderr = &m.console
 	orders, err := m.process.StdinPipe()
 	must(t, err)
