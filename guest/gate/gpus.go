@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // deviceRequest is how a container asks for GPUs (Docker Engine API,
@@ -54,33 +55,24 @@ func (p Policy) gpus(h host, config fields) error {
 
 // names are those of the devices that r asks for.
 func (r deviceRequest) names() (names []string, err error) {
-	add := func(name string) {
-		if !deviceName.MatchString(name) {
-			err = fmt.Errorf("it asks for the device %.60q, want %sall or a number", name, kindNVIDIA)
-		}
-		names = append(names, kindNVIDIA+name)
-	}
 	isGPU := slices.ContainsFunc(r.Capabilities, func(all []string) bool { return slices.Contains(all, "gpu") })
 	switch {
 	case r.Driver == "cdi":
-		for _, id := range r.DeviceIDs {
-			if len(id) < len(kindNVIDIA) || id[:len(kindNVIDIA)] != kindNVIDIA {
-				return nil, fmt.Errorf("it asks for the device %.60q, want %sall or a number", id, kindNVIDIA)
-			}
-			add(id[len(kindNVIDIA):])
-		}
 	case r.Driver != "" && r.Driver != "nvidia" || !isGPU:
 		return nil, fmt.Errorf("it asks for a device of the driver %.40q: there are NVIDIA's GPUs only (driver nvidia, capabilities [gpu])", r.Driver)
-	case len(r.DeviceIDs) > 0:
-		for _, id := range r.DeviceIDs {
-			add(id)
-		}
-	case r.Count < 0:
-		add("all")
-	default:
+	case len(r.DeviceIDs) == 0 && r.Count < 0:
+		r.DeviceIDs = []string{"all"}
+	case len(r.DeviceIDs) == 0:
 		for i := range min(r.Count, 100) {
-			add(strconv.Itoa(i))
+			r.DeviceIDs = append(r.DeviceIDs, strconv.Itoa(i))
 		}
 	}
-	return names, err
+	for _, id := range r.DeviceIDs {
+		name, full := strings.CutPrefix(id, kindNVIDIA)
+		if full != (r.Driver == "cdi") || !deviceName.MatchString(name) {
+			return nil, fmt.Errorf("it asks for the device %.60q, want %sall or a number", id, kindNVIDIA)
+		}
+		names = append(names, kindNVIDIA+name)
+	}
+	return names, nil
 }
