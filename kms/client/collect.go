@@ -27,14 +27,14 @@ const (
 // Bounds of spare.
 const (
 	minSpare = 80 * time.Millisecond
-	maxSpare = 800 * time.Millisecond
+	maxSpare = time.Second
 )
 
 // spare is how long the first nodes may take over their parts before the others
 // are asked too: some of the time in which enough of them answered when they had
 // nothing to do, or in which they decide.
 func (s *Session) spare() time.Duration {
-	return min(max(minSpare, 4*s.pace, s.decides()/2), maxSpare)
+	return min(max(minSpare, 4*s.pace, s.decides()), maxSpare)
 }
 
 // collect makes the keys that were granted: those of the machine's epoch, and

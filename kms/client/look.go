@@ -90,12 +90,12 @@ func (s *Session) checkStatus(endpoint string, a wire.Status) error {
 
 // patience is how long a node may take to decide before another is asked too:
 // longer while nodes say that decisions take long.
-func (s *Session) patience() time.Duration { return max(hedge, 2*s.decides()) }
+func (s *Session) patience() time.Duration { return max(hedge, 3*s.decides()) }
 
 // decides is how long nodes say that decisions take. The least that any says
-// counts, so that a liar costs no time, and half of maxHedge at most.
+// counts, so that a liar costs no time, and a third of maxHedge at most.
 func (s *Session) decides() time.Duration {
-	least := uint64(maxHedge / time.Millisecond / 2)
+	least := uint64(maxHedge / time.Millisecond / 3)
 	if len(s.views) == 0 {
 		return 0
 	}

@@ -12,7 +12,7 @@ import (
 // then only makes it as busy.
 const (
 	hedge    = 400 * time.Millisecond
-	maxHedge = 2 * time.Second
+	maxHedge = 3 * time.Second
 )
 
 // heard is what asking one endpoint came to.

@@ -88,7 +88,7 @@ func TestPatience(t *testing.T) {
 		{nil, hedge},
 		{[]uint64{0, 0, 0}, hedge},
 		{[]uint64{90, 110, 100}, hedge},
-		{[]uint64{700, 600, 900}, 1200 * time.Millisecond},
+		{[]uint64{700, 600, 900}, 1800 * time.Millisecond},
 		{[]uint64{0, 600, 900}, hedge},
 		{[]uint64{1 << 63, 1 << 62}, maxHedge},
 	} {
