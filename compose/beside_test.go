@@ -52,7 +52,7 @@ secrets:
 
 func TestFromOutside(t *testing.T) {
 	got, err := FromOutside([]byte(secretsFile))
-	want := Outside{EnvFiles: []string{"usr/.env", "web.env"}, Secrets: []Secret{
+	want := Outside{EnvFiles: []string{"usr/.env", "web.env"}, Optional: []string{"none.env"}, Secrets: []Secret{
 		{Name: "password", File: "./secrets/password.txt", Mode: 0o444},
 		{Name: "key", Mode: 0o440, UID: 70, GID: 71},
 		{Name: "token", Environment: "TOKEN", Mode: 0o444},

@@ -29,7 +29,8 @@ type Secret struct {
 // its secrets, and files of variables.
 type Outside struct {
 	Secrets  []Secret // in the order of the file
-	EnvFiles []string // as they stand in the file, sorted; without those that may be missing
+	EnvFiles []string // as they stand in the file, sorted
+	Optional []string // likewise, of those that may be missing
 }
 
 // FromOutside reads what a compose file takes from beside it.
@@ -64,13 +65,17 @@ func fromOutside(doc *yaml.Node) (out Outside, err error) {
 			}
 		}
 		for _, file := range items(lookup(service, "env_file")) {
-			if required := lookup(file, "required"); required == nil || required.Value != "false" {
-				out.EnvFiles = append(out.EnvFiles, text(file)+text(lookup(file, "path")))
+			to := &out.EnvFiles
+			if required := lookup(file, "required"); required != nil && required.Value == "false" {
+				to = &out.Optional
 			}
+			*to = append(*to, text(file)+text(lookup(file, "path")))
 		}
 	}
 	slices.Sort(out.EnvFiles)
 	out.EnvFiles = slices.Compact(out.EnvFiles)
+	slices.Sort(out.Optional)
+	out.Optional = slices.Compact(out.Optional)
 	return out, nil
 }
 

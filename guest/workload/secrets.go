@@ -51,7 +51,7 @@ func (p *Project) Secrets(composeFile []byte, env vm.Environment, folder string)
 		// Compose is to forget where else the secret could lie.
 		moved = append(moved, fmt.Sprintf("%q: !override {file: %q}", s.Name, path))
 	}
-	if err := p.writeVariables(outside.EnvFiles); err != nil || moved == nil {
+	if err := p.writeVariables(append(outside.EnvFiles, outside.Optional...)); err != nil || moved == nil {
 		return err
 	}
 	return p.writeOverlay("workload-secrets.yaml", []byte("secrets: {"+strings.Join(moved, ", ")+"}\n"))

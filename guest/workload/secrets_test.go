@@ -16,7 +16,7 @@ const secretsFile = `
 services:
   web:
     image: a
-    env_file: usr/.env
+    env_file: [usr/.env, { path: more.env, required: false }]
     secrets: [password, key, { source: token, uid: "0", gid: "0", mode: 0400 }, public, late]
 secrets:
   password: { file: ./password.txt }
@@ -88,9 +88,11 @@ func TestB4_SealedFilesAreSecretsOfTheFileOnly(t *testing.T) {
 	if err != nil || string(b) != "content of public.txt" {
 		t.Errorf("the archive's file is %q, %v", b, err)
 	}
-	b, err = os.ReadFile(filepath.Join(p.Folder, "usr", ".env"))
-	if err != nil || string(b) != `TOKEN="hun\"ter\$2\nx"`+"\n" {
-		t.Errorf("the file of variables is %q, %v", b, err)
+	for _, name := range []string{"usr/.env", "more.env"} {
+		b, err = os.ReadFile(filepath.Join(p.Folder, name))
+		if err != nil || string(b) != `TOKEN="hun\"ter\$2\nx"`+"\n" {
+			t.Errorf("the file of variables %s is %q, %v", name, b, err)
+		}
 	}
 	for _, arg := range p.command(t.Context(), "up").Args {
 		if strings.Contains(arg, "hun") {
