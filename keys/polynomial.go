@@ -125,22 +125,6 @@ func InterpolateShares(dealers []uint32, shares []Share) (Share, error) {
 	return SumShares(weighed)
 }
 
-// Assemble interpolates shares of one sharing at zero and calls the result the
-// share of index: the inverse of PolynomialOf, for recovery. It does not look
-// whether they are right: compare Public with what is known of it.
-func Assemble(index uint32, shares []Share) (Share, error) {
-	if index == 0 || index > MaxNodes {
-		return Share{}, fmt.Errorf("assemble share: index is %d, want 1 to %d", index, MaxNodes)
-	}
-	dealers, parts := make([]uint32, len(shares)), make([]Share, len(shares))
-	defer clear(parts)
-	for i, s := range shares {
-		dealers[i], parts[i] = s.Index, s
-		parts[i].Index = index
-	}
-	return InterpolateShares(dealers, parts)
-}
-
 // SumCommitments adds the commitments of several dealers coefficient by
 // coefficient: those of the sum of their polynomials.
 func SumCommitments(all []Commitments) (Commitments, error) {

@@ -198,9 +198,8 @@ func TestSumsAndInterpolations(t *testing.T) {
 		},
 		"dealer twice":  func() error { _, err := InterpolateCommitments([]uint32{1, 1}, []Commitments{c, c}); return err },
 		"dealer 0":      func() error { _, err := InterpolateCommitments([]uint32{0, 1}, []Commitments{c, c}); return err },
-		"share 0":       func() error { _, err := Assemble(0, shares); return err },
-		"nothing":       func() error { _, err := Assemble(1, nil); return err },
-		"share's twice": func() error { _, err := Assemble(1, []Share{shares[0], shares[0]}); return err },
+		"nothing":       func() error { _, err := assemble(1, nil); return err },
+		"share's twice": func() error { _, err := assemble(1, []Share{shares[0], shares[0]}); return err },
 	} {
 		if f() == nil {
 			t.Errorf("%s: accepted", name)
@@ -221,6 +220,17 @@ func opposite(c Commitments) Commitments {
 	return out
 }
 
+// assemble interpolates shares of one sharing at zero and calls the result the
+// share of index: the inverse of PolynomialOf.
+func assemble(index uint32, shares []Share) (Share, error) {
+	dealers, parts := make([]uint32, len(shares)), make([]Share, len(shares))
+	for i, s := range shares {
+		dealers[i], parts[i] = s.Index, s
+		parts[i].Index = index
+	}
+	return InterpolateShares(dealers, parts)
+}
+
 // TestK4_FewPiecesOfAShareSayNothing: sharing a share again, k-1 pieces fit every
 // candidate as well as the share.
 func TestK4_FewPiecesOfAShareSayNothing(t *testing.T) {
@@ -239,13 +249,13 @@ func TestK4_FewPiecesOfAShareSayNothing(t *testing.T) {
 		pieces = append(pieces, p)
 	}
 	subsets(5, k, func(chosen []int) {
-		got, err := Assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]], pieces[chosen[2]]})
+		got, err := assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]], pieces[chosen[2]]})
 		if err != nil || got != shares[1] {
 			t.Fatalf("pieces %v: %v", chosen, err)
 		}
 	})
 	subsets(5, k-1, func(chosen []int) {
-		got, err := Assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]]})
+		got, err := assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]]})
 		if err == nil && got == shares[1] {
 			t.Fatalf("pieces %v alone are the share", chosen)
 		}
@@ -263,7 +273,7 @@ func TestK4_FewPiecesOfAShareSayNothing(t *testing.T) {
 		var last Share
 		last.Index = 200
 		last.scalar = evaluate(fit, last.Index)
-		if got, err = Assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]], last}); err != nil || got.scalar != candidate {
+		if got, err = assemble(2, []Share{pieces[chosen[0]], pieces[chosen[1]], last}); err != nil || got.scalar != candidate {
 			t.Fatalf("pieces %v do not fit a random candidate: %v", chosen, err)
 		}
 	})

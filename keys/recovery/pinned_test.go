@@ -62,7 +62,12 @@ func TestBackupIsPinned(t *testing.T) {
 		if err != nil || len(pieces) != 2 {
 			t.Fatalf("%d pieces, %v", len(pieces), err)
 		}
-		got, err := keys.Assemble(2, []keys.Share{pieces[0].share, pieces[1].share})
+		dealers, parts := make([]uint32, len(pieces)), make([]keys.Share, len(pieces))
+		for i, p := range pieces {
+			dealers[i], parts[i] = p.share.Index, p.share
+			parts[i].Index = 2
+		}
+		got, err := keys.InterpolateShares(dealers, parts)
 		if err != nil || got != want {
 			t.Fatalf("members %v: %v", pair, err)
 		}
