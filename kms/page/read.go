@@ -52,11 +52,20 @@ func (v *view) readChain() error {
 	if err != nil {
 		return err
 	}
+	nodes, err := v.app.Committee.Nodes(v.ctx)
+	if err != nil {
+		return err
+	}
 	for _, number := range open {
 		e := epochView{Number: number}
 		for _, g := range groups {
 			if g.Epoch == number && len(g.Commitments) > 0 {
 				e.GroupKey, e.Threshold, e.Nodes = hex.EncodeToString(g.Commitments[0]), g.Threshold(), len(g.Members)
+				for _, n := range nodes {
+					if _, holds := g.Member(n.Index); holds && !n.Identity.Attested {
+						e.Unseen = append(e.Unseen, n.Index)
+					}
+				}
 			}
 		}
 		v.chain.Epochs = append(v.chain.Epochs, e)

@@ -16,7 +16,7 @@ import (
 
 // full is a service's page with text of every kind, all of it s.
 func full(s string) serviceView {
-	chain := chainView{Root: "../../", ID: s, Height: 7, Now: 1_800_000_000, Epochs: []epochView{{Number: 0, GroupKey: "ab", Threshold: 3, Nodes: 4}, {Number: 1}}, Roots: []vm.Anchor{{Subject: s}}}
+	chain := chainView{Root: "../../", ID: s, Height: 7, Now: 1_800_000_000, Epochs: []epochView{{Number: 0, GroupKey: "ab", Threshold: 3, Nodes: 4, Unseen: []uint32{1, 3}}, {Number: 1}}, Roots: []vm.Anchor{{Subject: s}}}
 	image := func(index uint64, revoked int64) imageView {
 		return imageView{Now: chain.Now, First: &types.Platform{Tee: "tdx", Mrtd: []byte{1}, Shape: s}, Image: types.Image{
 			Index: index, Description: s, AddedBy: s, Revocation: s, RevokedAt: revoked, ActiveAt: chain.Now + int64(index)*90_000, Rtmr1: []byte{2}, Platforms: 3,
@@ -96,7 +96,7 @@ func TestServicePageSays(t *testing.T) {
 	}
 	for _, want := range []string{
 		"DEVELOPMENT CHAIN", "2 d</span> before it counts", "2027-01-16 09:00:00 UTC", "in 1 d 1 h", "from <time", "Upgrade delay: 1 min",
-		"a council: 1 of 1 members", "3 of 4 nodes make keys", "The machine can be debugged", "3 times", "SOFT TEE", "went back from generation 4 to 3",
+		"a council: 1 of 1 members", "3 of 4 nodes make keys", "No evidence of what nodes 1, 3 run", "The machine can be debugged", "3 times", "SOFT TEE", "went back from generation 4 to 3",
 		"All 300 images", "All 11 grants", "All that the ledger keeps", "All 12 changes", "1 active", "1 pending",
 	} {
 		if !strings.Contains(string(b), want) {

@@ -26,6 +26,7 @@ type epochView struct {
 	Number           uint64
 	GroupKey         string // hex; empty: being made
 	Threshold, Nodes int
+	Unseen           []uint32 // nodes of which the chain has seen no evidence
 }
 
 // Insecure reports whether the chain accepts evidence that no processor's maker
