@@ -38,7 +38,8 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 	if *kernel != "generic" {
 		l.build(t, filepath.Join(t.TempDir(), "image"))
 	}
-	l.upArgs = append(l.upArgs, "--timeout", bootTimeout.String()) // seven containers, one after the other
+	// Seven containers, one after the other. What the owner has to give is sealed.
+	l.upArgs = append(l.upArgs, "--timeout", bootTimeout.String(), "--env-file", filepath.Join(repository, l.workload, "owner.env"))
 	s := l.up(t)
 
 	// A job that fails is told with its status, and takes nothing down.
@@ -66,9 +67,62 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 		t.Errorf("a volume lies on %q, a folder of the host on %q:\n%s", data, srv, mounts)
 	}
 
+	t.Run("secrets", func(t *testing.T) { s.secrets(t) })
 	t.Run("W2 destinations", func(t *testing.T) { s.destinations(t) })
 	t.Run("W2 devices", func(t *testing.T) { s.devices(t) })
+	kept := s.kept(t)
 	s.down(t)
+	if !*long {
+		return
+	}
+
+	// Volumes and folders of the host outlive the boot, and what is sealed stays.
+	l.upArgs = l.upArgs[:len(l.upArgs)-2]
+	s = l.up(t)
+	t.Run("secrets of the second boot", func(t *testing.T) { s.secrets(t) })
+	if again := s.kept(t); kept != [2]int{1, 1} || again != [2]int{2, 2} {
+		t.Errorf("a volume and a folder say %v, then %v", kept, again)
+	}
+	s.down(t)
+}
+
+// kept says how often a volume and a folder of the host were asked in their lives.
+func (s *session) kept(t *testing.T) (counts [2]int) {
+	t.Helper()
+	for i, folder := range []string{"/data", "/srv"} {
+		s.ask(t, "web", "/count?folder="+folder, &counts[i])
+	}
+	return counts
+}
+
+// secrets: what the owner sealed are files in memory and variables, for the services
+// that the measured file gives them to; what lies beside the file is there too.
+func (s *session) secrets(t *testing.T) {
+	t.Helper()
+	for _, tt := range []struct{ service, path, mode, content string }{
+		{"web", "/run/secrets/password", "-r--r--r--", "of the town"},
+		{"web", "/run/secrets/api-token", "-r--------", "of the owner"},
+		{"web", "/etc/town.ini", "-rw-r--r--", "name = town\n"},
+		{"web", "/etc/town/town.ini", "-rw-r--r--", "name = town\n"},
+		{"lonely", "/run/secrets/password", "", ""},
+	} {
+		var got struct{ Mode, Content, Error string }
+		s.ask(t, tt.service, "/file?path="+tt.path, &got)
+		if got.Mode != tt.mode || got.Content != tt.content || (tt.mode == "") != (got.Error != "") {
+			t.Errorf("%s in %s is %+v, want %s %q", tt.path, tt.service, got, tt.mode, tt.content)
+		}
+	}
+	mounts := s.text(t, "web", "/mounts")
+	if secret, disk := device(mounts, "/run/secrets/password"), device(mounts, "/data"); secret == "" || secret == disk ||
+		!strings.Contains(mounts, " - tmpfs ") || !strings.Contains(mounts, " /run/secrets/api-token ro") {
+		t.Errorf("the secret lies on %q, the disk is %q:\n%s", secret, disk, mounts)
+	}
+	for name, want := range map[string]string{"GREETING": `it is "sealed" for $5`, "NOISE": ""} {
+		var got string
+		if s.ask(t, "web", "/variable?name="+name, &got); got != want {
+			t.Errorf("the container has %s=%q, want %q", name, got, want)
+		}
+	}
 }
 
 // W2: what is listed is reached, and nothing else; clouds' metadata never.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -85,8 +86,10 @@ func handler() http.Handler {
 		}
 		_, _ = w.Write(b)
 	})
+	mux.HandleFunc("/file", func(w http.ResponseWriter, r *http.Request) { answer(w, file(r.FormValue("path"))) })
+	mux.HandleFunc("/variable", func(w http.ResponseWriter, r *http.Request) { answer(w, os.Getenv(r.FormValue("name"))) })
 	mux.HandleFunc("/order", func(w http.ResponseWriter, _ *http.Request) { answer(w, order()) })
-	mux.HandleFunc("/count", func(w http.ResponseWriter, _ *http.Request) { answer(w, count()) })
+	mux.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { answer(w, count(r.FormValue("folder"))) })
 	mux.HandleFunc("/eat", func(w http.ResponseWriter, _ *http.Request) { eat(w) })
 	return mux
 }
@@ -142,15 +145,35 @@ func order() map[string]int64 {
 	return at
 }
 
-// count says how often it was asked, in the life of its disk.
-func count() int {
-	b, _ := os.ReadFile("/data/count")
+// count says how often it was asked, in the life of a folder.
+func count(folder string) int {
+	name := filepath.Join(folder, "count")
+	b, _ := os.ReadFile(name)
 	n, _ := strconv.Atoi(string(b))
 	n++
-	if err := os.WriteFile("/data/count", []byte(strconv.Itoa(n)), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(strconv.Itoa(n)), 0o600); err != nil {
 		return -1
 	}
 	return n
+}
+
+// file tells a file as the container sees it.
+func file(path string) (result struct {
+	Mode, Content, Error string
+	Owner                uint32
+},
+) {
+	b, err := os.ReadFile(path)
+	info, statErr := os.Stat(path)
+	if err := errors.Join(err, statErr); err != nil {
+		result.Error = err.Error()
+		return result
+	}
+	result.Mode, result.Content = info.Mode().String(), string(b)
+	if stat, is := info.Sys().(*syscall.Stat_t); is {
+		result.Owner = stat.Uid
+	}
+	return result
 }
 
 // eat takes all memory there is, until somebody ends it.
