@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // diary is what the workload is told and the host must never see.
