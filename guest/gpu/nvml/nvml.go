@@ -49,18 +49,20 @@ const (
 
 // certificates is nvmlConfComputeGpuCertificate_t.
 type certificates struct {
-	size, attestationSize uint32
-	chain                 [0x1000]byte
-	attestation           [0x1400]byte
+	_               uint32 // size of the chain that is not for attestation
+	attestationSize uint32
+	_               [0x1000]byte
+	attestation     [0x1400]byte
 }
 
 // attestation is nvmlConfComputeGpuAttestationReport_t.
 type attestation struct {
-	cecPresent    uint32
-	size, cecSize uint32
-	nonce         [32]byte
-	report        [0x2000]byte
-	cec           [0x1000]byte
+	_      uint32 // whether there is a report of the CEC
+	size   uint32
+	_      uint32 // size of that report
+	nonce  [32]byte
+	report [0x2000]byte
+	_      [0x1000]byte
 }
 
 // architectures are NVML_DEVICE_ARCH_* of chips that can attest, in the words of
