@@ -93,7 +93,7 @@ type deciding struct {
 // Decide runs the checks in the order in which their answers help the owner
 // most: is the request about this chain and service, is it fresh, is the
 // evidence genuine and good enough, is it about this request and config, is it
-// an active image of the service. The first that does not hold is the refusal;
+// an active image of the service, have its GPUs proved themselves. The first that does not hold is the refusal;
 // an error says that the ledger could not be read, and that nothing was decided.
 func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal, err error) {
 	d := deciding{r, c}
@@ -111,15 +111,15 @@ func Decide(r Request, c Chain) (out Outcome, refusal *vm.Refusal, err error) {
 	if refusal := checkBinding(out.Verdict, d.reportData(c.ID), cfg); refusal != nil {
 		return out, refusal, nil
 	}
-	if refusal := checkGPUs(out.Verdict, cfg); refusal != nil {
-		return out, refusal, nil
-	}
 	found, root, refusal := identify(r.Evidence.Events, out.Verdict, cfg)
 	if refusal != nil {
 		return out, refusal, nil
 	}
 	out.Image, refusal, err = d.match(found, root, cfg)
-	return out, refusal, err
+	if refusal != nil || err != nil {
+		return out, refusal, err
+	}
+	return out, checkGPUs(out.Verdict, cfg), nil
 }
 
 // checkConfig reads the measured config and compares what it says of the key

@@ -30,6 +30,7 @@ var meanings = map[vm.Code]string{
 	vm.CodeEvents:      "The list of events does not explain what the machine measured.",
 	vm.CodeGPU:         "GPUs or switches are not those that are wanted.",
 	vm.CodeGPUMeasured: "A GPU measures something else than its maker published.",
+	vm.CodeDevImage:    "The image is one for development: its operator may run commands in the machine.",
 	vm.CodeReportData:  "The quote is about another request: it may have been copied.",
 	vm.CodeStale:       "The request names a block that is unknown or too old.",
 	vm.CodeReplayed:    "The very same request was decided before.",
