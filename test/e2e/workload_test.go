@@ -71,6 +71,10 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 	t.Run("W2 destinations", func(t *testing.T) { s.destinations(t) })
 	t.Run("W2 devices", func(t *testing.T) { s.devices(t) })
 	kept := s.kept(t)
+	t.Run("W2 memory", func(t *testing.T) { s.eaten(t) })
+	if *crowd {
+		t.Run("crowd", func(t *testing.T) { s.crowded(t) })
+	}
 	s.down(t)
 	if !*long {
 		return
@@ -121,6 +125,58 @@ func (s *session) secrets(t *testing.T) {
 		var got string
 		if s.ask(t, "web", "/variable?name="+name, &got); got != want {
 			t.Errorf("the container has %s=%q, want %q", name, got, want)
+		}
+	}
+}
+
+// W2: a container that takes all memory is ended, and starts again as its restart
+// policy says. Nothing else suffers: meanwhile the machine attests.
+func (s *session) eaten(t *testing.T) {
+	t.Helper()
+	started := func() int64 {
+		var at map[string]int64
+		s.ask(t, "web", "/order", &at)
+		return at["glutton"]
+	}
+	first := started()
+	meal := s.url(t, "glutton", "/eat")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if resp, err := http.Get(meal); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+	}()
+	began, slowest := time.Now(), time.Duration(0)
+	answers := 0
+	for eating := true; eating; {
+		asked := time.Now()
+		if body := s.attestation(t, "/attestation?nonce="+strings.Repeat("5a", 32)); !strings.Contains(body, "evidence") {
+			t.Fatalf("/attestation: %.200s", body)
+		}
+		answers++
+		slowest = max(slowest, time.Since(asked))
+		select {
+		case <-ended:
+			eating = false
+		case <-time.After(200 * time.Millisecond):
+		}
+		if time.Since(began) > 2*time.Minute {
+			t.Fatalf("the glutton lives after %d attestations: %v", answers, s.containers(t))
+		}
+	}
+	t.Logf("ended after %s; %d of %[2]d attestations answered meanwhile, the slowest in %s", seconds(time.Since(began)), answers, seconds(slowest))
+	if answers < 3 {
+		t.Error("the test has lost its object")
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(500 * time.Millisecond) {
+		c := s.containers(t)
+		if started() != first && c["glutton"] == "running" && c["web"] == "running" && c["db"] == "running healthy" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("others suffered, or it was not started again: %v", c)
 		}
 	}
 }
