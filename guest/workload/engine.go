@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/gate"
+	"github.com/secretvm/secretvm/guest/gpu"
 )
 
 // containerdConfig is where the image keeps containerd's configuration: the
@@ -122,7 +123,11 @@ func (e *Engine) Start() error {
 			return fmt.Errorf("prepare the container engine: %w", err)
 		}
 	}
-	if err := os.WriteFile(e.folders.dockerdConfig(), []byte("{}\n"), 0o444); err != nil {
+	settings := "{}\n"
+	if e.policy.GPUs {
+		settings = `{"features": {"cdi": true}, "cdi-spec-dirs": ["` + gpu.CDIFolder + `"]}` + "\n"
+	}
+	if err := os.WriteFile(e.folders.dockerdConfig(), []byte(settings), 0o444); err != nil {
 		return fmt.Errorf("prepare the container engine: %w", err)
 	}
 	if err := e.openGate(); err != nil {
