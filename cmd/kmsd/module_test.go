@@ -92,6 +92,11 @@ func TestOwnersOfSeveralKeys(t *testing.T) {
 	} {
 		k.run(exitUsage, nil, wrong...)
 	}
+	k.run(0, nil, "tx", "upgrade", "plan", "next", "--height", "1000000", "--info", "kmsd 9")
+	k.run(0, nil, "tx", "upgrade", "cancel")
+	k.run(exitRefused, nil, "tx", "upgrade", "plan", "v2", "--height", "1000000")
+	k.run(exitUsage, nil, "wipe")
+	k.run(exitRefused, nil, "wipe", "--node", "http://127.0.0.1:1") // it runs
 	var page struct {
 		Services []json.RawMessage `json:"services"`
 	}

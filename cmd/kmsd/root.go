@@ -90,7 +90,7 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 4 could not be reached.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w (see %s --help)", err, c.CommandPath())}
 	})
-	root.AddCommand(newInitCommand(s), newTestnetCommand(s), newJoinCommand(s), newStartCommand(s), newStatusCommand(s), newTxCommand(s), newQueryCommand(s), newKeysCommand(s), newExportCommand(s), newRecoverCommand(s), newBackupCommand(s))
+	root.AddCommand(newInitCommand(s), newTestnetCommand(s), newJoinCommand(s), newStartCommand(s), newStatusCommand(s), newTxCommand(s), newQueryCommand(s), newKeysCommand(s), newExportCommand(s), newRecoverCommand(s), newBackupCommand(s), newWipeCommand(s))
 	return root
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +34,9 @@ func newStatusCommand(s *settings) *cobra.Command {
 				fmt.Sprintf("threshold  %d of %d", a.Threshold, len(a.Nodes)),
 				fmt.Sprintf("block      %d %s %s", a.Height, a.BlockHash, a.Time.Format("2006-01-02 15:04:05 MST")),
 			}
+			if without := unseen(a.Nodes); len(without) > 0 {
+				lines = append(lines, "unattested "+strings.Join(without, ", ")+" (until nodes with evidence replace them: kmsd tx committee admit URL --replaces N)")
+			}
 			if a.Round != "" {
 				lines = append(lines, "round      "+a.Round)
 			}
@@ -41,4 +45,15 @@ func newStatusCommand(s *settings) *cobra.Command {
 	}
 	cmd.Flags().Uint64Var(&epoch, "epoch", 0, "of which to show the group key (default: the oldest that is open)")
 	return cmd
+}
+
+// unseen names the nodes of which the chain has seen no evidence: those of a
+// genesis, of a development chain or after a recovery.
+func unseen(nodes []wire.Node) (out []string) {
+	for _, n := range nodes {
+		if !n.Attested {
+			out = append(out, fmt.Sprintf("node %d", n.Index))
+		}
+	}
+	return out
 }

@@ -21,7 +21,7 @@ func newTxCommand(s *settings) *cobra.Command {
 		s.moduleTx("kms", "Services, their images, policies and secrets", newCreateServiceCommand(s), newAddImageCommand(s)),
 		s.moduleTx("council", "Accounts, and owners that are m of n people"),
 		s.moduleTx("committee", "The nodes, and the epochs of their key", newAdmitCommand(s)),
-		newSignCommand(s), newCombineCommand(s), newBroadcastCommand(s))
+		newUpgradeCommand(s), newSignCommand(s), newCombineCommand(s), newBroadcastCommand(s))
 	c.PersistentFlags().StringVar(&s.from, "from", "", "account file of the signer (default: the owner of --home); with --unsigned it may be a public one")
 	c.PersistentFlags().StringVar(&s.unsigned, "unsigned", "", "write the transaction to this file, to be signed elsewhere, and send nothing")
 	c.PersistentFlags().StringVar(&s.council, "council", "", "propose the message to this council, as a member, instead of sending it as the signer")

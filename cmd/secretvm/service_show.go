@@ -26,7 +26,7 @@ func newServiceShowCommand(s *serviceChoice) *cobra.Command {
 			}
 			fmt.Fprintf(out, "service  %s\nowner    %s\ncreated  %s, block %d\ngrants   %d\n", service.ID, service.Owner, clock(service.Time), service.Height, service.Grants)
 			if service.Frozen {
-				fmt.Fprintln(out, "frozen   there will never be another image")
+				fmt.Fprintln(out, "frozen   there will never be another image, a looser policy or another environment")
 			}
 			writeImages(out, service.Images)
 			writePolicies(out, service)

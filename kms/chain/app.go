@@ -37,11 +37,6 @@ import (
 // appName is in CometBFT's handshake.
 const appName = "kmsd"
 
-// protocolVersion is raised with every change that makes nodes compute another
-// state from the same blocks. The Go toolchain and GODEBUG count: package
-// crypto/x509 decides what a certificate is.
-const protocolVersion = 1
-
 // cachedNodes is how many nodes of each store's tree stay in memory.
 const cachedNodes = 20_000
 
@@ -56,6 +51,7 @@ type App struct {
 	KMS       kms.Keeper
 	consensus consensuskeeper.Keeper
 	upgrades  *upgradekeeper.Keeper
+	program   program
 	newest    atomic.Pointer[committed]         // nil before the first block since the start
 	waiting   func(tx []byte, msgs []sdk.Msg)   // see OnWaiting
 	decided   func(bytes int)                   // see OnDecided
@@ -81,17 +77,21 @@ func (g Genesis) Validate() error {
 // New makes the application over db and loads its last committed state. Options
 // are for what is a node's own affair and no other's.
 func New(logger log.Logger, db dbm.DB, chainID string, options ...func(*baseapp.BaseApp)) (*App, error) {
-	return newApp(logger, db, chainID, Upgrades, 0, options...)
+	return newApp(logger, db, chainID, this(), 0, options...)
 }
 
 // newApp loads the state of a height, the newest for 0.
-func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, height int64, options ...func(*baseapp.BaseApp)) (*App, error) {
+func newApp(logger log.Logger, db dbm.DB, chainID string, program program, height int64, options ...func(*baseapp.BaseApp)) (*App, error) {
 	encoding, err := NewEncoding()
 	if err != nil {
 		return nil, err
 	}
+	if err := begin(db); err != nil {
+		return nil, err
+	}
+	db = whole{db}
 	memory := &decoder{decode: encoding.decoder(), known: make(map[vm.Hash]*list.Element)}
-	app := &App{Encoding: encoding, BaseApp: baseapp.NewBaseApp(appName, logger, db, memory.Decode, append([]func(*baseapp.BaseApp){
+	app := &App{Encoding: encoding, program: program, BaseApp: baseapp.NewBaseApp(appName, logger, db, memory.Decode, append([]func(*baseapp.BaseApp){
 		baseapp.SetChainID(chainID),
 		baseapp.EnableBlockGasMeter(),
 		// States older than a few blocks are of no use: nodes answer for the
@@ -106,13 +106,13 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 	}, options...)...)}
 	app.SetInterfaceRegistry(encoding.Registry)
 	app.SetTxEncoder(encoding.Tx.TxEncoder())
-	app.SetProtocolVersion(protocolVersion)
+	app.SetProtocolVersion(program.versions[rules])
 
 	// Stores and keepers. Nobody is the authority: parameters are genesis'.
 	stores := storetypes.NewKVStoreKeys(authtypes.StoreKey, consensustypes.StoreKey, committeetypes.StoreKey, counciltypes.StoreKey, types.StoreKey, upgradetypes.StoreKey)
 	app.stores = stores
 	app.MountKVStores(stores)
-	app.SetStoreLoader(loader(slices.Sorted(maps.Keys(stores)), known))
+	app.SetStoreLoader(loader(slices.Sorted(maps.Keys(stores)), program.upgrades))
 	nobody := authtypes.NewModuleAddress(types.ModuleName).String()
 	app.consensus = consensuskeeper.NewKeeper(encoding.Codec, runtime.NewKVStoreService(stores[consensustypes.StoreKey]), nobody, runtime.EventService{})
 	app.SetParamStore(app.consensus.ParamsStore)
@@ -132,7 +132,7 @@ func newApp(logger log.Logger, db dbm.DB, chainID string, known []Upgrade, heigh
 	}
 
 	app.upgrades = newUpgrades(app, stores[upgradetypes.StoreKey], nobody)
-	app.setUpgrades(known)
+	app.setUpgrades()
 
 	// What blocks and transactions do.
 	upgradetypes.RegisterMsgServer(app.MsgServiceRouter(), scheduled{app})
@@ -172,6 +172,9 @@ func (app *App) initChain(ctx sdk.Context, req *abci.RequestInitChain) (*abci.Re
 	}
 	if err := app.initAccounts(ctx, g); err != nil {
 		return nil, err
+	}
+	if err := app.upgrades.SetModuleVersionMap(ctx, app.program.versions); err != nil {
+		return nil, fmt.Errorf("write the versions of the chain: %w", err)
 	}
 	validators, err := app.Committee.InitGenesis(ctx, g.Committee)
 	if err != nil {

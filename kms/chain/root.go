@@ -26,7 +26,7 @@ import (
 // height, or at the newest for 0. It reads the trees that the app hash is made
 // of, and not the index beside them, which nothing vouches for.
 func Open(db dbm.DB, chainID string, height int64) (*App, error) {
-	return newApp(log.NewNopLogger(), db, chainID, Upgrades, height, baseapp.SetIAVLDisableFastNode(true))
+	return newApp(log.NewNopLogger(), db, chainID, this(), height, baseapp.SetIAVLDisableFastNode(true))
 }
 
 // Root computes the app hash of the state after a block from every entry of it:

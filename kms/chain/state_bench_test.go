@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io/fs"
+	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,8 +21,8 @@ import (
 
 	"github.com/cosmos/cosmos-sdk/types/query"
 
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/kms/chain"
+	"github.com/secretvm/secretvm/kms/chain/statetest"
 	"github.com/secretvm/secretvm/kms/chain/x/kms"
 	"github.com/secretvm/secretvm/kms/chain/x/kms/types"
 	"github.com/secretvm/secretvm/vm"
@@ -39,138 +43,196 @@ func benchServices(b *testing.B) int {
 	return n
 }
 
-// BenchmarkState fills a database on disk with services, as a genesis would,
-// then measures how long a node takes to open it and make its next block, and
-// queries as it answers them. Each service has an image with two platforms, one
-// grant, one machine and one change.
+// BenchmarkState fills a database on disk with services (package statetest), and
+// ages it: blocks with new services all over the tree. Then it measures how long
+// a node takes to open it and make its next block, and queries as it answers
+// them. Filling and measuring are best done in two runs: the second has the
+// memory of a node.
 //
-//	go test ./kms/chain -run none -bench State -benchtime 1x -timeout 0
+//	SECRETVM_BENCH_SERVICES=1000000 SECRETVM_BENCH_STATE=folder \
+//	    go test ./kms/chain -run none -bench State -benchtime 1x -timeout 0
 //
-// SECRETVM_BENCH_STATE names a folder that is filled once and kept.
+// SECRETVM_BENCH_STATE names a folder that is filled once and kept; a fill that
+// was killed goes on.
 func BenchmarkState(b *testing.B) {
 	n := benchServices(b)
 	dir := os.Getenv("SECRETVM_BENCH_STATE")
 	if dir == "" {
 		dir = b.TempDir()
 	}
-	db, err := dbm.NewGoLevelDB("application", dir, nil)
-	must(b, err)
-	app, err := chain.New(log.NewNopLogger(), db, chainID)
-	must(b, err)
-	owner, err := app.Addresses.BytesToString(bytes.Repeat([]byte{7}, 20))
-	must(b, err)
-	height, now := app.LastBlockHeight(), time.Now().UTC()
+	s := &stateBench{b: b, dir: dir, n: n, now: time.Now().UTC()}
 	start := time.Now()
-	commit := func() {
-		height, now = height+1, now.Add(time.Second)
-		hash := vm.HashOf(binary.BigEndian.AppendUint64(nil, uint64(height)))
-		_, err := app.FinalizeBlock(&abci.RequestFinalizeBlock{Height: height, Time: now, Hash: hash[:]})
-		must(b, err)
-		_, err = app.Commit()
-		must(b, err)
-	}
-	if height == 0 {
-		must(b, tryInit(app, newWorld(b, types.TrustIntel).genesis, now))
-	}
-	commit()
-	const batch = 20_000
-	for first := 0; first < n; first += batch {
-		ctx, err := app.Read()
-		must(b, err)
-		if _, err := app.KMS.Service(ctx, benchID(owner, min(first+batch, n)-1)); err == nil {
-			continue // filled before
-		}
-		must(b, app.KMS.InitGenesis(app.NewNextBlockContext(cmtproto.Header{ChainID: chainID, Height: height + 1, Time: now}), types.GenesisState{
-			Params: types.DefaultParams(), Services: benchStates(owner, first, min(batch, n-first)),
-		}))
-		commit()
-		if first/batch%5 == 4 {
-			b.Logf("%d services after %s", first+batch, time.Since(start).Round(time.Second))
-		}
-	}
+	s.fill()
 	filled := time.Since(start)
-
-	read := func(what string, ask func(i int) error) {
-		took := make([]time.Duration, 2000)
-		for i := range took {
-			begin := time.Now()
-			must(b, ask(i*7919%n))
-			took[i] = time.Since(begin)
-		}
-		slices.Sort(took)
-		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, what+"-p50-ms")
-		b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, what+"-p95-ms")
-	}
-	measure := func() {
-		q := kms.NewQueryServer(app.KMS)
-		read("service", func(i int) error {
-			ctx, err := app.Read()
-			if err != nil {
-				return err
-			}
-			_, err = q.Service(ctx, &types.QueryServiceRequest{Service: benchID(owner, i)})
-			return err
-		})
-		read("page", func(i int) error {
-			ctx, err := app.Read()
-			if err != nil {
-				return err
-			}
-			r, err := q.Services(ctx, &types.QueryServicesRequest{Pagination: &query.PageRequest{Key: []byte(benchID(owner, i)), Limit: 50}})
-			if err == nil && len(r.Services) == 0 {
-				err = fmt.Errorf("an empty page from %d", i)
-			}
-			return err
-		})
-		read("log", func(i int) error {
-			ctx, err := app.Read()
-			if err != nil {
-				return err
-			}
-			_, err = q.Grants(ctx, &types.QueryGrantsRequest{Service: benchID(owner, i)})
-			return err
-		})
-		read("proof", func(i int) error {
-			_, err := app.Prove(b.Context(), "kms", types.ServiceKey(benchID(owner, i)), 0)
-			return err
-		})
-	}
 	for b.Loop() {
-		must(b, db.Close())
 		begin := time.Now()
-		db, err = dbm.NewGoLevelDB("application", dir, nil)
-		must(b, err)
-		app, err = chain.New(log.NewNopLogger(), db, chainID)
-		must(b, err)
-		commit()
+		s.open()
+		s.commit()
 		b.ReportMetric(time.Since(begin).Seconds(), "restart-s")
-		measure()
+		b.ReportMetric(resident(b), "opened-MB")
+		s.measure()
+		b.ReportMetric(resident(b), "used-MB")
+		b.ReportMetric(s.blocks(20), "block-of-100-ms")
+		must(b, s.db.Close())
 	}
 	b.ReportMetric(float64(n), "services")
 	b.ReportMetric(filled.Seconds(), "fill-s")
-	must(b, db.Close())
+	b.ReportMetric(onDisk(b, dir), "disk-MB")
 }
 
-func benchID(owner string, i int) string { return fmt.Sprintf("%s/s%07d", owner, i) }
+type stateBench struct {
+	b     *testing.B
+	dir   string
+	n     int
+	db    dbm.DB
+	app   *chain.App
+	owner string
+	now   time.Time
+}
 
-// benchStates are services as an export has them.
-func benchStates(owner string, first, n int) []types.ServiceState {
-	out := make([]types.ServiceState, n)
-	for i := range out {
-		id := benchID(owner, first+i)
-		digest := vm.HashOf([]byte(id))
-		register := append(digest[:], digest[:16]...)
-		image := types.Image{Rtmr1: register, Rtmr2: register, Rtmr3: register, Description: "base v1.2.3", Platforms: 2, AddedBy: owner}
-		out[i] = types.ServiceState{
-			Service:  types.Service{Id: id, Owner: owner, Name: id[len(owner)+1:], Height: 1, Time: 1, Policy: types.Policy{UpgradeDelay: week}},
-			Counters: types.Counters{Images: 1, Platforms: 2, Grants: 1, Changes: 1},
-			Images: []types.ImageState{{Image: image, Platforms: []types.Platform{
-				{Tee: "tdx", Mrtd: register, Rtmr0: register, Shape: "2 vCPU 4 GiB"}, {Tee: "tdx", Mrtd: register, Rtmr0: bytes.Repeat([]byte{1}, 48)},
-			}}},
-			Changes:   []types.Change{{Height: 1, Time: 1, By: owner, Kind: types.ChangeAdd}},
-			Grants:    []types.Grant{{Id: digest[:], Service: id, VmUid: uid, HpkeKey: make([]byte, 1216), SessionKey: digest[:], Keys: types.FromIDs([]keys.ID{keys.Disk(id, uid)})}},
-			Instances: []types.Instance{{VmUid: uid, Generation: 1, Grant: digest[:]}},
+func (s *stateBench) open() {
+	var err error
+	s.db, err = dbm.NewGoLevelDB("application", s.dir, nil)
+	must(s.b, err)
+	s.app, err = chain.New(log.NewNopLogger(), s.db, chainID)
+	must(s.b, err)
+	s.owner, err = s.app.Addresses.BytesToString(bytes.Repeat([]byte{7}, 20))
+	must(s.b, err)
+}
+
+// commit makes the next block, in which services are added.
+func (s *stateBench) commit(added ...types.ServiceState) {
+	height := s.app.LastBlockHeight() + 1
+	s.now = s.now.Add(time.Second)
+	if len(added) > 0 {
+		ctx := s.app.NewNextBlockContext(cmtproto.Header{ChainID: chainID, Height: height, Time: s.now})
+		must(s.b, s.app.KMS.InitGenesis(ctx, types.GenesisState{Params: types.DefaultParams(), Services: added}))
+	}
+	hash := vm.HashOf(binary.BigEndian.AppendUint64(nil, uint64(height)))
+	_, err := s.app.FinalizeBlock(&abci.RequestFinalizeBlock{Height: height, Time: s.now, Hash: hash[:]})
+	must(s.b, err)
+	_, err = s.app.Commit()
+	must(s.b, err)
+}
+
+// fill makes the state, unless the folder has it.
+func (s *stateBench) fill() {
+	const ageing = 20 // blocks
+	s.open()
+	if s.app.LastBlockHeight() == 0 {
+		must(s.b, tryInit(s.app, newWorld(s.b, types.TrustIntel).genesis, s.now))
+		s.commit()
+	}
+	defer func() { must(s.b, s.db.Close()) }()
+	if s.app.LastBlockHeight() == 1 {
+		must(s.b, s.db.Close())
+		var err error
+		s.db, err = dbm.NewGoLevelDB("application", s.dir, nil)
+		must(s.b, err)
+		_, err = statetest.Fill(s.db, filepath.Join(s.dir, "filling"), s.owner, s.n, s.b.Logf)
+		must(s.b, err)
+		must(s.b, s.db.Close())
+		s.open()
+	}
+	if s.app.LastBlockHeight() < ageing {
+		s.b.Logf("%.1f ms for each block of 100 new services", s.blocks(ageing-int(s.app.LastBlockHeight())))
+	}
+}
+
+// blocks makes blocks with 100 new services each, anywhere among the others. It
+// returns how long one takes, in milliseconds.
+func (s *stateBench) blocks(n int) float64 {
+	start := time.Now()
+	for range n {
+		var added []types.ServiceState
+		for i := range 100 {
+			// Between two of the others, by its name.
+			between := fmt.Sprintf("%s-%d-%d", statetest.ID(s.owner, rand.IntN(s.n)), s.app.LastBlockHeight(), i)
+			added = append(added, statetest.Service(s.owner, between))
+		}
+		slices.SortFunc(added, func(a, b types.ServiceState) int { return strings.Compare(a.Service.Id, b.Service.Id) })
+		s.commit(added...)
+	}
+	return float64(time.Since(start).Microseconds()) / 1000 / float64(n)
+}
+
+func (s *stateBench) read(what string, ask func(i int) error) {
+	took := make([]time.Duration, 2000)
+	for i := range took {
+		begin := time.Now()
+		must(s.b, ask(i*7919%s.n))
+		took[i] = time.Since(begin)
+	}
+	slices.Sort(took)
+	s.b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, what+"-p50-ms")
+	s.b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, what+"-p95-ms")
+}
+
+func (s *stateBench) measure() {
+	q := kms.NewQueryServer(s.app.KMS)
+	s.read("service", func(i int) error {
+		ctx, err := s.app.Read()
+		if err != nil {
+			return err
+		}
+		_, err = q.Service(ctx, &types.QueryServiceRequest{Service: statetest.ID(s.owner, i)})
+		return err
+	})
+	s.read("page", func(i int) error {
+		ctx, err := s.app.Read()
+		if err != nil {
+			return err
+		}
+		r, err := q.Services(ctx, &types.QueryServicesRequest{Pagination: &query.PageRequest{Key: []byte(statetest.ID(s.owner, i)), Limit: 50}})
+		if err == nil && len(r.Services) == 0 {
+			err = fmt.Errorf("an empty page from %d", i)
+		}
+		return err
+	})
+	s.read("log", func(i int) error {
+		ctx, err := s.app.Read()
+		if err != nil {
+			return err
+		}
+		_, err = q.Grants(ctx, &types.QueryGrantsRequest{Service: statetest.ID(s.owner, i)})
+		return err
+	})
+	s.read("proof", func(i int) error {
+		_, err := s.app.Prove(s.b.Context(), "kms", types.ServiceKey(statetest.ID(s.owner, i)), 0)
+		return err
+	})
+}
+
+// resident is how much memory this process has, in MB; 0 where Linux does not say.
+func resident(b *testing.B) float64 {
+	b.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if f := strings.Fields(line); f[0] == "VmRSS:" {
+			kB, err := strconv.Atoi(f[1])
+			must(b, err)
+			return float64(kB) / 1024
 		}
 	}
-	return out
+	return 0
+}
+
+// onDisk is how large the files of a folder are, in MB.
+func onDisk(b *testing.B, dir string) float64 {
+	b.Helper()
+	var bytes int64
+	must(b, filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		info, err := entry.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	}))
+	return float64(bytes) / 1e6
 }

@@ -29,11 +29,12 @@ import (
 type Upgrade struct {
 	Name   string
 	Stores []string                      // that it adds
-	Move   func(sdk.Context, *App) error // brings the state into the form that the program expects; nil: nothing to do
+	Move   func(sdk.Context, *App) error // what there is to do beside the modules' migrations; nil: nothing
 }
 
-// Upgrades are those that this program makes, oldest first.
-var Upgrades []Upgrade
+// Upgrades are those that this program makes, oldest first: each brings the chain
+// from wherever it is to the versions of this program.
+var Upgrades = []Upgrade{{Name: "v2"}}
 
 // scheduled answers the messages about upgrades for the chain's authority, which
 // is state, where the SDK's own server wants to know it at start.
@@ -45,6 +46,9 @@ var _ upgradetypes.MsgServer = scheduled{}
 func (s scheduled) SoftwareUpgrade(ctx context.Context, m *upgradetypes.MsgSoftwareUpgrade) (*upgradetypes.MsgSoftwareUpgradeResponse, error) {
 	if err := s.app.govern(ctx, m.Authority); err != nil {
 		return nil, err
+	}
+	if s.app.upgrades.HasHandler(m.Plan.Name) { // who runs this is behind it already, and would stop for ever
+		return nil, types.Fail(vm.Refuse(vm.CodeExists, "plan an upgrade: %q is what the chain's nodes run already", m.Plan.Name))
 	}
 	if err := s.app.upgrades.ScheduleUpgrade(ctx, m.Plan); err != nil {
 		return nil, types.Fail(vm.Refuse(vm.CodeInvalid, "plan an upgrade: %.300v", err))
@@ -72,14 +76,16 @@ func (app *App) govern(ctx context.Context, sender string) error {
 	return nil
 }
 
-// setUpgrades makes the given upgrades known.
-func (app *App) setUpgrades(known []Upgrade) {
-	for _, u := range known {
-		app.upgrades.SetUpgradeHandler(u.Name, func(ctx context.Context, _ upgradetypes.Plan, versions module.VersionMap) (module.VersionMap, error) {
-			if u.Move == nil {
-				return versions, nil
+// setUpgrades makes the program's upgrades known.
+func (app *App) setUpgrades() {
+	for _, u := range app.program.upgrades {
+		app.upgrades.SetUpgradeHandler(u.Name, func(ctx context.Context, _ upgradetypes.Plan, _ module.VersionMap) (module.VersionMap, error) {
+			block := sdk.UnwrapSDKContext(ctx)
+			versions, err := app.migrate(block)
+			if err != nil || u.Move == nil {
+				return versions, err
 			}
-			return versions, u.Move(sdk.UnwrapSDKContext(ctx), app)
+			return versions, u.Move(block, app)
 		})
 	}
 	app.SetPreBlocker(func(ctx sdk.Context, _ *abci.RequestFinalizeBlock) (*sdk.ResponsePreBlock, error) {
@@ -87,12 +93,13 @@ func (app *App) setUpgrades(known []Upgrade) {
 	})
 }
 
-// preBlock makes an upgrade at its height. An error stops this node, and every
-// other that lacks the upgrade, before the block.
+// preBlock makes an upgrade at its height, and no block by other rules than the
+// chain's. An error stops this node, and every other that lacks the upgrade,
+// before the block.
 func (app *App) preBlock(ctx sdk.Context) (*sdk.ResponsePreBlock, error) {
 	plan, err := app.upgrades.GetUpgradePlan(ctx)
 	if errors.Is(err, upgradetypes.ErrNoUpgradePlanFound) {
-		return &sdk.ResponsePreBlock{}, nil
+		return &sdk.ResponsePreBlock{}, app.checkVersions(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -110,7 +117,7 @@ func (app *App) preBlock(ctx sdk.Context) (*sdk.ResponsePreBlock, error) {
 	case known:
 		return nil, fmt.Errorf("this kmsd is for after the upgrade to %q at height %d: until then start the one of before", plan.Name, plan.Height)
 	}
-	return &sdk.ResponsePreBlock{}, nil
+	return &sdk.ResponsePreBlock{}, app.checkVersions(ctx)
 }
 
 // loader opens the stores. Stores that the last committed state does not have
@@ -153,7 +160,8 @@ func sorted(list []string) []string {
 }
 
 // newUpgrades opens the store of plans. The keeper's own way to say what has to
-// be done when a node stops is a file, which is not used: the error says it.
+// be done when a node stops is a file, which is not used: the error says it. Nor
+// does it count protocol versions: a program has its own.
 func newUpgrades(app *App, store *storetypes.KVStoreKey, authority string) *upgradekeeper.Keeper {
-	return upgradekeeper.NewKeeper(map[int64]bool{}, runtime.NewKVStoreService(store), app.Codec, "", app.BaseApp, authority)
+	return upgradekeeper.NewKeeper(map[int64]bool{}, runtime.NewKVStoreService(store), app.Codec, "", nil, authority)
 }

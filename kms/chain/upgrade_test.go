@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"cosmossdk.io/log/v2"
 	abci "github.com/cometbft/cometbft/abci/types"
 	dbm "github.com/cosmos/cosmos-db"
 
@@ -13,6 +14,7 @@ import (
 	upgradetypes "github.com/cosmos/cosmos-sdk/x/upgrade/types"
 
 	"github.com/secretvm/secretvm/kms/chain"
+	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -47,6 +49,9 @@ func TestUpgradeAtItsHeight(t *testing.T) {
 	w.fails(w.other, plan(w.other.Address, 100), vm.CodePermission)
 	w.fails(w.other, &upgradetypes.MsgCancelUpgrade{Authority: w.other.Address}, vm.CodePermission)
 	w.fails(w.owner, plan(w.owner.Address, 1), vm.CodeInvalid)
+	again := plan(w.owner.Address, 100)
+	again.Plan.Name = "v2"
+	w.fails(w.owner, again, vm.CodeExists)
 	at := w.height + 4
 	w.do(w.owner, plan(w.owner.Address, at), &upgradetypes.MsgSoftwareUpgradeResponse{})
 	moved := 0
@@ -76,6 +81,69 @@ func TestUpgradeAtItsHeight(t *testing.T) {
 	must(t, w.reopen(second)) // later starts are ordinary
 	must(t, w.next())
 	w.granted(w.release(boot(t, root, cfg)))
+}
+
+// TestUpgradeOfAFormerChain: a chain whose state has neither versions nor a
+// recovery committee goes on with the program of then, not with this one, until
+// its authority has planned the upgrade. From that height on it is the other way
+// round, and recovery is governed by what is in the state.
+func TestUpgradeOfAFormerChain(t *testing.T) {
+	w := softWorld(t)
+	cfg := w.service()
+	must(t, chain.Former(w.db))
+	w.height++
+	first := func() (err error) {
+		w.app, err = chain.NewFirst(w.db, chainID)
+		return err
+	}
+	this := func() (err error) {
+		w.app, err = chain.New(log.NewNopLogger(), w.db, chainID)
+		return err
+	}
+
+	must(t, this())
+	if err := w.next(); vm.CodeOf(err) != vm.CodeInvalid || !strings.Contains(err.Error(), "upgrade to version 2 of its committee") {
+		t.Fatalf("without a plan this program said: %v", err)
+	}
+	must(t, first())
+	must(t, w.next())
+	at := w.height + 3
+	w.do(w.owner, &upgradetypes.MsgSoftwareUpgrade{Authority: w.owner.Address, Plan: upgradetypes.Plan{Name: "v2", Height: at, Info: "kmsd 0.2"}}, &upgradetypes.MsgSoftwareUpgradeResponse{})
+	must(t, this())
+	if err := w.next(); err == nil || !strings.Contains(err.Error(), "start the one of before") {
+		t.Fatalf("this program ran before the height: %v", err)
+	}
+	must(t, first())
+	for w.height < at-1 {
+		must(t, w.next())
+	}
+	if err := w.next(); err == nil || !strings.Contains(err.Error(), `upgraded to "v2"`) || !strings.Contains(err.Error(), "kmsd 0.2") {
+		t.Fatalf("the program of before went on: %v", err)
+	}
+	must(t, this())
+	must(t, w.next())
+	for range 3 {
+		must(t, w.next())
+	}
+	must(t, first()) // there is no plan any more to stop it
+	if err := w.next(); vm.CodeOf(err) != vm.CodeInvalid || !strings.Contains(err.Error(), "start a newer kmsd") && !strings.Contains(err.Error(), "does not know") {
+		t.Fatalf("the program of before went on after the upgrade: %v", err)
+	}
+	must(t, this())
+	must(t, w.next()) // a program can export what it has seen a block of
+
+	exported, err := w.app.Export(0)
+	must(t, err)
+	if r := exported.Committee.Recovery; r == nil || r.Delay != committee.DefaultRecoveryDelay || r.Current != nil {
+		t.Errorf("recovery is governed by %+v", r)
+	}
+	w.granted(w.release(boot(t, root, cfg)))
+	named, _ := keepers(t, 1, 1)
+	answer := &committee.MsgSetRecoveryResponse{}
+	w.do(w.owner, &committee.MsgSetRecovery{Authority: w.owner.Address, Threshold: named.Threshold, Recipients: named.Recipients}, answer)
+	if announced := answer.At - w.now.Unix(); announced < committee.DefaultRecoveryDelay-5 || announced > committee.DefaultRecoveryDelay {
+		t.Errorf("another recovery committee is announced for %d s", announced)
+	}
 }
 
 // TestDataOfAnotherVersionIsRefused: stores that are not there are added for an

@@ -17,6 +17,10 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// ConsensusVersion is raised with every change of what the module keeps or
+// computes, for which the chain makes an upgrade.
+const ConsensusVersion = 1
+
 // Accounts is what the module needs of x/auth.
 type Accounts interface {
 	HasAccount(ctx context.Context, address sdk.AccAddress) bool

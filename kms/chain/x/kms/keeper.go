@@ -16,6 +16,10 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
+// ConsensusVersion is raised with every change of what the module keeps or
+// computes, for which the chain makes an upgrade.
+const ConsensusVersion = 1
+
 // Keeper reads and writes the module's state.
 type Keeper struct {
 	verifier   *attest.Verifier // remembers what was genuine; never changes a verdict
