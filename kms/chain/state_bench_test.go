@@ -92,7 +92,7 @@ type stateBench struct {
 
 func (s *stateBench) open() {
 	var err error
-	s.db, err = dbm.NewGoLevelDB("application", s.dir, nil)
+	s.db, err = chain.OpenDB(s.dir)
 	must(s.b, err)
 	s.app, err = chain.New(log.NewNopLogger(), s.db, chainID)
 	must(s.b, err)
@@ -127,7 +127,7 @@ func (s *stateBench) fill() {
 	if s.app.LastBlockHeight() == 1 {
 		must(s.b, s.db.Close())
 		var err error
-		s.db, err = dbm.NewGoLevelDB("application", s.dir, nil)
+		s.db, err = chain.OpenDB(s.dir)
 		must(s.b, err)
 		_, err = statetest.Fill(s.db, filepath.Join(s.dir, "filling"), s.owner, s.n, s.b.Logf)
 		must(s.b, err)

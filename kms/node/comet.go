@@ -12,7 +12,6 @@ import (
 	"github.com/cometbft/cometbft/proxy"
 	"github.com/cometbft/cometbft/rpc/client/local"
 	cmttypes "github.com/cometbft/cometbft/types"
-	dbm "github.com/cosmos/cosmos-db"
 
 	"github.com/cosmos/cosmos-sdk/baseapp"
 
@@ -60,7 +59,7 @@ func openLedger(ctx context.Context, home Home, doc *cmttypes.GenesisDoc, settin
 	if err := begun(doc.GenesisTime, time.Now()); err != nil {
 		return nil, err
 	}
-	db, err := dbm.NewDB("application", dbm.GoLevelDBBackend, home.data())
+	db, err := chain.OpenDB(home.data())
 	if err != nil {
 		return nil, unopened(home, err)
 	}
