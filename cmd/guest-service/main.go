@@ -1,0 +1,27 @@
+// Command guest-service is the program of the guest's processes beside guestd,
+// which starts it with the name of one of its parts; see package guest/ipc.
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+// parts are the services that this program has, by the argument that chooses one.
+var parts = map[string]func() error{}
+
+func main() {
+	name := ""
+	if len(os.Args) == 2 {
+		name = os.Args[1]
+	}
+	run, ok := parts[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "guest-service: there is no part %q; guestd starts this program\n", name)
+		os.Exit(2)
+	}
+	if err := run(); err != nil {
+		fmt.Fprintf(os.Stderr, "guest-service %s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
