@@ -4,18 +4,13 @@ import (
 	"context"
 
 	abci "github.com/cometbft/cometbft/abci/types"
-
-	"github.com/cosmos/cosmos-sdk/baseapp"
 )
 
 // ABCI returns the application as CometBFT calls it, in the same process.
-func (app *App) ABCI() abci.Application { return cometApp{app.BaseApp, app} }
+func (app *App) ABCI() abci.Application { return cometApp{app} }
 
 // cometApp gives BaseApp's methods the contexts that CometBFT's interface has.
-type cometApp struct {
-	app *baseapp.BaseApp
-	of  *App
-}
+type cometApp struct{ app *App }
 
 var _ abci.Application = cometApp{}
 
@@ -53,12 +48,12 @@ func (c cometApp) ProcessProposal(_ context.Context, r *abci.RequestProcessPropo
 
 func (c cometApp) FinalizeBlock(_ context.Context, r *abci.RequestFinalizeBlock) (*abci.ResponseFinalizeBlock, error) {
 	res, err := c.app.FinalizeBlock(r)
-	if c.of.decided != nil && err == nil {
+	if c.app.decided != nil && err == nil {
 		n := 0
 		for _, tx := range r.Txs {
 			n += len(tx)
 		}
-		c.of.decided(n)
+		c.app.decided(n)
 	}
 	return res, err
 }

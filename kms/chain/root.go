@@ -14,7 +14,6 @@ import (
 	dbm "github.com/cosmos/cosmos-db"
 	iavltree "github.com/cosmos/iavl"
 
-	"github.com/cosmos/cosmos-sdk/baseapp"
 	"github.com/cosmos/cosmos-sdk/store/v2/iavl"
 	"github.com/cosmos/cosmos-sdk/store/v2/rootmulti"
 	storetypes "github.com/cosmos/cosmos-sdk/store/v2/types"
@@ -23,10 +22,10 @@ import (
 )
 
 // Open opens a database to read it and to find out whether it was altered: at
-// height, or at the newest for 0. It reads the trees that the app hash is made
-// of, and not the index beside them, which nothing vouches for.
+// height, or at the newest for 0. There is nothing beside the trees that the app
+// hash is made of, so that nothing is read that it does not vouch for.
 func Open(db dbm.DB, chainID string, height int64) (*App, error) {
-	return newApp(log.NewNopLogger(), db, chainID, this(), height, baseapp.SetIAVLDisableFastNode(true))
+	return newApp(log.NewNopLogger(), db, chainID, this(), height)
 }
 
 // Root computes the app hash of the state after a block from every entry of it:
