@@ -19,6 +19,10 @@ const AttestationPort = 29343
 // others.
 const DevPort = 29344
 
+// DevMachine is who takes commands there for the machine itself; services take
+// them under their names, which are never like this.
+const DevMachine = "@machine"
+
 // Service is one service of the compose file, as far as it matters here.
 type Service struct {
 	Name     string

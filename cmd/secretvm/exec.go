@@ -14,12 +14,10 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
+	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// machineItself is what commands are run in where no service is named.
-const machineItself = "@machine"
 
 func newExecCommand() *cobra.Command {
 	var state, tee string
@@ -56,7 +54,7 @@ the command; 255 where there is none.`,
 			if dash < 0 {
 				dash = len(args)
 			}
-			user := machineItself
+			user := compose.DevMachine
 			if dash == 2 {
 				user = args[1]
 			}

@@ -15,11 +15,11 @@ import (
 )
 
 // Engine runs commands in containers, by the API of the dockerd that listens on a
-// socket (Docker Engine API 1.43).
+// socket (Docker Engine API 1.44).
 type Engine struct{ Socket string }
 
 const (
-	engineURL = "http://docker/v1.43"
+	engineURL = "http://docker/v1.44"
 	maxAnswer = 4 << 20 // bytes
 )
 

@@ -38,7 +38,7 @@ func Serve(ctx context.Context) error {
 	}
 	engine := Engine{Socket: socket}
 	s, err := NewServer(hints.DevKey, func(ctx context.Context, c Command) (int, error) {
-		if c.Service == Machine {
+		if c.Service == compose.DevMachine {
 			return Run(ctx, c)
 		}
 		return engine.Run(ctx, c)

@@ -3,7 +3,7 @@
 // console. Its operator may do everything. No other image holds it (cmd/guest-dev),
 // and this image says what it is in what it measures.
 //
-// The user of a connection names a service of the compose file, or Machine. A
+// The user of a connection names a service of the compose file, or compose.DevMachine. A
 // command is a JSON array of words, or a line without quoting.
 package dev
 
@@ -21,15 +21,12 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Machine is the user that stands for the machine itself.
-const Machine = "@machine"
-
 // Terminal is the size of the window of whoever asks.
 type Terminal struct{ Columns, Rows uint32 }
 
 // Command is what somebody wants run.
 type Command struct {
-	Service  string    // or Machine
+	Service  string    // or compose.DevMachine
 	Words    []string  // none: a shell
 	Terminal *Terminal // nil: none
 	Resize   <-chan Terminal

@@ -18,6 +18,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/secretvm/secretvm/compose"
 )
 
 // key makes a key, and its public part as hints have it.
@@ -69,12 +71,12 @@ func TestOnlyTheHostsKeyIsServed(t *testing.T) {
 	for name, auth := range map[string][]ssh.AuthMethod{
 		"another key": {ssh.PublicKeys(other)}, "a password": {ssh.Password("")}, "nothing": nil,
 	} {
-		if c, err := dial(address, Machine, auth...); err == nil {
+		if c, err := dial(address, compose.DevMachine, auth...); err == nil {
 			c.Close()
 			t.Errorf("%s was let in", name)
 		}
 	}
-	c, err := dial(address, Machine, ssh.PublicKeys(own))
+	c, err := dial(address, compose.DevMachine, ssh.PublicKeys(own))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +93,7 @@ func TestOnlyTheHostsKeyIsServed(t *testing.T) {
 
 func TestCommandsOfTheMachine(t *testing.T) {
 	own, public := key(t)
-	c, err := dial(serve(t, public, Run), Machine, ssh.PublicKeys(own))
+	c, err := dial(serve(t, public, Run), compose.DevMachine, ssh.PublicKeys(own))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,14 +144,14 @@ func dockerd(t *testing.T) (socket string) {
 	answer := func(w http.ResponseWriter, v any) {
 		_ = json.NewEncoder(w).Encode(v)
 	}
-	mux.HandleFunc("GET /v1.43/containers/json", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("GET /v1.44/containers/json", func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Query().Get("filters"), `"com.docker.compose.service=web"`) {
 			answer(w, []map[string]string{{"Id": "c1"}})
 			return
 		}
 		answer(w, []string{})
 	})
-	mux.HandleFunc("POST /v1.43/containers/c1/exec", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /v1.44/containers/c1/exec", func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ Cmd []string }
 		_ = json.NewDecoder(r.Body).Decode(&body)
 		if words = body.Cmd; words[0] == "refused" {
@@ -159,7 +161,7 @@ func dockerd(t *testing.T) (socket string) {
 		}
 		answer(w, map[string]string{"Id": "e1"})
 	})
-	mux.HandleFunc("POST /v1.43/exec/e1/start", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /v1.44/exec/e1/start", func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		conn, buffer, err := w.(http.Hijacker).Hijack()
 		if err != nil {
@@ -173,7 +175,7 @@ func dockerd(t *testing.T) (socket string) {
 			_, _ = conn.Write(append(binary.BigEndian.AppendUint32([]byte{kind, 0, 0, 0}, uint32(len(text))), text...))
 		}
 	})
-	mux.HandleFunc("GET /v1.43/exec/e1/json", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /v1.44/exec/e1/json", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]int{"ExitCode": 7})
 	})
 	socket = filepath.Join(t.TempDir(), "s")

@@ -47,8 +47,11 @@ func bound(devices, address string) error {
 	if _, err := os.Stat(folder); err != nil {
 		return errors.New("this computer has no such device (lspci -D -d 10de: lists its GPUs)")
 	}
-	driver, _ := os.Readlink(filepath.Join(folder, "driver"))
-	if name := filepath.Base(driver); name != "vfio-pci" {
+	name := "none"
+	if driver, err := os.Readlink(filepath.Join(folder, "driver")); err == nil {
+		name = filepath.Base(driver)
+	}
+	if name != "vfio-pci" {
 		return fmt.Errorf("its driver is %s, and it can be given away by vfio-pci alone: as root, echo vfio-pci > %s/driver_override, unbind it, and echo %s > /sys/bus/pci/drivers_probe",
 			name, folder, address)
 	}

@@ -22,6 +22,9 @@ func TestGPUsAreCheckedBeforeTheStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Mkdir(filepath.Join(devices, "0000:1a:00.0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	one := []string{"0000:17:00.0"}
 	for _, tt := range []struct {
 		name, setting string
@@ -38,6 +41,7 @@ func TestGPUsAreCheckedBeforeTheStart(t *testing.T) {
 		{"base image", vm.GPUAttest, vm.TDX, one, true, "--spec gpu"},
 		{"not there", vm.GPUAttest, vm.TDX, []string{"0000:19:00.0"}, false, "no such device"},
 		{"in use", vm.GPUAttest, vm.TDX, []string{"0000:18:00.0"}, false, "its driver is nvidia"},
+		{"without a driver", vm.GPUAttest, vm.TDX, []string{"0000:1a:00.0"}, false, "its driver is none"},
 		{"a path", vm.GPUAttest, vm.TDX, []string{"../0000:17:00.0"}, false, "want a PCI address"},
 	} {
 		o := Options{TEE: tt.tee, GPUs: tt.gpus, OwnImage: tt.own, Workload: &compose.Workload{Path: "f", Settings: compose.Settings{GPU: tt.setting}}}
