@@ -1,7 +1,6 @@
 package network
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -62,7 +61,10 @@ func writeResolvConf(path string, servers []netip.Addr) error {
 		fmt.Fprintf(&b, "nameserver %s\n", s)
 	}
 	err := os.WriteFile(path+".new", []byte(b.String()), 0o644)
-	if err := errors.Join(err, os.Rename(path+".new", path)); err != nil {
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
 		return fmt.Errorf("write name servers: %w", err)
 	}
 	return nil
