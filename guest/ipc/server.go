@@ -80,6 +80,18 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
+// Inherited returns the listener among the Files that this service was started
+// with, 0 for the first. Who made it can ask before this process is ready: the
+// question waits.
+func Inherited(n int) (net.Listener, error) {
+	f := os.NewFile(uintptr(3+n), "inherited")
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("take over listener %d: %w", n, err)
+	}
+	return l, f.Close() // l has its own
+}
+
 // Listen makes the socket at path that only a user can open (and root). What was
 // left there by a process before is removed.
 func Listen(ctx context.Context, path string, user int) (net.Listener, error) {

@@ -3,6 +3,7 @@ package ipc
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,7 +59,15 @@ func part(name string) error {
 	}
 	ctx, stop := UntilStopped()
 	defer stop()
-	<-ctx.Done()
+	l, err := Inherited(0)
+	if err != nil {
+		return err
+	}
+	server := NewServer(nil)
+	Handle(server, "whoami", func(context.Context, struct{}) (int, error) { return os.Getuid(), nil })
+	if err := server.Serve(ctx, l); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(s.Folder, "stopped"), nil, 0o600)
 }
 
@@ -108,9 +117,24 @@ func words(t *testing.T, folder string, n int) []string {
 // no environment, no way to new rights, and with the settings that it was given.
 func TestServiceHasNoRights(t *testing.T) {
 	path, folder := program(t)
-	r, err := Service{Program: path, Part: "part-long", User: UserAPI, Spared: true, Settings: settings{folder, []byte{1, 2, 3}}}.Start(commands{})
+	socket := filepath.Join(folder, "socket")
+	l, err := Listen(t.Context(), socket, 0)
 	if err != nil {
 		t.Fatal(err)
+	}
+	file, err := l.(*net.UnixListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	r, err := Service{Program: path, Part: "part-long", User: UserAPI, Files: []*os.File{file}, Spared: true, Settings: settings{folder, []byte{1, 2, 3}}}.Start(commands{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Dial(socket, nil)
+	defer c.Close()
+	if uid, err := Ask[struct{}, int](t.Context(), c, "whoami", struct{}{}); err != nil || uid != UserAPI {
+		t.Errorf("asked before it was ready, it answers %d, %v", uid, err)
 	}
 	want := fmt.Sprintf("uid %d gid %d data %d confined 1 env 0 secret 010203", UserAPI, UserAPI, maxData)
 	if got := words(t, folder, 1)[0]; got != want {
