@@ -26,14 +26,20 @@ const (
 	maxIndex   = 256 << 20
 )
 
-// packagesIndex is the index that is read of every suite.
-const packagesIndex = "main/binary-amd64/Packages"
+// packagesIndex is the index that is read of every component of a suite.
+const packagesIndex = "binary-amd64/Packages"
+
+// mainComponent is what Debian consists of.
+const mainComponent = "main"
 
 // SuiteSpec names one suite of one archive.
 type SuiteSpec struct {
 	Archive string `yaml:"archive"`
 	Suite   string `yaml:"suite"`
 	OptIn   bool   `yaml:"opt_in"` // its packages are taken only when named, or when nothing else will do
+
+	// Components are read beside main: contrib, non-free, non-free-firmware.
+	Components []string `yaml:"components"`
 }
 
 // Refresher makes locks from archives.
@@ -61,8 +67,10 @@ func (f Refresher) Refresh(ctx context.Context, suites []SuiteSpec, groups map[s
 		l.Suites = append(l.Suites, lock.Suite{
 			Archive: s.Archive, Name: s.Suite, Date: release.Date.Format(time.RFC3339), Release: release.SHA256,
 		})
-		if err := f.packages(ctx, s, release, &x); err != nil {
-			return l, err
+		for _, component := range append([]string{mainComponent}, s.Components...) {
+			if err := f.packages(ctx, s, component, release, &x); err != nil {
+				return l, err
+			}
 		}
 		if wantsSources(groups) && !s.OptIn {
 			if err := f.sources(ctx, s, release, &sources); err != nil {
@@ -129,8 +137,8 @@ func notOlder(r Release, s SuiteSpec, previous lock.Lock) error {
 }
 
 // packages fetches one Packages index, in the form that its Release names, and adds it to x.
-func (f Refresher) packages(ctx context.Context, s SuiteSpec, release Release, x *index) error {
-	r, err := f.index(ctx, s, release, packagesIndex+".xz")
+func (f Refresher) packages(ctx context.Context, s SuiteSpec, component string, release Release, x *index) error {
+	r, err := f.index(ctx, s, release, component+"/"+packagesIndex+".xz")
 	if err != nil {
 		return err
 	}
@@ -156,7 +164,7 @@ func (f Refresher) index(ctx context.Context, s SuiteSpec, release Release, name
 	if !ok {
 		return nil, fmt.Errorf("suite %s has no %s", s.Suite, name)
 	}
-	f.note("%s: %s", s.Suite, strings.TrimSuffix(path.Base(name), ".xz"))
+	f.note("%s: %s", s.Suite, strings.TrimSuffix(name, ".xz"))
 	// By digest, so that a mirror that is updated meanwhile does not matter.
 	byHash := "dists/" + s.Suite + "/" + path.Dir(name) + "/by-hash/SHA256/" + want.SHA256.String()
 	b, err := f.Client.Get(ctx, mirrors, byHash, maxIndex, func(b []byte) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,61 @@ func mirror(t *testing.T, files map[string][]byte) string {
 	return server.URL + "/debian"
 }
 
+// Packages of other components are taken where the specification names these, and
+// what they depend on stays away from a group of packages alone.
+func TestRefreshReadsComponents(t *testing.T) {
+	ours := key(t)
+	pack := func(text string) []byte {
+		var buf bytes.Buffer
+		w, err := xz.NewWriter(&buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return buf.Bytes()
+	}
+	indexes := map[string][]byte{
+		"main/binary-amd64/Packages.xz":     pack(stanza("lib", "1.0", "", "")),
+		"non-free/binary-amd64/Packages.xz": pack(stanza("driver", "550", "lib, absent", "")),
+	}
+	files := map[string][]byte{"dists/trixie/InRelease": sign(t, ours, releaseText("trixie", released, soon, indexes))}
+	for name, b := range indexes {
+		files["dists/trixie/"+path.Dir(name)+"/by-hash/SHA256/"+vm.HashOf(b).String()] = b
+	}
+	f := Refresher{
+		Client: &fetch.Client{Pause: time.Millisecond}, Mirrors: Mirrors{Debian: {mirror(t, files)}}, Keys: openpgp.EntityList{ours},
+		Now: func() time.Time { return soon },
+	}
+	for _, tt := range []struct {
+		components []string
+		wanted     Wanted
+		want       int
+		wantErr    string
+	}{
+		{[]string{"non-free"}, Wanted{Packages: []string{"driver"}, Alone: true}, 1, ""},
+		{[]string{"non-free"}, Wanted{Packages: []string{"driver", "lib"}, Alone: true}, 2, ""},
+		{[]string{"non-free"}, Wanted{Packages: []string{"driver"}}, 0, "absent"},
+		{nil, Wanted{Packages: []string{"driver"}, Alone: true}, 0, "no suite has the package driver"},
+		{[]string{"contrib"}, Wanted{Packages: []string{"lib"}}, 0, "suite trixie has no contrib/binary-amd64/Packages"},
+	} {
+		l, err := f.Refresh(t.Context(), []SuiteSpec{{Archive: Debian, Suite: "trixie", Components: tt.components}}, map[string]Wanted{lock.Source: tt.wanted}, lock.Lock{})
+		if tt.wantErr != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("%v, %+v: error is %v, want one with %q", tt.components, tt.wanted, err, tt.wantErr)
+			}
+			continue
+		}
+		if err != nil || len(l.Groups[lock.Source]) != tt.want {
+			t.Errorf("%v, %+v: %+v, %v; want %d packages", tt.components, tt.wanted, l.Groups, err, tt.want)
+		}
+	}
+}
+
 // suite is a suite as files of a mirror.
 func suite(t *testing.T, signer *openpgp.Entity, date time.Time, packages string) map[string][]byte {
 	t.Helper()
@@ -45,7 +101,7 @@ func suite(t *testing.T, signer *openpgp.Entity, date time.Time, packages string
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	name := packagesIndex + ".xz"
+	name := mainComponent + "/" + packagesIndex + ".xz"
 	text := releaseText("trixie", date, date.Add(7*24*time.Hour), map[string][]byte{name: buf.Bytes()})
 	return map[string][]byte{
 		"dists/trixie/InRelease": sign(t, signer, text),

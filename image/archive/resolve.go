@@ -13,6 +13,7 @@ type Wanted struct {
 	Packages []string `yaml:"packages"` // name, or name/suite for one from an opt-in suite
 	Exclude  []string `yaml:"exclude"`  // never taken, and what depends on them has to do without
 	Sources  []string `yaml:"sources"`  // source packages: their tarballs, no dependencies
+	Alone    bool     `yaml:"alone"`    // without what they depend on: for files that are taken out
 }
 
 // maxRounds bounds how often a choice may be undone by a later restriction.
@@ -33,6 +34,9 @@ func (x *index) resolve(w Wanted) ([]lock.Package, error) {
 				return nil, fmt.Errorf("no suite has the package %s (suite %q)", name, suite)
 			}
 			r.take(c)
+		}
+		if w.Alone {
+			return r.packages(), nil
 		}
 		if err := r.close(); err != nil {
 			return nil, err

@@ -95,7 +95,7 @@ func TestRefreshSources(t *testing.T) {
 	}
 	packages := pack(stanza("gcc", "14", "", ""))
 	sources := pack(sourceStanza("edk2", "1-1", "edk2_1.orig.tar.xz", "edk2_1-1.debian.tar.xz"))
-	text := releaseText("trixie", released, released.Add(7*24*time.Hour), map[string][]byte{packagesIndex + ".xz": packages, sourcesIndex + ".xz": sources})
+	text := releaseText("trixie", released, released.Add(7*24*time.Hour), map[string][]byte{mainComponent + "/" + packagesIndex + ".xz": packages, sourcesIndex + ".xz": sources})
 	files := map[string][]byte{
 		"dists/trixie/InRelease": sign(t, ours, text),
 		"dists/trixie/main/binary-amd64/by-hash/SHA256/" + vm.HashOf(packages).String(): packages,

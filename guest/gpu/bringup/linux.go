@@ -21,6 +21,7 @@ import (
 const (
 	moduleList = "/usr/lib/secretvm/gpu-modules.list"
 	library    = "libnvidia-ml.so.1"
+	driver     = "/sys/module/nvidia" // is there while the driver is loaded
 )
 
 // libraryFolders hold the driver's libraries for programs, as Debian has them.
@@ -29,7 +30,7 @@ var libraryFolders = []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linu
 // Linux is the machine that this process runs in.
 func Linux() System {
 	return System{
-		Load:    func() error { _, err := kmod.LoadList(moduleList); return err },
+		Load:    func() error { return loadDriver(moduleList, driver) },
 		Bus:     func() (int, error) { return countGPUs("/sys/bus/pci/devices") },
 		Nodes:   func(gpus int) error { return makeNodes("/dev", "/proc/devices", gpus) },
 		Library: func() (*nvml.Library, error) { return nvml.Open(library) },
@@ -44,6 +45,16 @@ func Linux() System {
 		Seal: func() error { return os.WriteFile("/sys/bus/pci/drivers_autoprobe", []byte("0"), 0) },
 		Now:  time.Now,
 	}
+}
+
+// loadDriver loads the modules of a list. NVIDIA's first module stays only where it
+// finds a device that it knows.
+func loadDriver(list, driver string) error {
+	_, err := kmod.LoadList(list)
+	if _, e := os.Stat(driver); errors.Is(e, fs.ErrNotExist) {
+		err = errors.Join(errors.New("the image's driver knows none of them"), err)
+	}
+	return err
 }
 
 // PCI ids: NVIDIA's vendor id, and the classes of display and 3D controllers.

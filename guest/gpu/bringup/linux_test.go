@@ -44,6 +44,25 @@ func TestG4_GPUsAreCountedOnTheBus(t *testing.T) {
 	}
 }
 
+// A driver that knows no device of the machine does not stay, and says nothing of
+// why what depends on it cannot be loaded.
+func TestDriverThatKnowsNoDevice(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "modules.list")
+	write(t, list, "")
+	loaded := filepath.Join(dir, "nvidia")
+	if err := loadDriver(list, loaded); err == nil || !strings.Contains(err.Error(), "knows none of them") {
+		t.Errorf("error is %v, want that the driver knows none", err)
+	}
+	write(t, filepath.Join(loaded, "version"), "550")
+	if err := loadDriver(list, loaded); err != nil {
+		t.Errorf("with the driver there: %v", err)
+	}
+	if err := loadDriver(filepath.Join(dir, "absent"), loaded); err == nil {
+		t.Error("without a list nothing is wrong")
+	}
+}
+
 func TestMajorOf(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "devices")
 	write(t, file, "Character devices:\n  1 mem\n195 nvidia\n234 nvidia-uvm\n\nBlock devices:\n259 blkext\n")
@@ -111,7 +130,7 @@ func FuzzServe(f *testing.F) {
 	f.Add([]byte(`{"op":"open"}` + "\n" + `{"op":"evidence","nonce":"00"}`))
 	f.Add([]byte("{}\n\n{"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := NewServer(System{Load: func() error { return os.ErrNotExist }})
+		s := NewServer(System{Bus: func() (int, error) { return 0, os.ErrNotExist }})
 		var out bytes.Buffer
 		_ = s.Serve(bytes.NewReader(b), &out)
 		if s.library != nil || s.proven != nil || strings.Contains(out.String(), "summary") {

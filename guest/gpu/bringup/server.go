@@ -88,15 +88,15 @@ func (s *Server) answer(q gpu.Request) (a gpu.Answer, err error) {
 
 // open brings all devices up, in order, and says what they are.
 func (s *Server) open() (string, error) {
-	if err := s.system.Load(); err != nil {
-		return "", fmt.Errorf("load the GPUs' drivers: %w", err)
-	}
 	n, err := s.system.Bus()
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("look for GPUs: %w", err)
 	case n == 0 || n > vm.MaxGPUs:
 		return "", fmt.Errorf("the machine has %d NVIDIA GPUs, want 1 to %d: the host has to give it some (secretvm up --gpu)", n, vm.MaxGPUs)
+	}
+	if err := s.system.Load(); err != nil {
+		return "", fmt.Errorf("load the GPUs' drivers: %w", err)
 	}
 	if err := s.system.Nodes(n); err != nil {
 		return "", fmt.Errorf("make the devices' files: %w", err)

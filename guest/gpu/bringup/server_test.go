@@ -156,6 +156,9 @@ func TestG4_OtherGPUs(t *testing.T) {
 	m = newMachine(t)
 	m.system.Bus = func() (int, error) { return 0, nil }
 	m.want(t, "0 NVIDIA GPUs", open)
+	if len(m.did) > 0 {
+		t.Errorf("without a GPU it did %v", m.did)
+	}
 
 	m = newMachine(t)
 	nonce := m.fake.Record(nvmltest.Recording)
