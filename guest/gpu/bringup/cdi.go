@@ -45,21 +45,35 @@ type (
 )
 
 // containerLibraries are folders in which the loaders of Debian's and of Red
-// Hat's families look by themselves, so that no cache has to be made anew.
-var containerLibraries = []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib64"}
+// Hat's families look by themselves, so that no cache has to be made anew; and the
+// one that NVIDIA's images name in LD_LIBRARY_PATH.
+var containerLibraries = []string{debianLibraries, "/usr/lib64", "/usr/local/nvidia/lib64"}
+
+const (
+	debianLibraries = "/usr/lib/x86_64-linux-gnu"
+	smi             = "/usr/bin/nvidia-smi" // of the image and of containers
+)
 
 // describe lists the devices by number, by their own id, and all together.
-// libraries are paths by the name that programs ask for.
-func describe(devices []nvml.Device, libraries map[string]string) spec {
+// libraries are paths by the name that programs ask for, programs are at the same
+// path in a container.
+func describe(devices []nvml.Device, libraries map[string]string, programs ...string) spec {
 	s := spec{Version: "0.5.0", Kind: "nvidia.com/gpu", Edits: edits{
-		// What would make a second mechanism, in images that bring one, step in.
-		Env:   []string{"NVIDIA_VISIBLE_DEVICES=void"},
+		Env: []string{
+			// What would make a second mechanism, in images that bring one, step in.
+			"NVIDIA_VISIBLE_DEVICES=void",
+			// Triton, and with it PyTorch, asks the loader's cache for libcuda unless told.
+			"TRITON_LIBCUDA_PATH=" + debianLibraries,
+		},
 		Nodes: []node{{"/dev/nvidiactl"}, {"/dev/" + nameUVM}},
 	}}
 	for _, name := range slices.Sorted(maps.Keys(libraries)) {
 		for _, folder := range containerLibraries {
-			s.Edits.Mounts = append(s.Edits.Mounts, mount{libraries[name], filepath.Join(folder, name), []string{"ro", "nosuid", "nodev", "bind"}})
+			s.Edits.Mounts = append(s.Edits.Mounts, bind(libraries[name], filepath.Join(folder, name)))
 		}
+	}
+	for _, program := range programs {
+		s.Edits.Mounts = append(s.Edits.Mounts, bind(program, program))
 	}
 	var all edits
 	for i, d := range devices {
@@ -69,6 +83,10 @@ func describe(devices []nvml.Device, libraries map[string]string) spec {
 	}
 	s.Devices = append(s.Devices, member{"all", all})
 	return s
+}
+
+func bind(host, container string) mount {
+	return mount{host, container, []string{"ro", "nosuid", "nodev", "bind"}}
 }
 
 // findLibraries finds the files of a driver's version, by the names under which

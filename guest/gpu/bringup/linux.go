@@ -25,7 +25,7 @@ const (
 )
 
 // libraryFolders hold the driver's libraries for programs, as Debian has them.
-var libraryFolders = []string{"/usr/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu/nvidia/current"}
+var libraryFolders = []string{debianLibraries, debianLibraries + "/nvidia/current"}
 
 // Linux is the machine that this process runs in.
 func Linux() System {
@@ -39,7 +39,7 @@ func Linux() System {
 			if err != nil {
 				return err
 			}
-			return writeSpec(gpu.CDIFolder, describe(devices, libraries))
+			return writeSpec(gpu.CDIFolder, describe(devices, libraries, smi))
 		},
 		// A driver would bring a device up that never proved itself.
 		Seal: func() error { return os.WriteFile("/sys/bus/pci/drivers_autoprobe", []byte("0"), 0) },

@@ -96,7 +96,7 @@ func TestDescription(t *testing.T) {
 		t.Errorf("of another version: %v", err)
 	}
 	devices := []nvml.Device{{UUID: "GPU-a", Minor: 0}, {UUID: "GPU-b", Minor: 3}}
-	if err := writeSpec(filepath.Join(dir, "cdi"), describe(devices, libraries)); err != nil {
+	if err := writeSpec(filepath.Join(dir, "cdi"), describe(devices, libraries, smi)); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(dir, "cdi", "nvidia.json"))
@@ -121,8 +121,16 @@ func TestDescription(t *testing.T) {
 	at := func(path string) bool {
 		return slices.ContainsFunc(s.Edits.Mounts, func(m mount) bool { return m.Container == path && slices.Contains(m.Options, "ro") })
 	}
-	if !at("/usr/lib/x86_64-linux-gnu/libcuda.so.1") || !at("/usr/lib64/libnvidia-ml.so.1") || len(s.Edits.Mounts) != 4 {
+	for _, path := range []string{"/usr/lib/x86_64-linux-gnu/libcuda.so.1", "/usr/lib64/libnvidia-ml.so.1", "/usr/local/nvidia/lib64/libcuda.so.1", "/usr/bin/nvidia-smi"} {
+		if !at(path) {
+			t.Errorf("containers have no %s", path)
+		}
+	}
+	if len(s.Edits.Mounts) != 7 {
 		t.Errorf("mounts are %+v", s.Edits.Mounts)
+	}
+	if want := "TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu"; !slices.Contains(s.Edits.Env, want) {
+		t.Errorf("the environment is %v, want %s in it", s.Edits.Env, want)
 	}
 }
 
