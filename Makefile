@@ -87,6 +87,11 @@ kernel: bin/secretvm ## build our own kernel (up to 19 minutes of a processor), 
 	$(GO) test -count=1 -timeout 20m -tags kernel -v ./image/linux
 	$(GO) test -count=1 -v -run Kernel ./host/qtest
 
+.PHONY: driver
+driver: bin/secretvm ## build NVIDIA's driver for the image for GPUs (6 minutes of a processor), and have the kernel load it
+	bin/secretvm image driver build
+	$(GO) test -count=1 -timeout 20m -tags driver -v ./image/nvidia
+
 .PHONY: image
 image: bin/secretvm ## build the base image into OUTPUT (dist/image)
 	bin/secretvm image build --output $(OUTPUT)

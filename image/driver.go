@@ -12,18 +12,18 @@ import (
 
 	"github.com/secretvm/secretvm/image/deb"
 	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/nvidia"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // GPU is the name of what images for GPUs have beside Base.
 const GPU = "gpu"
 
-// DriverSpec says what an image takes of NVIDIA's driver. Nothing that may be
-// shipped here has one that fits the image's kernel: who builds the image gives an
-// archive (docs/gpu.md), whose digest is locked.
+// DriverSpec says what an image takes of NVIDIA's driver, which comes as an archive
+// (docs/gpu.md) whose digest is locked.
 type DriverSpec struct {
 	Version   string   `yaml:"version"`
-	SHA256    vm.Hash  `yaml:"sha256"`    // of the archive
+	SHA256    vm.Hash  `yaml:"sha256"`    // of the archive; none: that which package nvidia makes
 	Needs     []string `yaml:"needs"`     // modules of the image's kernel that the driver looks for by name
 	Modules   []string `yaml:"modules"`   // of the driver
 	Libraries []string `yaml:"libraries"` // without .so.VERSION; the first two must be there
@@ -34,7 +34,8 @@ const (
 	gpuModulesFile  = guestFolder + "/gpu-modules.list"
 	libraryFolder   = "usr/lib/x86_64-linux-gnu"
 	driverInstaller = "NVIDIA-Linux-x86_64-"
-	maxDriverFile   = 512 << 20 // bytes
+	smiProgram      = "nvidia-smi" // given to containers
+	maxDriverFile   = 512 << 20    // bytes
 )
 
 // GPUSource returns the specification and the lock of the image for GPUs that
@@ -60,6 +61,13 @@ func (s Source) withDriver(text []byte) (Source, error) {
 	if d == nil || d.Version == "" || len(d.Modules) == 0 || len(d.Libraries) < 2 {
 		return s, fmt.Errorf("image specification %s: the driver's version, modules or libraries are missing", spec.Name)
 	}
+	if d.SHA256.IsZero() {
+		r, err := nvidia.Recipe()
+		if err != nil {
+			return s, err
+		}
+		d.SHA256 = r.SHA256
+	}
 	s, err = s.with(Source{Spec: spec, SpecBytes: text})
 	s.Spec.Driver = d
 	return s, err
@@ -75,14 +83,12 @@ func (o Options) checkDriver() error {
 	case d == nil:
 		return fmt.Errorf("image %s has no place for NVIDIA's driver: build --spec %s", o.Source.Spec.Name, GPU)
 	case o.Driver == nil:
-		return fmt.Errorf("image %s needs NVIDIA's driver %s, which no package brings for this kernel: give an archive with --nvidia-driver FILE (docs/gpu.md says what is in it and how to make it)",
+		return fmt.Errorf("image %s needs NVIDIA's driver %s: build it (secretvm image driver build), or give an archive with --nvidia-driver FILE (docs/gpu.md says what is in it)",
 			o.Source.Spec.Name, d.Version)
 	case o.Kernel != nil:
 		return fmt.Errorf("image %s needs a kernel that loads modules: --kernel generic", o.Source.Spec.Name)
-	case d.SHA256.IsZero():
-		return fmt.Errorf("image %s has no driver of NVIDIA locked: lock the one that you give with --nvidia-driver-sha256 (sha256sum FILE)", o.Source.Spec.Name)
 	case vm.HashOf(o.Driver) != d.SHA256:
-		return fmt.Errorf("NVIDIA's driver has SHA-256 %s, the lock of image %s says %s: name the other one with --nvidia-driver-sha256, and the image measures something else",
+		return fmt.Errorf("NVIDIA's driver has SHA-256 %s, image %s has %s: name the other one with --nvidia-driver-sha256 (sha256sum FILE), and the image measures something else",
 			vm.HashOf(o.Driver), o.Source.Spec.Name, d.SHA256)
 	}
 	return nil
@@ -141,7 +147,7 @@ func (d driver) place(name string, spec DriverSpec) map[string][]byte {
 		return d.firmware
 	case isLibrary && folder == "." && slices.Contains(spec.Libraries, library):
 		return d.libraries
-	case base == "nvidia-smi" && folder == ".":
+	case base == smiProgram && folder == ".":
 		return d.programs
 	}
 	return nil
@@ -220,6 +226,9 @@ func (d driver) complete(spec DriverSpec) error {
 		if file := name + ".so." + spec.Version; d.libraries[file] == nil {
 			return fmt.Errorf("it has no %s at its top", file)
 		}
+	}
+	if d.programs[smiProgram] == nil {
+		return fmt.Errorf("it has no %s at its top", smiProgram)
 	}
 	if len(d.firmware) == 0 {
 		return errors.New("it has no firmware/*.bin: the open modules start a processor of the GPU with it")

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/image/kernel"
+	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/image/nvidia"
 	"github.com/secretvm/secretvm/image/tree"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -156,6 +158,7 @@ func TestDriversThatAreNotTaken(t *testing.T) {
 			delete(f, "libcuda.so."+driverVersion)
 			f["libcuda.so.580.95.05"] = nil
 		}, "no libcuda.so." + driverVersion},
+		{"without its program", func(f map[string][]byte) { delete(f, "nvidia-smi") }, "no nvidia-smi"},
 		{"without firmware", func(f map[string][]byte) { delete(f, "firmware/gsp_ga10x.bin") }, "no firmware"},
 		{"no module", func(f map[string][]byte) {
 			f["kernel-open/nvidia.ko"] = []byte("\x00version=" + driverVersion + "\x00")
@@ -182,9 +185,8 @@ func TestDriverIsLocked(t *testing.T) {
 		change  func(*Options)
 		wantErr string
 	}{
-		{"none given", func(o *Options) { o.Driver = nil }, "--nvidia-driver FILE"},
+		{"none given", func(o *Options) { o.Driver = nil }, "secretvm image driver build"},
 		{"another", func(o *Options) { o.Driver = []byte("x") }, "--nvidia-driver-sha256"},
-		{"none locked", func(o *Options) { o.Source.Spec.Driver.SHA256 = vm.Hash{} }, "--nvidia-driver-sha256"},
 		{"a kernel without modules", func(o *Options) { o.Kernel = []byte("bzImage") }, "--kernel generic"},
 		{"an image without GPUs", func(o *Options) { o.Source.Spec.Driver = nil }, "--spec gpu"},
 	} {
@@ -203,6 +205,41 @@ func TestDriverIsLocked(t *testing.T) {
 	if err := (Options{Source: base}).checkDriver(); err != nil {
 		t.Errorf("the base image without a driver: %v", err)
 	}
+}
+
+// The image takes the driver that is built here, which is of the version that it
+// names and for the kernel that it has.
+func TestDriverFitsTheImage(t *testing.T) {
+	source, err := GPUSource()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe, err := nvidia.Recipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := source.Spec.Driver; d.Version != nvidia.Version || d.SHA256 != recipe.SHA256 || d.SHA256.IsZero() {
+		t.Errorf("the image has driver %s with SHA-256 %s, want %s with %s", d.Version, d.SHA256, nvidia.Version, recipe.SHA256)
+	}
+	release, err := nvidia.KernelRelease(recipe.Lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range source.Lock.Groups[lock.Kernel] {
+		if p.Name == "linux-image-"+release {
+			headers, err := recipe.Lock.Group(lock.DriverToolchain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range headers {
+				if h.Name == "linux-headers-"+release && h.Version != p.Version {
+					t.Errorf("the driver is built with headers of %s, the kernel is %s", h.Version, p.Version)
+				}
+			}
+			return
+		}
+	}
+	t.Errorf("the driver is built for kernel %s, which the image has not: renew image/nvidia/driver.lock.json", release)
 }
 
 func FuzzReadDriver(f *testing.F) {

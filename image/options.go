@@ -11,6 +11,7 @@ import (
 	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/image/linux"
 	"github.com/secretvm/secretvm/image/lock"
+	"github.com/secretvm/secretvm/image/nvidia"
 	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/step"
 )
@@ -76,8 +77,14 @@ func (o Options) groups() []string {
 // packages returns what is unpacked into the image, in the order of the lock's groups.
 func (o Options) packages() ([]lock.Package, error) { return o.Source.Lock.Group(o.groups()...) }
 
+// hasOwnDriver reports whether the driver is the one that package nvidia makes.
+func (o Options) hasOwnDriver() bool {
+	r, err := nvidia.Recipe()
+	return err == nil && o.Driver != nil && r.Check(o.Driver) == nil
+}
+
 // origins returns what the image is made from: packages, and the sources of our
-// own kernel and firmware.
+// own kernel and firmware and of the driver.
 func (o Options) origins() ([]lock.Package, error) {
 	packages, err := o.packages()
 	if err != nil {
@@ -89,7 +96,7 @@ func (o Options) origins() ([]lock.Package, error) {
 	for _, own := range []struct {
 		there bool
 		lock  func() (lock.Lock, error)
-	}{{o.Kernel != nil, linux.Lock}, {o.Firmware != nil || o.SNP != nil, firmware.Lock}} {
+	}{{o.Kernel != nil, linux.Lock}, {o.Firmware != nil || o.SNP != nil, firmware.Lock}, {o.hasOwnDriver(), nvidia.Lock}} {
 		if !own.there {
 			continue
 		}

@@ -12,6 +12,6 @@ func newImageCommand() *cobra.Command {
 		Short: "Build the machine image from locked Debian packages",
 	}
 	c.AddCommand(newImageBuildCommand(), newImageLockCommand(),
-		newImageFirmwareCommand(), newImageKernelCommand(), newImageEnterCommand())
+		newImageFirmwareCommand(), newImageKernelCommand(), newImageDriverCommand(), newImageEnterCommand())
 	return c
 }

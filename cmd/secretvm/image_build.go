@@ -50,8 +50,9 @@ builds it (see secretvm image kernel), --kernel FILE takes a file.
 its containers, and the console has a shell. It measures other registers than the
 image without, and secretvm verify refuses it unless told otherwise.
 
---spec gpu makes an image for machines with NVIDIA GPUs in confidential mode. It
-takes NVIDIA's driver from the archive that --nvidia-driver names.`,
+--spec gpu makes an image for machines with NVIDIA GPUs in confidential mode. NVIDIA's
+driver is built for it (see secretvm image driver), or comes from the archive that
+--nvidia-driver names.`,
 		Example: `  secretvm image build
   secretvm image build --output ./image-v0.1.0
   secretvm image build --firmware own
@@ -85,7 +86,7 @@ takes NVIDIA's driver from the archive that --nvidia-driver names.`,
 					return err
 				}
 			}
-			if err := gpu.choose(&o); err != nil {
+			if err := gpu.choose(c, &o, mirrors); err != nil {
 				return err
 			}
 			result, err := buildImage(c, o, mirrors)

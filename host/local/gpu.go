@@ -27,7 +27,7 @@ func (o *Options) checkGPUs(devices string) error {
 	case len(o.GPUs) == 0:
 		return errors.New("gpu: attest: name the GPUs that the machine is to have, each with --gpu ADDRESS such as 0000:17:00.0 (lspci -D -d 10de: lists them)")
 	case o.OwnImage:
-		return errors.New("gpu: attest needs an image for GPUs: make one with secretvm image build --spec gpu --nvidia-driver FILE --output FOLDER, and name it with --image FOLDER")
+		return errors.New("gpu: attest needs an image for GPUs: make one with secretvm image build --spec gpu --output FOLDER, and name it with --image FOLDER")
 	}
 	for _, address := range o.GPUs {
 		if err := bound(devices, address); err != nil {

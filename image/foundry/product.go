@@ -1,6 +1,7 @@
 package foundry
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -10,16 +11,16 @@ import (
 
 // Product is one file whose bytes are known before it is made.
 type Product struct {
-	Kind     string  // firmware or kernel: its folder in the cache, and what messages call it
+	Kind     string  // firmware, kernel or driver: its folder in the cache, and what messages call it
 	File     string  // the name that it goes by, e.g. secretvm-tdx.fd
 	SHA256   vm.Hash // what a build must yield
 	Home     string  // folder of this repository that has SHA256SUMS
 	Command  string  // builds it
 	Flag     string  // gives a prebuilt file, e.g. --firmware
 	Variable string  // environment variable that does so
+	MaxSize  int64   // bounds what is read of a prebuilt file, in bytes; 0 is maxProduct
 }
 
-// maxProduct bounds what is read of a prebuilt file, in bytes.
 const maxProduct = 16 << 20
 
 // Sum finds the SHA-256 of file in the text of a SHA256SUMS file.
@@ -47,8 +48,9 @@ func (p Product) Prebuilt(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read prebuilt %s: %w", p.Kind, err)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxProduct {
-		return nil, fmt.Errorf("read prebuilt %s: %s is no file of at most %d MiB", p.Kind, file, maxProduct>>20)
+	most := cmp.Or(p.MaxSize, maxProduct)
+	if !info.Mode().IsRegular() || info.Size() > most {
+		return nil, fmt.Errorf("read prebuilt %s: %s is no file of at most %d MiB", p.Kind, file, most>>20)
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {

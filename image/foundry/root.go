@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"github.com/secretvm/secretvm/image/deb"
 	"github.com/secretvm/secretvm/image/lock"
@@ -40,6 +41,9 @@ func (s Sources) Only() (lock.Package, error) {
 	}
 	return s.packages[0], nil
 }
+
+// All returns all of them.
+func (s Sources) All() []lock.Package { return slices.Clone(s.packages) }
 
 // Open returns the content of one of them.
 func (s Sources) Open(p lock.Package) (io.Reader, error) { return s.pool.Open(p) }

@@ -27,11 +27,12 @@ const (
 	Example  = "example"  // what the example's OCI images are made from
 )
 
-// The groups that the locks of our own firmware and our own kernel have.
+// The groups that the locks of our own firmware, our own kernel and NVIDIA's driver have.
 const (
-	Source            = "source"             // as Debian has it: edk2's tarballs, linux-source
+	Source            = "source"             // as Debian has it: edk2's tarballs, linux-source, NVIDIA's packages
 	FirmwareToolchain = "firmware-toolchain" // what builds the one, in a root of its own
 	KernelToolchain   = "kernel-toolchain"   // what builds the other
+	DriverToolchain   = "driver-toolchain"   // what builds the driver's modules
 )
 
 // SourceArch is the architecture of a tarball of a source package.
