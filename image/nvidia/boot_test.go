@@ -148,7 +148,14 @@ func TestModulesFitTheKernel(t *testing.T) {
 
 	got := boot(t, source, packages, cache, vmlinuz, archive)
 	for _, line := range got.Log {
-		t.Log(line)
+		switch {
+		// Once nvidia.ko is out again, its symbols are, and no others.
+		case strings.HasPrefix(line, "nvidia_uvm: Unknown symbol nvUvmInterface"):
+		case strings.Contains(line, "Unknown symbol"), strings.Contains(line, "BUG"), strings.Contains(line, "Oops"), strings.Contains(line, "WARNING"):
+			t.Errorf("the kernel says: %s", line)
+		default:
+			t.Log(line)
+		}
 	}
 	for _, m := range modules {
 		name := path.Base(m.Path)
@@ -175,14 +182,8 @@ func TestModulesFitTheKernel(t *testing.T) {
 	if n := got.Modules["nvidia.ko"].Symbols; n < 300 {
 		t.Errorf("nvidia.ko looks for %d symbols: this shows nothing", n)
 	}
-	log := strings.Join(got.Log, "\n")
-	if !strings.Contains(log, "No NVIDIA GPU found") {
+	if !slices.ContainsFunc(got.Log, func(line string) bool { return strings.Contains(line, "No NVIDIA GPU found") }) {
 		t.Error("the driver did not say that there is no GPU")
-	}
-	for line := range strings.Lines(log) {
-		if strings.Contains(line, "nvidia: Unknown symbol") || strings.Contains(line, "BUG") || strings.Contains(line, "Oops") {
-			t.Errorf("the kernel says: %s", line)
-		}
 	}
 }
 
