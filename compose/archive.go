@@ -2,9 +2,13 @@ package compose
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -136,6 +140,27 @@ func (a Archive) Open() (vm.Config, error) {
 			On("files_hash", got.String(), cfg.FilesHash.String())
 	}
 	return cfg, nil
+}
+
+// OpenFolder reads the entries of an archive from the files of a folder, and opens
+// it. Of the hints, which are a document of their own there, fields that nobody
+// knows are left out.
+func OpenFolder(dir string) (a Archive, cfg vm.Config, err error) {
+	for name, into := range map[string]*[]byte{ConfigName: &a.Config, ComposeName: &a.Compose, FilesName: &a.Files} {
+		*into, err = os.ReadFile(filepath.Join(dir, name))
+		if err != nil && (name != FilesName || !errors.Is(err, fs.ErrNotExist)) {
+			return a, cfg, err
+		}
+	}
+	hints, err := os.ReadFile(filepath.Join(dir, HintsName))
+	if err != nil {
+		return a, cfg, err
+	}
+	if err := json.Unmarshal(hints, &a.Hints); err != nil {
+		return a, cfg, fmt.Errorf("decode %s: %w", HintsName, err)
+	}
+	cfg, err = a.Open()
+	return a, cfg, err
 }
 
 func checkEntry(name string, size, limit int) error {

@@ -5,6 +5,7 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -49,4 +50,16 @@ func Run(ctx context.Context, to Reporter, steps ...Step) error {
 		to.Finished(result)
 	}
 	return nil
+}
+
+// Within bounds work of a step; the error says so, since a bare deadline says
+// little.
+func Within(ctx context.Context, patience time.Duration, run func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := run(ctx)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("not done within %v: %w", patience, err)
+	}
+	return err
 }

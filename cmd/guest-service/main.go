@@ -5,10 +5,15 @@ package main
 import (
 	"fmt"
 	"os"
+
+	"github.com/secretvm/secretvm/guest/workload"
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 // parts are the services that this program has, by the argument that chooses one.
-var parts = map[string]func() error{}
+var parts = map[string]func() error{
+	order.Part: workload.Run,
+}
 
 func main() {
 	name := ""

@@ -30,7 +30,7 @@ func (m *machine) startAPI(ctx context.Context) error {
 	}
 	m.api.Store(server)
 	m.sockets = sockets
-	return m.project.MountSockets(sockets)
+	return nil
 }
 
 // signing shows what containers can prove; nil: nothing is granted to them.

@@ -11,7 +11,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +22,7 @@ import (
 	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/usage"
-	"github.com/secretvm/secretvm/guest/workload"
+	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
 	"github.com/secretvm/secretvm/vm"
@@ -41,23 +40,18 @@ type machine struct {
 	now      vm.Measurement // the registers after boot-complete
 	booted   time.Time
 
-	server *attestd.Server                  // the attestation service
-	tlsKey vm.Hash                          // its key
-	uplink string                           // the machine's network interface
-	clock  clock.Clock                      // held against the key manager's chain
-	usage  usage.Sampler                    // of memory, disk and processor
-	shown  atomic.Pointer[workload.Project] // once its engine answers
+	server *attestd.Server // the attestation service
+	tlsKey vm.Hash         // its key
+	uplink string          // the machine's network interface
+	clock  clock.Clock     // held against the key manager's chain
+	usage  usage.Sampler   // of memory, disk and processor
 
-	modules *task   // loading drivers
-	session session // what the key manager granted
-	engine  *workload.Engine
-	sockets map[string]string // of the machine's API, by service
-	project *workload.Project
+	modules *task                      // loading drivers
+	work    *order.Process             // which runs the workload
+	checked *task                      // what it says of the compose file
+	session session                    // what the key manager granted
+	sockets map[string]string          // of the machine's API, by service
 	api     atomic.Pointer[api.Server] // for containers; none is granted anything: nil
-	risen   *task                      // the first attempt to bring the project up
-	sink    context.CancelFunc         // ends it
-	summary string                     // what it came to
-	state   workload.State
 
 	certificates atomic.Pointer[certificate.Keeper] // nil: none are wanted
 
@@ -72,6 +66,7 @@ func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 		out: out, journal: &journal{console: out, over: true}, commands: new(process.Table), booted: time.Now(),
 		usage: usage.Sampler{Proc: "/proc", Disk: dataFolder},
 	}
+	m.work = &order.Process{Commands: m.commands, Note: out.Note}
 	ctx, cancel := m.listen(ctx)
 	defer cancel()
 	err = m.boot(ctx)
@@ -81,12 +76,12 @@ func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 	}
 	m.report(errors.Join(err, ailing))
 	if err == nil {
-		m.supervise(ctx, ailing)
+		m.supervise(ctx)
 		out.Note("stopping")
 	}
 	stopped := ctx.Err() != nil
 	cancel()
-	m.state.Set(workload.Stopped)
+	m.work.Over()
 	m.stops.run(out.Note)
 	if stopped {
 		return "", nil
@@ -120,13 +115,6 @@ func (m *machine) bringUp(ctx context.Context) error {
 	return step.Run(ctx, m.journal, step.Step{Name: "workload", Run: m.startWorkload})
 }
 
-// supervise keeps the workload up until ctx ends. What could not be brought up is
-// tried again; containers that ran and failed are left to their restart policies.
-func (m *machine) supervise(ctx context.Context, ailing error) {
-	var ill *workload.Ailing
-	m.project.Watch(ctx, &m.state, ailing == nil || errors.As(ailing, &ill))
-}
-
 // task is work that goes on beside the steps, until somebody needs its result.
 type task struct {
 	done chan struct{}
@@ -155,13 +143,7 @@ func (t *task) wait(ctx context.Context) error {
 // errStopped ends a wait that a shutdown interrupted.
 var errStopped = errors.New("the machine is being stopped")
 
-// within bounds a step; the error says so, since a bare deadline says little.
+// within bounds a step.
 func within(ctx context.Context, patience time.Duration, run func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := run(ctx)
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("not done within %v: %w", patience, err)
-	}
-	return err
+	return step.Within(ctx, patience, run)
 }

@@ -25,11 +25,6 @@ func (m *machine) keepCertificates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(config.Services) > 0 {
-		if err := m.project.MountFolder(compose.TLSFolder, config.Services); err != nil {
-			return err
-		}
-	}
 	m.certificates.Store(k)
 	kept := start(func() error { k.Run(ctx); return nil })
 	m.stops.add("stop writing certificates", 5*time.Second, kept.wait)

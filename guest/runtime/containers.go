@@ -2,49 +2,37 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/initramfs"
-	"github.com/secretvm/secretvm/guest/workload"
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 const (
-	enginePatience = 3 * time.Minute
-	upPatience     = 30 * time.Minute // pulling large images over slow lines
-	upAttempts     = 3
 	// secretsFolder holds the workload's secrets, in memory.
 	secretsFolder = initramfs.HandOverDir + "/secrets"
 
-	containerGrace = 10 * time.Second // from SIGTERM to SIGKILL, Docker's own default
+	downPatience = 30 * time.Second
+	stopPatience = 40 * time.Second
+	// Between attempts to start what runs the workload again; one that lasted for
+	// calm is started again at the least.
+	minRestart = time.Second
+	maxRestart = time.Minute
+	calm       = 5 * time.Minute
 )
 
-// startEngine starts containerd and dockerd, and compose beside them: it takes
-// its time to read its file, and its first question waits for dockerd.
+// startEngine has the process that runs the workload start containerd and dockerd,
+// and compose beside them.
 func (m *machine) startEngine(ctx context.Context) (string, error) {
-	m.engine = workload.NewEngine(workload.Folders{Data: dataFolder, Run: "/run"}, m.commands, m.out.Note)
-	var err error
-	m.project, err = m.engine.Project(m.handover.name(), filepath.Join(initramfs.HandOverDir, "workload"),
-		m.handover.archive.Compose, m.handover.archive.Files)
-	if err != nil {
-		return "", err
-	}
-	if err := m.unseal(); err != nil {
-		return "", err
-	}
 	if err := m.startAPI(ctx); err != nil {
 		return "", err
 	}
 	if err := m.keepCertificates(ctx); err != nil {
 		return "", err
 	}
-	if err := m.forwardRegistry(ctx); err != nil {
-		return "", err
-	}
-	if err := m.pinImages(ctx); err != nil {
+	if err := m.prepareWorkload(ctx); err != nil {
 		return "", err
 	}
 	laps := newLaps()
@@ -53,119 +41,98 @@ func (m *machine) startEngine(ctx context.Context) (string, error) {
 	}
 	lockModules()
 	laps.lap("drivers")
-	if err := m.hold(ctx); err != nil {
-		return "", err
-	}
-	m.stops.add("stop the container engine", 40*time.Second, m.engine.Stop)
-	if err := m.engine.Start(); err != nil {
-		return "", err
-	}
-	m.stops.add("stop the workload", containerGrace+20*time.Second, m.stopWorkload)
-	go m.engine.Relieve(ctx)
-	m.rise(ctx)
-	err = within(ctx, enginePatience, m.engine.Ready)
-	m.shown.Store(m.project)
+	m.stops.add("stop the container engine", stopPatience, m.stopping(order.Stop))
+	m.stops.add("stop the workload", downPatience, m.stopping(order.Down))
+	_, err := order.Ask[struct{}, struct{}](ctx, m.work, order.Engine, struct{}{})
 	laps.lap("daemons")
 	return strings.TrimPrefix(laps.text, ", "), err
 }
 
-// unseal hands the workload what its owner sealed on the ledger: variables that
-// the measured config names, files for the measured compose file's secrets, and
-// logins to registries. Names are no secret, and one that is left out is worth a
-// word.
-func (m *machine) unseal() error {
+// prepareWorkload hands over what the workload needs that was not measured: where
+// things are, and what its owner sealed on the ledger.
+func (m *machine) prepareWorkload(ctx context.Context) error {
+	w := order.Work{
+		Data: dataFolder, Run: "/run", Secrets: secretsFolder, Uplink: m.uplink, Resolvers: resolvConf,
+		GPUs: m.gpus != nil, Sockets: m.sockets,
+	}
 	env, err := m.session.Environment()
+	if err == nil && env != nil {
+		w.Environment, err = env.Encode()
+	}
 	if err != nil {
 		return fmt.Errorf("environment from the key manager: %w", err)
 	}
-	set, others := env.Allowed(m.handover.config.Env)
-	if len(others) > 0 {
-		m.out.Note("left out of the sealed environment, because the compose file's x-secretvm.env does not name them: " + strings.Join(others, ", "))
-	}
-	auths, err := m.session.Registry()
-	if err != nil {
+	defer clear(w.Environment)
+	if w.Registry, err = m.session.Registry(); err != nil {
 		return fmt.Errorf("registry credentials from the key manager: %w", err)
 	}
-	defer clear(auths)
-	if err := m.project.Unseal(set, auths); err != nil {
-		return err
-	}
-	return m.project.Secrets(m.handover.archive.Compose, env, secretsFolder)
+	defer clear(w.Registry)
+	_, err = order.Ask[order.Work, struct{}](ctx, m.work, order.Prepare, w)
+	return err
 }
 
-// rise begins the first attempt to bring the compose file up.
-func (m *machine) rise(ctx context.Context) {
-	ctx, m.sink = context.WithCancel(ctx)
-	m.risen = start(func() (err error) {
-		if err = m.engine.Listening(ctx); err == nil {
-			m.summary, err = m.project.Up(ctx)
-		}
-		return err
-	})
-}
-
-// startWorkload brings the compose file up.
+// startWorkload has the compose file brought up, and kept up from then on.
 func (m *machine) startWorkload(ctx context.Context) (remark string, err error) {
-	err = within(ctx, upPatience, func(ctx context.Context) (err error) {
-		// A registry may be away for a moment; a file that is wrong stays wrong,
-		// and fails as fast the third time.
-		for attempt := 1; ; attempt++ {
-			if attempt == 1 {
-				if err = m.risen.wait(ctx); err == nil {
-					remark = m.summary
-				}
-			} else {
-				remark, err = m.project.Up(ctx)
-			}
-			var ill *workload.Ailing
-			if err == nil || ctx.Err() != nil || attempt == upAttempts || errors.As(err, &ill) {
-				return err
-			}
-			m.out.Note(fmt.Sprintf("attempt %d of %d: %v", attempt, upAttempts, err))
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Duration(attempt) * 3 * time.Second):
-			}
-		}
-	})
-	return remark, err
+	return order.Ask[struct{}, string](ctx, m.work, order.Up, struct{}{})
 }
 
-// stopWorkload ends an attempt that goes on, and takes down what it brought up.
-func (m *machine) stopWorkload(ctx context.Context) error {
-	m.sink()
-	if err := m.risen.wait(ctx); err != nil && ctx.Err() != nil {
+// stopping asks for a stop, within the time that ctx leaves.
+func (m *machine) stopping(question string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		deadline, _ := ctx.Deadline() // every stop has one
+		_, err := order.Ask[order.Patience, struct{}](ctx, m.work, question, order.Patience{Left: time.Until(deadline) - time.Second})
 		return err
 	}
-	return m.project.Down(ctx, containerGrace)
 }
 
-// pinImages has images pulled by the digests in the measured config, and from
-// the registry that the host hints at where that has them.
-func (m *machine) pinImages(ctx context.Context) error {
-	m.project.Profiles = m.handover.config.Profiles
-	var mirror func(string) bool
-	if m.handover.archive.Hints.Registry != "" {
-		mirror = func(reference string) bool { return workload.Mirrored(ctx, reference) }
+// supervise starts what runs the workload again whenever it ends, until ctx does.
+func (m *machine) supervise(ctx context.Context) {
+	wait := minRestart
+	for {
+		began := time.Now()
+		err := m.work.Wait(ctx)
+		if time.Since(began) > calm {
+			wait = minRestart
+		}
+		if ctx.Err() == nil {
+			m.out.Note(fmt.Sprintf("what runs the workload has ended, starting it again in %v: %v", wait, err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, maxRestart)
+		if err := m.workAgain(ctx); err != nil && ctx.Err() == nil {
+			m.out.Note(fmt.Sprintf("bring the workload up again: %v", err))
+		}
 	}
-	return m.project.Pin(m.handover.archive.Compose, m.handover.config.Pins, mirror)
 }
 
-// forwardRegistry carries localhost:5000 to the registry that the host hints
-// at, if it does.
-func (m *machine) forwardRegistry(ctx context.Context) error {
-	address := m.handover.archive.Hints.Registry
-	if address == "" {
-		return nil
+// workAgain starts the process anew. It ends what is left of the one before, and
+// has to be told everything again.
+func (m *machine) workAgain(ctx context.Context) error {
+	err := m.work.Start(ctx)
+	if err == nil {
+		err = m.prepareWorkload(ctx)
 	}
-	l, err := workload.ListenRegistry(ctx)
+	if err == nil {
+		_, err = order.Ask[struct{}, struct{}](ctx, m.work, order.Engine, struct{}{})
+	}
 	if err != nil {
+		m.work.Kill()
 		return err
 	}
-	go func() {
-		if err := workload.Forward(ctx, l, address); err != nil {
-			m.out.Note(err.Error())
-		}
-	}()
-	return nil
+	text, err := m.startWorkload(ctx) // which goes on by itself where that fails
+	if err == nil {
+		m.out.Note("the workload is up again: " + text)
+	}
+	return err
+}
+
+// checkWorkload has the compose file held against the measured config. It is
+// waited for before anybody asks for keys.
+func (m *machine) checkWorkload(ctx context.Context) error {
+	_, err := order.Ask[struct{}, struct{}](ctx, m.work, order.Check, struct{}{})
+	return err
 }

@@ -2,9 +2,7 @@ package runtime
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,20 +37,10 @@ func readHandOver(dir string) (h handOver, err error) {
 			}
 		}
 	}
-	h.archive.Config = read(compose.ConfigName)
-	h.archive.Compose = read(compose.ComposeName)
-	decode(compose.HintsName, &h.archive.Hints)
+	h.archive, h.config, err = compose.OpenFolder(dir)
+	h.archive.Files = nil // held against the config, and for the workload's own process
 	decode(initramfs.EventsName, &h.events)
 	decode(initramfs.StepsName, &h.steps)
-	if err == nil {
-		h.archive.Files, err = os.ReadFile(filepath.Join(dir, compose.FilesName))
-		if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
-	}
-	if err == nil {
-		h.config, err = h.archive.Open()
-	}
 	if err != nil {
 		return h, fmt.Errorf("read what stage 1 measured: %w", err)
 	}

@@ -39,6 +39,9 @@ func (m *machine) getKeys(ctx context.Context) (string, error) {
 	if err := m.handover.config.Unsupported(); err != nil {
 		return "", fmt.Errorf("config: %w", err)
 	}
+	if err := m.checked.wait(ctx); err != nil {
+		return "", err
+	}
 	release, err := newRelease(m.handover, m.device, m.waiting())
 	if err != nil {
 		return "", err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/secretvm/secretvm/guest/initramfs"
 	"github.com/secretvm/secretvm/guest/kmod"
-	"github.com/secretvm/secretvm/guest/workload"
 	"github.com/secretvm/secretvm/tee"
 )
 
@@ -28,6 +27,10 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if err := mountAll(); err != nil {
 		return "", err
 	}
+	if err := m.work.Start(ctx); err != nil {
+		return "", err
+	}
+	m.checked = start(func() error { return m.checkWorkload(ctx) })
 	m.startClock()
 	// What this process has touched stays in memory: containers that use it up are
 	// not to make attestation wait for its own program.
@@ -42,11 +45,6 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 		return "", err
 	}
 	m.journal.add(m.handover.steps)
-	if m.handover.config.Images == "digest" {
-		if err := workload.CheckPinned(m.handover.archive.Compose, m.handover.config.Pins); err != nil {
-			return "", err
-		}
-	}
 	if err := setIdentity(m.handover.name(), m.handover.config.InstanceID); err != nil {
 		return "", err
 	}

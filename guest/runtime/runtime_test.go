@@ -19,6 +19,7 @@ import (
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/initramfs"
+	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -68,7 +69,7 @@ func TestShutdownOrder(t *testing.T) {
 func TestWaitingIsTold(t *testing.T) {
 	var out bytes.Buffer
 	c := console.New(&out)
-	m := &machine{out: c, journal: &journal{console: c, over: true}}
+	m := &machine{out: c, journal: &journal{console: c, over: true}, work: new(order.Process)}
 	m.journal.Started("keys")
 	waiting := m.waiting()
 	away := &client.Outage{Answering: 2, Nodes: 4, Needed: 3, Err: vm.Refuse(vm.CodeUnavailable, "connection\nrefused")}

@@ -2,11 +2,10 @@ package runtime
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/attestd"
-	"github.com/secretvm/secretvm/guest/workload"
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 // system is the name of this process among the services.
@@ -18,22 +17,17 @@ const logPause = 2 * time.Second
 // status is what the attestation service tells about the boot.
 func (m *machine) status() attestd.Status {
 	s := m.journal.status()
-	s.Workload, s.Clock = m.state.String(), m.clock.Status()
-	if p := m.shown.Load(); p != nil {
-		for _, c := range p.Containers() {
-			s.Containers = append(s.Containers, attestd.Container(c))
-		}
+	word, containers := m.work.State()
+	s.Workload, s.Clock = word, m.clock.Status()
+	for _, c := range containers {
+		s.Containers = append(s.Containers, attestd.Container(c))
 	}
 	return m.withCertificates(s)
 }
 
 // services names the containers, none before there is an engine.
 func (m *machine) services(ctx context.Context) ([]string, error) {
-	p := m.shown.Load()
-	if p == nil {
-		return nil, nil
-	}
-	return p.Services(ctx)
+	return order.Ask[struct{}, []string](ctx, m.work, order.Services, struct{}{})
 }
 
 // logs gives lines of this process and of containers, in the order of time and
@@ -48,7 +42,7 @@ func (m *machine) logs(ctx context.Context, q attestd.LogQuery, each func(string
 		}
 		for _, l := range lines {
 			newest = l.Time
-			if err := each(l.Time.UTC().Format(time.Stamp) + " " + m.handover.name() + " " + l.Source + ": " + l.Text); err != nil {
+			if err := each(l.Time.UTC().Format(time.Stamp) + " " + m.handover.name() + " " + l.Source + ": " + string(l.Text)); err != nil {
 				return err
 			}
 		}
@@ -64,23 +58,17 @@ func (m *machine) logs(ctx context.Context, q attestd.LogQuery, each func(string
 }
 
 // linesSince returns the last lines that were written after a moment.
-func (m *machine) linesSince(ctx context.Context, q attestd.LogQuery, since time.Time) (lines []workload.Line, err error) {
-	if p := m.shown.Load(); p != nil && q.Service != system {
-		if lines, err = p.Logs(ctx, q.Service, q.Lines, since); err != nil {
+func (m *machine) linesSince(ctx context.Context, q attestd.LogQuery, since time.Time) (lines []order.Line, err error) {
+	if q.Service != system && m.work.Started() {
+		if lines, err = order.Ask[order.LogQuery, []order.Line](ctx, m.work, order.Logs, order.LogQuery{Container: q.Service, Lines: q.Lines, Since: since}); err != nil {
 			return nil, err
 		}
 	}
 	if q.Service == "" || q.Service == system {
 		for _, l := range m.out.Since(since) {
-			lines = append(lines, workload.Line{Time: l.Time, Source: system + "[1]", Text: l.Text})
+			lines = append(lines, order.Line{Time: l.Time, Source: system + "[1]", Text: []byte(l.Text)})
 		}
 	}
-	// The rest of a long line has no time of its own and stays where it is.
-	for i := 1; i < len(lines); i++ {
-		if lines[i].Time.IsZero() {
-			lines[i].Time = lines[i-1].Time
-		}
-	}
-	slices.SortStableFunc(lines, func(a, b workload.Line) int { return a.Time.Compare(b.Time) })
+	order.Sort(lines)
 	return lines[max(0, len(lines)-q.Lines):], nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/guest/console"
+	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
 	"github.com/secretvm/secretvm/vm"
@@ -18,7 +19,7 @@ import (
 
 func viewed(out *bytes.Buffer) *machine {
 	c := console.New(out)
-	m := &machine{out: c, journal: &journal{console: c, over: true}}
+	m := &machine{out: c, journal: &journal{console: c, over: true}, work: new(order.Process)}
 	m.handover.config.Service = "svm1owner/guestbook"
 	return m
 }

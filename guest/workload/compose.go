@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,8 +25,8 @@ type Project struct {
 	// Profiles of the compose file that are started too.
 	Profiles []string
 
-	seen     atomic.Pointer[[]Container]
-	overlays []string // compose files of this machine's own, laid over the measured one
+	seen     func([]Container) // learns what becomes of the containers; may be nil
+	overlays []string          // compose files of this machine's own, laid over the measured one
 }
 
 // The compose file and its variables lie beside the project's folder, not in it:
@@ -144,27 +143,18 @@ type Ailing struct{ What string }
 
 func (a *Ailing) Error() string { return a.What }
 
-// look lists the containers, and keeps what it saw for Containers.
+// look lists the containers, and tells what it saw, sorted by name.
 func (p *Project) look(ctx context.Context) ([]container, error) {
 	list, err := p.engine.docker.containers(ctx, p.Name)
-	if err == nil {
+	if err == nil && p.seen != nil {
 		seen := make([]Container, 0, len(list))
 		for _, c := range list {
 			seen = append(seen, c.public())
 		}
 		slices.SortFunc(seen, func(a, b Container) int { return strings.Compare(a.Name, b.Name) })
-		p.seen.Store(&seen)
+		p.seen(seen)
 	}
 	return list, err
-}
-
-// Containers returns what was last seen of the project's containers, sorted by
-// name.
-func (p *Project) Containers() []Container {
-	if seen := p.seen.Load(); seen != nil {
-		return *seen
-	}
-	return nil
 }
 
 // wait watches the containers until they are good, or one has failed for good.

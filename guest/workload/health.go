@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 // condition is what a container is for its machine.
@@ -45,13 +47,7 @@ func (c container) judge() condition {
 }
 
 // Container is what a person wants to know of a container.
-type Container struct {
-	Name     string `json:"name"`
-	Service  string `json:"service"`
-	State    string `json:"state"`               // Docker's word: running, exited …
-	Health   string `json:"health,omitempty"`    // healthy, unhealthy or starting; empty: nothing checks it
-	ExitCode *int   `json:"exit_code,omitempty"` // of one that has ended
-}
+type Container = order.Container
 
 var exitStatus = regexp.MustCompile(`^(?:Exited|Restarting) \((-?[0-9]{1,9})\)`)
 

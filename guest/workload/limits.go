@@ -47,6 +47,7 @@ func confine(root string, memory, threads uint64) error {
 		{filepath.Join(folder, "memory.max"), strconv.FormatUint(memory-min(memory/2, reserve(memory)), 10)},
 		{filepath.Join(folder, "pids.max"), strconv.FormatUint(threads/4*3, 10)},
 		{filepath.Join(folder, "cpu.weight"), cpuWeight},
+		{filepath.Join(root, engineGroup, "cpu.weight"), engineWeight},
 	} {
 		if err := write(w.name, w.value); err != nil {
 			errs = append(errs, fmt.Errorf("limit the workload: %w", err))

@@ -17,10 +17,12 @@ func TestConfine(t *testing.T) {
 		{512 << 20, "268435456"},  // half
 	} {
 		root := t.TempDir()
-		if err := os.Mkdir(filepath.Join(root, "workload"), 0o755); err != nil {
-			t.Fatal(err)
+		for _, group := range []string{"workload", "engine"} {
+			if err := os.Mkdir(filepath.Join(root, group), 0o755); err != nil {
+				t.Fatal(err)
+			}
 		}
-		for _, name := range []string{"cgroup.subtree_control", "workload/cgroup.subtree_control", "workload/memory.max", "workload/pids.max", "workload/cpu.weight"} {
+		for _, name := range []string{"cgroup.subtree_control", "workload/cgroup.subtree_control", "workload/memory.max", "workload/pids.max", "workload/cpu.weight", "engine/cpu.weight"} {
 			if err := os.WriteFile(filepath.Join(root, name), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -29,7 +31,7 @@ func TestConfine(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, want := range map[string]string{
-			"cgroup.subtree_control": "+cpu +cpuset +io +memory +pids", "workload/memory.max": tt.want, "workload/pids.max": "12000", "workload/cpu.weight": "50",
+			"cgroup.subtree_control": "+cpu +cpuset +io +memory +pids", "workload/memory.max": tt.want, "workload/pids.max": "12000", "workload/cpu.weight": "50", "engine/cpu.weight": "400",
 		} {
 			if got, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(got) != want {
 				t.Errorf("%d bytes: %s is %s, %v, want %s", tt.memory, name, got, err, want)

@@ -11,21 +11,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 // Bounds on what is read of logs, in bytes: of one line, the rest of which is a
 // line of its own, and of all containers together.
 const (
 	maxLine = 16 << 10
-	maxLogs = 8 << 20
+	maxLogs = 3 << 20 // a question's answer has to fit into a message
 )
 
 // Line is one line of a log.
-type Line struct {
-	Time   time.Time
-	Source string // name of the container
-	Text   string
-}
+type Line = order.Line
 
 // Services lists the names of the project's containers, stopped ones too.
 func (p *Project) Services(ctx context.Context) (names []string, err error) {
@@ -105,7 +103,7 @@ func parseLine(source, line string) Line {
 	if err != nil { // the rest of a long line
 		text = line
 	}
-	return Line{Time: at, Source: source, Text: strings.TrimRight(text, "\r\n")}
+	return Line{Time: at, Source: source, Text: []byte(strings.TrimRight(text, "\r\n"))}
 }
 
 // A container without a terminal has its output in frames, of stdout and

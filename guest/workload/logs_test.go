@@ -49,7 +49,7 @@ func TestLogs(t *testing.T) {
 			}
 			var texts []string
 			for i, l := range lines {
-				texts = append(texts, l.Text)
+				texts = append(texts, string(l.Text))
 				if l.Source != "p-web-1" || i == 0 && l.Time.Nanosecond() != 123456789 || len(l.Text) > maxLine {
 					t.Errorf("line %+v", l)
 				}
@@ -84,7 +84,7 @@ func TestA6_LogsAreBounded(t *testing.T) {
 	for _, l := range lines {
 		size += len(l.Text)
 	}
-	if size > 64<<10 || size < 32<<10 || !strings.HasPrefix(lines[len(lines)-1].Text, "4999 ") {
+	if size > 64<<10 || size < 32<<10 || !strings.HasPrefix(string(lines[len(lines)-1].Text), "4999 ") {
 		t.Errorf("%d lines of %d bytes, the last %.20q", len(lines), size, lines[len(lines)-1].Text)
 	}
 }

@@ -5,45 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	"github.com/secretvm/secretvm/guest/workload/order"
 )
-
-// Words for the state of a workload, as the attestation service shows them.
-const (
-	Starting = "starting"
-	Running  = "running"
-	Degraded = "degraded" // something failed; see the console, or the owner's logs
-	Stopped  = "stopped"
-)
-
-// State is what the workload does now. It may be read while it changes.
-type State struct{ word atomic.Pointer[string] }
-
-// Set replaces the word.
-func (s *State) Set(word string) { s.word.Store(&word) }
-
-// String returns the word, Starting at first.
-func (s *State) String() string {
-	if w := s.word.Load(); w != nil {
-		return *w
-	}
-	return Starting
-}
 
 // lookEvery is how often Watch looks at the containers on its own, should an
 // event be missed.
 const lookEvery = 30 * time.Second
 
 // Watch follows the project until ctx ends: it says which containers end or
-// become unhealthy, keeps state, and brings the project up again after dockerd
+// become unhealthy, tells the state of the workload, and brings the project up again after dockerd
 // had to be restarted, and at first if it is not up.
-func (p *Project) Watch(ctx context.Context, state *State, up bool) {
+func (p *Project) Watch(ctx context.Context, state func(word string), up bool) {
 	changed := make(chan struct{}, 1)
 	changed <- struct{}{} // look at once
 	go p.follow(ctx, changed)
 	if !up {
-		state.Set(Degraded)
+		state(order.Degraded)
 		p.again(ctx)
 	}
 	ticker := time.NewTicker(lookEvery)
@@ -53,7 +32,7 @@ func (p *Project) Watch(ctx context.Context, state *State, up bool) {
 		case <-ctx.Done():
 			return
 		case <-p.engine.Restarted():
-			state.Set(Degraded)
+			state(order.Degraded)
 			p.again(ctx)
 		case <-changed:
 		case <-ticker.C:
@@ -63,9 +42,9 @@ func (p *Project) Watch(ctx context.Context, state *State, up bool) {
 			continue // dockerd is being restarted
 		}
 		if _, worst := summary(list); worst == failed {
-			state.Set(Degraded)
+			state(order.Degraded)
 		} else {
-			state.Set(Running)
+			state(order.Running)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 	if *kernel != "generic" {
 		l.build(t, filepath.Join(t.TempDir(), "image"))
 	}
-	// Seven containers, one after the other. What the owner has to give is sealed.
+	// Eight containers, one after the other. What the owner has to give is sealed.
 	l.upArgs = append(l.upArgs, "--timeout", bootTimeout.String(), "--env-file", filepath.Join(repository, l.workload, "owner.env"))
 	s := l.up(t)
 
@@ -67,11 +67,30 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 		t.Errorf("a volume lies on %q, a folder of the host on %q:\n%s", data, srv, mounts)
 	}
 
+	// What else the file asks for: a first process that reaps, a limit, a name.
+	var process struct {
+		PID   int
+		First string
+		Files uint64
+	}
+	if s.ask(t, "web", "/process", &process); process.PID == 1 || process.First != "docker-init" || process.Files != 2048 {
+		t.Errorf("web is %+v, want docker-init before it, and 2048 files", process)
+	}
+	if s.ask(t, "lonely", "/process", &process); process.PID != 1 || process.Files != 524288 {
+		t.Errorf("lonely is %+v, want it to be the first, and as many files as elsewhere", process)
+	}
+	var name struct{ Addresses []string }
+	if s.ask(t, "web", "/lookup?name=elsewhere.example", &name); fmt.Sprint(name.Addresses) != "[192.0.2.1]" {
+		t.Errorf("a name of extra_hosts stands for %v", name.Addresses)
+	}
+
 	t.Run("secrets", func(t *testing.T) { s.secrets(t) })
 	t.Run("W2 destinations", func(t *testing.T) { s.destinations(t) })
 	t.Run("W2 devices", func(t *testing.T) { s.devices(t) })
 	kept := s.kept(t)
 	t.Run("W2 memory", func(t *testing.T) { s.eaten(t) })
+	t.Run("what runs the workload ends", func(t *testing.T) { s.dies(t) })
+	t.Run("W2 destinations after that", func(t *testing.T) { s.destinations(t) })
 	if *crowd {
 		t.Run("crowd", func(t *testing.T) { s.crowded(t) })
 	}
@@ -84,7 +103,7 @@ func TestW2_WorkloadOfManyServices(t *testing.T) {
 	l.upArgs = l.upArgs[:len(l.upArgs)-2]
 	s = l.up(t)
 	t.Run("secrets of the second boot", func(t *testing.T) { s.secrets(t) })
-	if again := s.kept(t); kept != [2]int{1, 1} || again != [2]int{2, 2} {
+	if again := s.kept(t); kept != [2]int{1, 1} || again != [2]int{3, 3} {
 		t.Errorf("a volume and a folder say %v, then %v", kept, again)
 	}
 	s.down(t)
@@ -178,6 +197,50 @@ func (s *session) eaten(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatalf("others suffered, or it was not started again: %v", c)
 		}
+	}
+}
+
+// dies: the process that runs the workload dies. The machine attests all the while,
+// says that the workload is not well, and brings it up again; volumes are as they were.
+func (s *session) dies(t *testing.T) {
+	t.Helper()
+	var before, after map[string]int64
+	s.ask(t, "web", "/order", &before)
+	var ended int
+	if s.ask(t, "ward", "/end?part=workload", &ended); ended != 1 {
+		t.Fatalf("%d processes run the workload", ended)
+	}
+	began, answers, degraded := time.Now(), 0, false
+	for {
+		if body := s.attestation(t, "/attestation?nonce="+strings.Repeat("5a", 32)); !strings.Contains(body, "evidence") {
+			t.Fatalf("/attestation: %.200s", body)
+		}
+		answers++
+		status := s.attestation(t, "/status")
+		degraded = degraded || strings.Contains(status, `"workload":"degraded"`)
+		if degraded && strings.Contains(status, `"containers"`) {
+			if c := s.containers(t); c["web"] == "running" && c["db"] == "running healthy" && c["job"] == "exited 3" && c["ward"] == "running" {
+				break
+			}
+		}
+		if time.Since(began) > 3*time.Minute {
+			t.Fatalf("it is not up again: %s", status)
+		}
+		time.Sleep(time.Second)
+	}
+	t.Logf("up again after %s; %d of %[2]d attestations answered meanwhile", seconds(time.Since(began)), answers)
+	for range 60 { // it runs, but may not listen yet
+		if resp, err := http.Get(s.url(t, "web", "/healthz")); err == nil {
+			resp.Body.Close()
+			break
+		}
+		time.Sleep(500 * time.Millisecond)
+	}
+	if s.ask(t, "web", "/order", &after); after["web"] <= before["web"] {
+		t.Errorf("web started at %d, then at %d: the test has lost its object", before["web"], after["web"])
+	}
+	if now := s.kept(t); now != [2]int{2, 2} {
+		t.Errorf("a volume and a folder said 1, then %v", now)
 	}
 }
 

@@ -90,6 +90,8 @@ func handler() http.Handler {
 	mux.HandleFunc("/variable", func(w http.ResponseWriter, r *http.Request) { answer(w, os.Getenv(r.FormValue("name"))) })
 	mux.HandleFunc("/order", func(w http.ResponseWriter, _ *http.Request) { answer(w, order()) })
 	mux.HandleFunc("/count", func(w http.ResponseWriter, r *http.Request) { answer(w, count(r.FormValue("folder"))) })
+	mux.HandleFunc("/process", func(w http.ResponseWriter, _ *http.Request) { answer(w, process()) })
+	mux.HandleFunc("/end", func(w http.ResponseWriter, r *http.Request) { answer(w, end(r.FormValue("part"))) })
 	mux.HandleFunc("/eat", func(w http.ResponseWriter, _ *http.Request) { eat(w) })
 	return mux
 }
