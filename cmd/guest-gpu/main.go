@@ -1,5 +1,5 @@
 // Command guest-gpu is the process of machines with GPUs that knows them. guestd
-// starts it and asks it on its standard input; see package guest/gpu.
+// starts it and asks it on the listener that it inherits; see package guest/gpu.
 package main
 
 import (
@@ -7,10 +7,17 @@ import (
 	"os"
 
 	"github.com/secretvm/secretvm/guest/gpu/bringup"
+	"github.com/secretvm/secretvm/guest/ipc"
 )
 
 func main() {
-	if err := bringup.NewServer(bringup.Linux()).Serve(os.Stdin, os.Stdout); err != nil {
+	ctx, stop := ipc.UntilStopped()
+	defer stop()
+	l, err := ipc.Inherited(0)
+	if err == nil {
+		err = bringup.NewServer(bringup.Linux()).Serve(ctx, l)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "guest-gpu:", err)
 		os.Exit(1)
 	}

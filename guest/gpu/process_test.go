@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -14,34 +15,50 @@ import (
 	"github.com/secretvm/secretvm/guest/gpu/bringup"
 	"github.com/secretvm/secretvm/guest/gpu/nvml"
 	"github.com/secretvm/secretvm/guest/gpu/nvml/nvmltest"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/tee"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// TestMain lets this program be the process: it serves a machine whose NVML is
-// the library that the last argument names.
+// TestMain lets this program be the process.
 func TestMain(m *testing.M) {
-	if len(os.Args) < 3 || os.Args[1] != "serve" {
+	if len(os.Args) < 2 || os.Args[1] != "serve" {
 		os.Exit(m.Run())
 	}
-	switch os.Args[2] {
-	case "hang":
-		time.Sleep(time.Hour)
-	case "mumble":
-		fmt.Println(`{"summary":"fine","evidence":{"nonce":"AA==","devices":[]}}`)
-		time.Sleep(time.Hour)
-	case "die":
-		os.Exit(3)
-	}
-	server := bringup.NewServer(bringup.System{
-		Load: func() error { return nil }, Bus: func() (int, error) { return 1, nil }, Nodes: func(int) error { return nil },
-		Library: func() (*nvml.Library, error) { return nvml.Open(os.Args[2]) },
-		Publish: func(string, []nvml.Device) error { return nil }, Seal: func() error { return nil }, Now: time.Now,
-	})
-	if server.Serve(os.Stdin, os.Stdout) != nil {
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// serve serves a machine whose NVML is the library that the settings name.
+func serve() error {
+	var how string
+	if err := ipc.Settings(&how); err != nil {
+		return err
+	}
+	l, err := ipc.Inherited(0)
+	if err != nil {
+		return err
+	}
+	switch how {
+	case "hang":
+		time.Sleep(time.Hour)
+	case "mumble":
+		server := ipc.NewServer(nil)
+		ipc.Handle(server, gpu.Evidence, func(context.Context, vm.Hash) (*vm.GPUEvidence, error) {
+			return &vm.GPUEvidence{Nonce: []byte{0}}, nil
+		})
+		return server.Serve(context.Background(), l)
+	case "die":
+		return errors.New("as it was told")
+	}
+	return bringup.NewServer(bringup.System{
+		Load: func() error { return nil }, Bus: func() (int, error) { return 1, nil }, Nodes: func(int) error { return nil },
+		Library: func() (*nvml.Library, error) { return nvml.Open(how) },
+		Publish: func(string, []nvml.Device) error { return nil }, Seal: func() error { return nil }, Now: time.Now,
+	}).Serve(context.Background(), l)
 }
 
 type commands struct{}
@@ -55,7 +72,7 @@ func start(t *testing.T, how string) *gpu.Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := gpu.Start(commands{}, self, "serve", how)
+	p, err := gpu.Start(t.Context(), commands{}, ipc.Service{Program: self, Part: "serve", Settings: how}, filepath.Join(t.TempDir(), "socket"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +116,7 @@ func TestProcessesThatFail(t *testing.T) {
 	if _, err := hanging.Open(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("one that hangs: %v", err)
 	}
+	hanging.Kill()
 	if err := hanging.Ready(t.Context()); err == nil {
 		t.Error("one that was given up answers again")
 	}
@@ -108,7 +126,7 @@ func TestProcessesThatFail(t *testing.T) {
 	if _, err := start(t, "die").Open(t.Context()); err == nil {
 		t.Error("one that has ended answers")
 	}
-	if _, err := gpu.Start(commands{}, "/nowhere/guest-gpu"); err == nil {
+	if _, err := gpu.Start(t.Context(), commands{}, ipc.Service{Program: "/nowhere/guest-gpu"}, filepath.Join(t.TempDir(), "socket")); err == nil {
 		t.Error("a program that is not there starts")
 	}
 }

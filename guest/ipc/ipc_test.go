@@ -1,11 +1,14 @@
 package ipc
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -188,6 +191,25 @@ func FuzzDecodeFailure(f *testing.F) {
 		var r *vm.Refusal
 		if err.Error() != text || errors.Is(err, errBusy) != (name == "busy") || !errors.As(err, &r) || string(r.Code) != code {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// FuzzQuestion: whatever a process is asked, it answers, and takes nothing for a
+// question that is none.
+func FuzzQuestion(f *testing.F) {
+	f.Add([]byte(`{"Text":"a","Data":"AA=="}`))
+	f.Add([]byte(`{"Text":{}}`))
+	f.Add([]byte("[}"))
+	s := NewServer(nil)
+	Handle(s, "echo", func(_ context.Context, q question) (question, error) { return q, nil })
+	f.Fuzz(func(t *testing.T, body []byte) {
+		w := httptest.NewRecorder()
+		s.mux.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/echo", bytes.NewReader(body)))
+		var q question
+		valid := json.Unmarshal(body, &q) == nil
+		if (w.Code == http.StatusOK) != valid || !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%q: %d %s", body, w.Code, w.Body)
 		}
 	})
 }

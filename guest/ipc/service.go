@@ -1,12 +1,14 @@
 package ipc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -23,7 +25,7 @@ type Commands interface {
 // Service is a process of the machine beside guestd.
 type Service struct {
 	Program  string     // empty: Program
-	Part     string     // of the program: its first argument
+	Part     string     // of the program: its only argument, if it is not empty
 	User     int        // and group; 0: root, which keeps its rights
 	Env      []string   // all of it
 	Files    []*os.File // that it inherits, from descriptor 3 on
@@ -42,13 +44,12 @@ type Running struct {
 func (s Service) Start(commands Commands) (*Running, error) {
 	settings, err := json.Marshal(s.Settings)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Part, err)
+		return nil, fmt.Errorf("start %s: %w", s.name(), err)
 	}
-	program := s.Program
-	if program == "" {
-		program = Program
+	cmd := exec.Command(cmp.Or(s.Program, Program))
+	if s.Part != "" {
+		cmd.Args = append(cmd.Args, s.Part)
 	}
-	cmd := exec.Command(program, s.Part)
 	cmd.Dir, cmd.Env, cmd.Stderr, cmd.ExtraFiles = "/", append([]string{}, s.Env...), os.Stderr, s.Files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if s.User != 0 {
@@ -57,14 +58,14 @@ func (s Service) Start(commands Commands) (*Running, error) {
 	}
 	theirs, ours, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", s.Part, err)
+		return nil, fmt.Errorf("start %s: %w", s.name(), err)
 	}
 	cmd.Stdin = theirs
 	err = commands.Start(cmd)
 	theirs.Close()
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("start %s: %w", s.Part, err)
+		return nil, fmt.Errorf("start %s: %w", s.name(), err)
 	}
 	if s.Spared {
 		spare(cmd.Process.Pid) // before it has its settings
@@ -81,6 +82,9 @@ func (s Service) Start(commands Commands) (*Running, error) {
 	}()
 	return r, nil
 }
+
+// name is what people call the service.
+func (s Service) name() string { return cmp.Or(s.Part, filepath.Base(s.Program)) }
 
 // spare lets a process keep itself in memory, and has the kernel look for another
 // one where there is none left. A machine that cannot runs services all the same.
@@ -143,7 +147,7 @@ func (s Service) Keep(ctx context.Context, commands Commands, note func(string))
 			if ctx.Err() != nil {
 				break
 			}
-			note(fmt.Sprintf("%s ended, starting it again: %v", s.Part, err))
+			note(fmt.Sprintf("%s ended, starting it again: %v", s.name(), err))
 			select {
 			case <-ctx.Done():
 			case <-time.After(pause):

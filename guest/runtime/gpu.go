@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/gpu"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -26,7 +27,7 @@ func (m *machine) openGPUs(ctx context.Context) error {
 		return errors.New("gpu: attest needs an image for GPUs, and this is none (secretvm image build --spec gpu)")
 	}
 	var err error
-	if m.gpus, err = gpu.Start(m.commands, gpu.Program); err != nil {
+	if m.gpus, err = gpu.Start(ctx, m.commands, ipc.Service{Program: gpu.Program}, gpu.Socket); err != nil {
 		return err
 	}
 	return within(ctx, gpuPatience, func(ctx context.Context) error {

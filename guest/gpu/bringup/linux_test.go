@@ -1,7 +1,6 @@
 package bringup
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -132,17 +131,4 @@ func TestDescription(t *testing.T) {
 	if want := "TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu"; !slices.Contains(s.Edits.Env, want) {
 		t.Errorf("the environment is %v, want %s in it", s.Edits.Env, want)
 	}
-}
-
-func FuzzServe(f *testing.F) {
-	f.Add([]byte(`{"op":"open"}` + "\n" + `{"op":"evidence","nonce":"00"}`))
-	f.Add([]byte("{}\n\n{"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s := NewServer(System{Bus: func() (int, error) { return 0, os.ErrNotExist }})
-		var out bytes.Buffer
-		_ = s.Serve(bytes.NewReader(b), &out)
-		if s.library != nil || s.proven != nil || strings.Contains(out.String(), "summary") {
-			t.Fatalf("answered %s", out.String())
-		}
-	})
 }

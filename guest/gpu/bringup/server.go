@@ -11,17 +11,18 @@
 package bringup
 
 import (
-	"bufio"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
+	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/secretvm/secretvm/attest/nvidia"
 	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/gpu/nvml"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -36,9 +37,11 @@ type System struct {
 	Now     func() time.Time
 }
 
-// Server answers guestd.
+// Server answers guestd, one question after the other.
 type Server struct {
-	system  System
+	system System
+
+	mu      sync.Mutex
 	library *nvml.Library
 	driver  string
 	devices []nvml.Device
@@ -48,42 +51,31 @@ type Server struct {
 // NewServer makes a server that has not touched anything yet.
 func NewServer(system System) *Server { return &Server{system: system} }
 
-// maxQuestion bounds a line, in bytes.
-const maxQuestion = 4 << 10
-
-// Serve answers the lines of r on w until r ends.
-func (s *Server) Serve(r io.Reader, w io.Writer) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxQuestion)
-	out := json.NewEncoder(w)
-	for lines.Scan() {
-		var q gpu.Request
-		answer, err := gpu.Answer{}, json.Unmarshal(lines.Bytes(), &q)
-		if err == nil {
-			answer, err = s.answer(q)
-		}
-		if err != nil {
-			answer = gpu.Answer{Error: err.Error()}
-		}
-		if err := out.Encode(answer); err != nil {
-			return fmt.Errorf("answer guestd: %w", err)
-		}
-	}
-	return lines.Err()
+// Serve answers on l until ctx ends.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := ipc.NewServer(nil)
+	ipc.Handle(server, gpu.Open, func(context.Context, gpu.Nothing) (summary string, err error) {
+		err = s.turn(gpu.Open, false, func() error { summary, err = s.open(); return err })
+		return summary, err
+	})
+	ipc.Handle(server, gpu.Evidence, func(_ context.Context, nonce vm.Hash) (ev *vm.GPUEvidence, err error) {
+		err = s.turn(gpu.Evidence, true, func() error { ev, err = s.evidence(nonce); return err })
+		return ev, err
+	})
+	ipc.Handle(server, gpu.Ready, func(context.Context, gpu.Nothing) (gpu.Nothing, error) {
+		return gpu.Nothing{}, s.turn(gpu.Ready, true, s.ready)
+	})
+	return server.Serve(ctx, l)
 }
 
-func (s *Server) answer(q gpu.Request) (a gpu.Answer, err error) {
-	switch {
-	case q.Op == gpu.OpOpen && s.library == nil:
-		a.Summary, err = s.open()
-	case q.Op == gpu.OpEvidence && s.library != nil && q.Nonce != nil:
-		a.Evidence, err = s.evidence(*q.Nonce)
-	case q.Op == gpu.OpReady && s.library != nil:
-		err = s.ready()
-	default:
-		err = fmt.Errorf("there is no question %.20q now", q.Op)
+// turn answers a question that is asked before the devices are open, or after.
+func (s *Server) turn(question string, opened bool, answer func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if opened != (s.library != nil) {
+		return fmt.Errorf("there is no question %s now", question)
 	}
-	return a, err
+	return answer()
 }
 
 // open brings all devices up, in order, and says what they are.

@@ -1,9 +1,10 @@
 package bringup
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +13,16 @@ import (
 	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/gpu/nvml"
 	"github.com/secretvm/secretvm/guest/gpu/nvml/nvmltest"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // machine is a machine with a stand-in for NVML and one GPU.
 type machine struct {
 	*Server
-	fake *nvmltest.Library
-	did  []string // to the system, in order
+	client *ipc.Client
+	fake   *nvmltest.Library
+	did    []string // to the system, in order
 }
 
 func newMachine(t *testing.T) *machine {
@@ -38,42 +41,63 @@ func newMachine(t *testing.T) *machine {
 		Seal:    func() error { return note("seal") },
 		Now:     func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) },
 	})
-	return m
-}
-
-// ask sends one line and returns the answer.
-func (m *machine) ask(t *testing.T, q gpu.Request) (a gpu.Answer) {
-	t.Helper()
-	line, err := json.Marshal(q)
+	socket := filepath.Join(t.TempDir(), "socket")
+	l, err := ipc.Listen(t.Context(), socket, os.Getuid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out bytes.Buffer
-	if err := m.Serve(bytes.NewReader(append(line, '\n')), &out); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(out.Bytes(), &a); err != nil {
-		t.Fatal(err)
-	}
-	return a
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- m.Serve(ctx, l) }()
+	m.client = ipc.Dial(socket, nil)
+	t.Cleanup(func() {
+		m.client.Close()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return m
 }
 
-// want asks and compares the error.
-func (m *machine) want(t *testing.T, wantErr string, q gpu.Request) gpu.Answer {
-	t.Helper()
-	a := m.ask(t, q)
-	if wantErr == "" && a.Error != "" || !strings.Contains(a.Error, wantErr) {
-		t.Fatalf("%s: error is %q, want %q", q.Op, a.Error, wantErr)
-	}
-	return a
+// question asks the machine one thing.
+type question struct {
+	name string
+	ask  func(context.Context, *ipc.Client) (answer, error)
 }
 
-func over(nonce vm.Hash) gpu.Request { return gpu.Request{Op: gpu.OpEvidence, Nonce: &nonce} }
+type answer struct {
+	Summary  string
+	Evidence *vm.GPUEvidence
+}
+
+func over(nonce vm.Hash) question {
+	return question{gpu.Evidence, func(ctx context.Context, c *ipc.Client) (answer, error) {
+		ev, err := ipc.Ask[vm.Hash, *vm.GPUEvidence](ctx, c, gpu.Evidence, nonce)
+		return answer{Evidence: ev}, err
+	}}
+}
 
 var (
-	open  = gpu.Request{Op: gpu.OpOpen}
-	ready = gpu.Request{Op: gpu.OpReady}
+	open = question{gpu.Open, func(ctx context.Context, c *ipc.Client) (answer, error) {
+		text, err := ipc.Ask[gpu.Nothing, string](ctx, c, gpu.Open, gpu.Nothing{})
+		return answer{Summary: text}, err
+	}}
+	ready = question{gpu.Ready, func(ctx context.Context, c *ipc.Client) (answer, error) {
+		_, err := ipc.Ask[gpu.Nothing, gpu.Nothing](ctx, c, gpu.Ready, gpu.Nothing{})
+		return answer{}, err
+	}}
 )
+
+// want asks and compares the error.
+func (m *machine) want(t *testing.T, wantErr string, q question) answer {
+	t.Helper()
+	a, err := q.ask(t.Context(), m.client)
+	if (err == nil) != (wantErr == "") || err != nil && !strings.Contains(err.Error(), wantErr) {
+		t.Fatalf("%s: error is %v, want %q", q.name, err, wantErr)
+	}
+	return a
+}
 
 // Drivers, evidence, then work; a verifier finds the evidence genuine.
 func TestBringUpInOrder(t *testing.T) {
@@ -186,14 +210,13 @@ func TestG5_SwitchesWithoutEvidence(t *testing.T) {
 
 func TestServerRefusesNonsense(t *testing.T) {
 	m := newMachine(t)
-	m.want(t, "no question", gpu.Request{Op: "reset"})
+	m.want(t, "404 Not Found", question{"reset", func(ctx context.Context, c *ipc.Client) (answer, error) {
+		return ipc.Ask[gpu.Nothing, answer](ctx, c, "reset", gpu.Nothing{})
+	}})
+	m.want(t, "read question evidence", question{gpu.Evidence, func(ctx context.Context, c *ipc.Client) (answer, error) {
+		return ipc.Ask[string, answer](ctx, c, gpu.Evidence, "00")
+	}})
 	m.system.Load = func() error { return errors.New("exec format error") }
 	m.want(t, "load the GPUs' drivers: exec format error", open)
-	var out bytes.Buffer
-	if err := m.Serve(strings.NewReader("{\n"), &out); err != nil || !strings.Contains(out.String(), "unexpected end") {
-		t.Errorf("%s, %v", out.String(), err)
-	}
-	if err := m.Serve(strings.NewReader(strings.Repeat(" ", maxQuestion+1)), &out); err == nil {
-		t.Error("a line without end is read")
-	}
+	m.want(t, "no question", ready)
 }
