@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/binary"
+	"encoding/hex"
+	"fmt"
 )
 
 // Domain labels of report_data preimages. A quote made for one purpose means
@@ -68,6 +70,20 @@ type Release struct {
 func (r Release) ReportData() [64]byte {
 	return sha512.Sum512(lengthPrefixed([]byte(labelRelease), []byte(r.ChainID), r.BlockHash[:],
 		[]byte(r.InstanceID), r.HPKEKey, r.SessionKey))
+}
+
+// ContractReportData is what a machine quotes when it asks the contract of
+// existing machines (ProviderSecretNetwork) for keys: the X25519 public key that
+// answers are sealed to, the instance id, 16 zeros. No label tells it from other
+// quotes: whoever may ask for one must not choose the key.
+func ContractReportData(public []byte, instanceID string) (out [64]byte, err error) {
+	uid, err := hex.DecodeString(instanceID)
+	if err != nil || len(uid) != 16 || len(public) != 32 {
+		return out, fmt.Errorf("instance id %q is not 16 bytes in hex", instanceID)
+	}
+	copy(out[:], public)
+	copy(out[32:], uid)
+	return out, nil
 }
 
 // WorkloadReportData is what a quote says that a container asked for about its

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/secretvm/secretvm/guest/keys"
+	"github.com/secretvm/secretvm/guest/keys/release"
 	"github.com/secretvm/secretvm/guest/workload"
 	"github.com/secretvm/secretvm/guest/workload/order"
 )
 
 // parts are the services that this program has, by the argument that chooses one.
 var parts = map[string]func() error{
+	keys.Part:  release.Run,
 	order.Part: workload.Run,
 }
 

@@ -9,34 +9,18 @@ import (
 	"strings"
 
 	"github.com/secretvm/secretvm/guestapi"
-	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Keys has the keys that the key manager released: those that Wanted lists.
+// Keys has the keys that the key manager released for what the measured config
+// grants, 32 bytes each: by name, as vm.API.KeyNames has it, and epoch. The caller
+// wipes them.
 type Keys interface {
-	Key(id keys.ID) (keys.Secret, error)
+	Key(name string, epoch uint64) ([]byte, error)
 }
 
-// Wanted lists the keys of an epoch that the API of a machine needs.
-func Wanted(cfg vm.Config, epoch uint64) (ids []keys.ID) {
-	for _, name := range cfg.API.KeyNames() {
-		ids = append(ids, keyID(cfg, name, epoch))
-	}
-	return ids
-}
-
-// keyID is the id of a name as vm.API.KeyNames has it: what signs is of the
-// service, app/<name> of the service or the instance.
-func keyID(cfg vm.Config, name string, epoch uint64) keys.ID {
-	id := keys.ID{Service: cfg.Service, Scope: keys.ScopeService, Name: name, Epoch: epoch}
-	if path, ok := strings.CutPrefix(name, vm.GrantKey); ok {
-		id.Name = "app/" + path
-	} else if path, ok := strings.CutPrefix(name, vm.GrantInstanceKey); ok {
-		id.Name, id.Scope = "app/"+path, keys.InstanceScope(cfg.InstanceID)
-	}
-	return id
-}
+// scopeService is the scope of keys that all machines of a service share.
+const scopeService = "service"
 
 // labelPath begins the info of each step from a path's key to one below it.
 const labelPath = "secretvm/v1/app-key:"
@@ -52,11 +36,11 @@ func (s *Server) answerKey(r request) (any, error) {
 		return nil, vm.Refuse(vm.CodeInvalid, "%v", err)
 	}
 	switch scope := query.Get("scope"); scope {
-	case "", keys.ScopeService:
+	case "", scopeService:
 	case guestapi.ScopeInstance:
 		grant = vm.GrantInstanceKey
 	default:
-		return nil, vm.Refuse(vm.CodeInvalid, "there is no such scope").On("scope", fmt.Sprintf("%.20q", scope), keys.ScopeService+" or "+guestapi.ScopeInstance)
+		return nil, vm.Refuse(vm.CodeInvalid, "there is no such scope").On("scope", fmt.Sprintf("%.20q", scope), scopeService+" or "+guestapi.ScopeInstance)
 	}
 	if err := s.need(r, grant+path); err != nil {
 		return nil, err
@@ -69,14 +53,12 @@ func (s *Server) answerKey(r request) (any, error) {
 		}
 	}
 	names := strings.Split(path, "/")
-	secret, err := s.opt.Keys.Key(keyID(s.opt.Config, grant+names[0], epoch))
+	key, err := s.opt.Keys.Key(grant+names[0], epoch)
 	if err != nil {
 		return nil, err
 	}
-	defer secret.Wipe()
-	key := secret.Bytes()
 	for _, name := range names[1:] {
-		below, err := hkdf.Key(sha256.New, key, nil, labelPath+name, keys.SecretSize)
+		below, err := hkdf.Key(sha256.New, key, nil, labelPath+name, sha256.Size)
 		clear(key)
 		if err != nil {
 			return nil, fmt.Errorf("derive key: %w", err)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/keys/release"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/keys"
 	"github.com/secretvm/secretvm/verification/machinetest"
@@ -47,21 +48,26 @@ func newGroup(t *testing.T) *group {
 }
 
 // released is what one machine got.
-type released map[keys.ID]keys.Secret
+type released struct {
+	cfg  vm.Config
+	keys map[keys.ID]keys.Secret
+}
 
-func (r released) Key(id keys.ID) (keys.Secret, error) {
-	secret, ok := r[id]
+func (r released) Key(name string, epoch uint64) ([]byte, error) {
+	id := release.ID(r.cfg, name, epoch)
+	secret, ok := r.keys[id]
 	if !ok {
-		return secret, vm.Refuse(vm.CodePermission, "the release did not ask for key %s", id)
+		return nil, vm.Refuse(vm.CodePermission, "the release did not ask for key %s", id)
 	}
-	return secret, nil
+	return secret.Bytes(), nil
 }
 
 func (g *group) release(t *testing.T, cfg vm.Config, epochs ...uint64) released {
 	t.Helper()
-	out := released{}
+	out := released{cfg, map[keys.ID]keys.Secret{}}
 	for _, epoch := range append(epochs, cfg.KMS.Epoch) {
-		for _, id := range api.Wanted(cfg, epoch) {
+		for _, name := range cfg.API.KeyNames() {
+			id := release.ID(cfg, name, epoch)
 			if err := id.Validate(); err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +83,7 @@ func (g *group) release(t *testing.T, cfg vm.Config, epochs ...uint64) released 
 			if err != nil {
 				t.Fatal(err)
 			}
-			if out[id], err = keys.Derive(g.commitments.GroupKey(), id, sigma); err != nil {
+			if out.keys[id], err = keys.Derive(g.commitments.GroupKey(), id, sigma); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -32,7 +32,7 @@ type Options struct {
 	TEE    vm.TEE      // what Quoter is
 	Config vm.Config   // as measured
 	Events []vm.Event  // runtime events, as extended
-	Keys   Keys        // nil: Wanted lists none
+	Keys   Keys        // nil: no grant needs one
 }
 
 // Server is the API of one boot.

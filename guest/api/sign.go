@@ -34,12 +34,10 @@ func newSigners(cfg vm.Config, source Keys) (map[string]signer, error) {
 		if !ok {
 			continue
 		}
-		secret, err := source.Key(keyID(cfg, name, cfg.KMS.Epoch))
+		seed, err := source.Key(name, cfg.KMS.Epoch)
 		if err != nil {
 			return nil, fmt.Errorf("key that signs: %w", err)
 		}
-		seed := secret.Bytes()
-		secret.Wipe()
 		out[kind], err = newSigner(kind, seed)
 		clear(seed)
 		if err != nil {

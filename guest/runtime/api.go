@@ -17,7 +17,7 @@ func (m *machine) startAPI(ctx context.Context) error {
 	if len(m.handover.config.API) == 0 {
 		return nil
 	}
-	released, _ := m.session.(api.Keys) // the other key manager has none, and the config asks for none
+	released, _ := m.session.(api.Keys)
 	server, err := api.New(api.Options{
 		Quoter: m.device, TEE: m.device.Kind(), Config: m.handover.config, Events: m.handover.events, Keys: released,
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/gpu"
+	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/guest/workload/order"
@@ -49,6 +50,7 @@ type machine struct {
 	modules *task                      // loading drivers
 	work    *order.Process             // which runs the workload
 	checked *task                      // what it says of the compose file
+	asker   *keys.Asker                // asks the key manager
 	session session                    // what the key manager granted
 	sockets map[string]string          // of the machine's API, by service
 	api     atomic.Pointer[api.Server] // for containers; none is granted anything: nil

@@ -12,7 +12,6 @@ import (
 	"github.com/secretvm/secretvm/disk/volume"
 	"github.com/secretvm/secretvm/guest/blockdev"
 	"github.com/secretvm/secretvm/guest/process"
-	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -72,7 +71,7 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 		return what + ", by a key manager that counts no generations" + laps.text, nil
 	}
 	g := &generations{volume: v, session: m.session}
-	if err := g.first(ctx, m.waiting()); err != nil {
+	if err := g.first(ctx); err != nil {
 		return "", err
 	}
 	laps.lap("generation")
@@ -157,11 +156,11 @@ type generations struct {
 
 // first writes G+1 and waits until the chain has it: only then may a workload
 // write to the disk (see package volume).
-func (g *generations) first(ctx context.Context, waiting func(client.Wait)) error {
+func (g *generations) first(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.confirmed = g.session.Generation()
-	err := client.Persist(ctx, waiting, g.advance)
+	err := g.advance(ctx, true)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errStopped
@@ -172,14 +171,14 @@ func (g *generations) first(ctx context.Context, waiting func(client.Wait)) erro
 }
 
 // advance moves on by one, or repeats the last step that was not confirmed.
-func (g *generations) advance(ctx context.Context) error {
+func (g *generations) advance(ctx context.Context, wait bool) error {
 	if g.written <= g.confirmed {
 		if err := g.volume.SetGeneration(g.confirmed + 1); err != nil {
 			return err
 		}
 		g.written = g.confirmed + 1
 	}
-	if err := g.session.Advance(ctx, g.written); err != nil {
+	if err := g.session.Advance(ctx, g.written, wait); err != nil {
 		return err
 	}
 	g.confirmed = g.written
@@ -208,7 +207,7 @@ func (g *generations) hourly(ctx context.Context, note func(string)) {
 func (g *generations) last(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.advance(ctx)
+	return g.advance(ctx, false)
 }
 
 // endProcesses ends whatever is left beside PID 1, so that nothing holds the

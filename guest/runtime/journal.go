@@ -7,7 +7,6 @@ import (
 
 	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/guest/console"
-	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/step"
 )
 
@@ -42,9 +41,9 @@ func (j *journal) Finished(r step.Result) {
 
 // waiting keeps what the running step waits for, which the attestation service
 // shows, and tells the console.
-func (j *journal) waiting(w client.Wait) {
+func (j *journal) waiting(what string) {
 	j.mu.Lock()
-	name, what := j.running, w.String()
+	name := j.running
 	j.waits = what
 	j.mu.Unlock()
 	j.console.Waiting(name, what)

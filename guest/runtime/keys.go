@@ -7,7 +7,8 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/disk/luks"
-	"github.com/secretvm/secretvm/kms/client"
+	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -26,11 +27,20 @@ type session interface {
 	// Registry returns the auths of a Docker config that the owner sealed; nil:
 	// none. The caller wipes it.
 	Registry() ([]byte, error)
-	// Suspects names nodes that answered wrongly, and how.
-	Suspects() []string
-	// Advance tells the chain that the disk has reached generation n. A
-	// *client.Outage in the error says that nothing was decided.
-	Advance(ctx context.Context, n uint64) error
+	// Advance tells the chain that the disk has reached generation n, and waits for
+	// its decision where that has to be.
+	Advance(ctx context.Context, n uint64, wait bool) error
+}
+
+// startAsker starts the process that will ask the key manager, so that it is
+// there when the network is.
+func (m *machine) startAsker(ctx context.Context) error {
+	m.asker = &keys.Asker{
+		Commands: m.commands, Folder: ipc.Folder, User: ipc.UserKeys, Note: m.out.Note, Waiting: m.waiting(),
+		Quotes:   keys.NewQuotes(m.device, m.handover.config),
+		Settings: keys.Settings{Endpoints: m.handover.archive.Hints.KMS, Config: m.handover.archive.Config, Events: m.handover.events},
+	}
+	return m.asker.Start(ctx)
 }
 
 // getKeys asks the key manager for this boot's keys. A refusal ends the boot; a
@@ -42,18 +52,21 @@ func (m *machine) getKeys(ctx context.Context) (string, error) {
 	if err := m.checked.wait(ctx); err != nil {
 		return "", err
 	}
-	release, err := newRelease(m.handover, m.device, m.waiting())
-	if err != nil {
-		return "", err
+	if len(m.handover.archive.Hints.KMS) == 0 {
+		return "", errors.New("the host names no key manager: put its URL into the hints (kms)")
 	}
-	m.session, err = release(ctx)
+	released, err := m.asker.Release(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return "", errStopped
 	case err != nil:
 		return "", refusal(err)
 	}
-	for _, suspect := range m.session.Suspects() {
+	if m.handover.config.Disk.Ephemeral || m.uncounted() {
+		m.asker.Stop() // nothing will be told to the key manager any more
+	}
+	m.session = newGranted(released, m.asker)
+	for _, suspect := range released.Suspects {
 		m.out.Note("keys: " + suspect)
 	}
 	if err := m.readyGPUs(ctx); err != nil {
@@ -65,12 +78,12 @@ func (m *machine) getKeys(ctx context.Context) (string, error) {
 
 // waiting returns what tells everybody that the running step waits, and the
 // console whatever nodes said about it, once.
-func (m *machine) waiting() func(client.Wait) {
+func (m *machine) waiting() func(keys.Waiting) {
 	var said string
-	return func(w client.Wait) {
-		m.journal.waiting(w)
-		if err := w.Outage.Err; err != nil && err.Error() != said {
-			said = err.Error()
+	return func(w keys.Waiting) {
+		m.journal.waiting(w.Text)
+		if w.Said != "" && w.Said != said {
+			said = w.Said
 			m.out.Note(m.journal.current() + ": waiting for the key manager: " + said)
 		}
 	}

@@ -54,6 +54,9 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if m.now, err = m.device.Read(ctx); err == nil {
 		err = m.openGPUs(ctx)
 	}
+	if err == nil {
+		err = m.startAsker(ctx)
+	}
 	return m.handover.config.Service, err
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/initramfs"
+	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/workload/order"
-	"github.com/secretvm/secretvm/kms/client"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -72,9 +72,9 @@ func TestWaitingIsTold(t *testing.T) {
 	m := &machine{out: c, journal: &journal{console: c, over: true}, work: new(order.Process)}
 	m.journal.Started("keys")
 	waiting := m.waiting()
-	away := &client.Outage{Answering: 2, Nodes: 4, Needed: 3, Err: vm.Refuse(vm.CodeUnavailable, "connection\nrefused")}
-	waiting(client.Wait{Outage: away, Next: time.Second})
-	waiting(client.Wait{Outage: away, Next: 8 * time.Second})
+	const said = "connection\nrefused [unavailable]"
+	waiting(keys.Waiting{Text: "2 of 4 nodes answer, 3 needed; next try in 1s", Said: said})
+	waiting(keys.Waiting{Text: "2 of 4 nodes answer, 3 needed; next try in 8s", Said: said})
 	if got := m.status(); got.Waiting != "2 of 4 nodes answer, 3 needed; next try in 8s" || got.Running != "keys" {
 		t.Errorf("status is %+v", got)
 	}
@@ -121,20 +121,21 @@ func (l *ledger) Environment() (vm.Environment, error) { return nil, nil }
 
 func (l *ledger) Registry() ([]byte, error) { return nil, nil }
 
-func (l *ledger) Suspects() []string { return nil }
-
 func (l *ledger) DiskKeys() ([]luks.Key, error) { return []luks.Key{{}}, nil }
 
-func (l *ledger) Advance(_ context.Context, n uint64) error {
-	if l.deaf || time.Now().Before(l.deafUntil) {
-		return &client.Outage{Err: vm.Refuse(vm.CodeUnavailable, "nobody there")}
+func (l *ledger) Advance(_ context.Context, n uint64, wait bool) error {
+	for l.deaf || time.Now().Before(l.deafUntil) {
+		if !wait || l.deaf {
+			return vm.Refuse(vm.CodeUnavailable, "nobody there")
+		}
+		time.Sleep(time.Second)
 	}
 	if n != l.chain && n != l.chain+1 {
 		return vm.Refuse(vm.CodeInvalid, "generation %d after %d", n, l.chain)
 	}
 	l.chain = n
 	if l.lost {
-		return &client.Outage{Err: vm.Refuse(vm.CodeUnavailable, "no answer")}
+		return vm.Refuse(vm.CodeUnavailable, "no answer")
 	}
 	return nil
 }
@@ -164,7 +165,7 @@ func TestD4_DiskIsNeverTwoAhead(t *testing.T) {
 			l.deaf, l.lost = !tt.hears[i], !tt.knows[i]
 			var err error
 			if i == 0 {
-				err = g.first(t.Context(), nil)
+				err = g.first(t.Context())
 			} else {
 				err = g.last(t.Context())
 			}
@@ -186,37 +187,13 @@ func TestFirstGenerationWaitsForTheChain(t *testing.T) {
 		l := &ledger{deafUntil: time.Now().Add(time.Minute)}
 		g := &generations{volume: l, session: l}
 		start := time.Now()
-		if err := g.first(t.Context(), nil); err != nil || l.chain != 1 || len(l.written) != 1 {
+		if err := g.first(t.Context()); err != nil || l.chain != 1 || len(l.written) != 1 {
 			t.Errorf("%v, chain %d, written %v", err, l.chain, l.written)
 		}
 		if time.Since(start) < time.Minute {
 			t.Error("did not wait")
 		}
 	})
-}
-
-// TestClosedEpochsAreLeftOut: of what the chain refuses, only an earlier epoch that
-// it closed is given up.
-func TestClosedEpochsAreLeftOut(t *testing.T) {
-	epochs := epochsOf(vm.KMS{Epoch: 7, Previous: []vm.EpochKey{{Epoch: 5}, {Epoch: 2}}})
-	closed := func(epoch string) error {
-		return fmt.Errorf("request keys: %w", vm.Refuse(vm.CodeInvalid, "a key of an epoch that is not open").On("epoch", epoch, "one of 7"))
-	}
-	for _, tt := range []struct {
-		name string
-		err  error
-		want string
-	}{
-		{"an earlier one", closed("5"), "[7 2]"},
-		{"the machine's own", closed("7"), "[7 5 2]"},
-		{"one that was not asked for", closed("3"), "[7 5 2]"},
-		{"another refusal", vm.Refuse(vm.CodePermission, "no").On("epoch", "5", ""), "[7 5 2]"},
-		{"no refusal", errors.New("epoch 5"), "[7 5 2]"},
-	} {
-		if got := fmt.Sprint(withoutClosed(epochs, tt.err)); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
-		}
-	}
 }
 
 func TestReadHandOver(t *testing.T) {

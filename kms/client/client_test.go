@@ -345,3 +345,42 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("error is %v, want %s", err, vm.CodeUnavailable)
 	}
 }
+
+// TestVoice: what is kept of a session speaks for the disk as the session does, and
+// waits where it is told to; anything else is no voice.
+func TestVoice(t *testing.T) {
+	m := newManager(t)
+	s, err := m.ask()
+	must(t, err)
+	voice, err := s.Voice()
+	must(t, err)
+	s.Close()
+	c := m.client()
+	for _, generation := range []uint64{6, 6, 7} {
+		must(t, c.Advance(t.Context(), voice, generation, false))
+	}
+	if m.generation != 7 {
+		t.Errorf("the chain knows generation %d, want 7", m.generation)
+	}
+	if err := c.Advance(t.Context(), voice, 9, true); vm.CodeOf(err) != vm.CodeInvalid {
+		t.Errorf("two ahead: %v", err)
+	}
+	for _, n := range m.nodes[1:] {
+		n.setLie(func(string, any) (any, error) { return nil, vm.Refuse(vm.CodeUnavailable, "later") })
+	}
+	var outage *Outage
+	if err := c.Advance(t.Context(), voice, 8, false); !errors.As(err, &outage) || outage.Needed != 2 {
+		t.Errorf("one of three nodes confirms: %v", err)
+	}
+	c.Waiting = func(Wait) {
+		for _, n := range m.nodes[1:] {
+			n.setLie(nil)
+		}
+	}
+	must(t, c.Advance(t.Context(), voice, 8, true))
+	for _, bad := range []string{"", "{}", `{"seed":"AAAA"}`, "x"} {
+		if err := c.Advance(t.Context(), []byte(bad), 9, true); vm.CodeOf(err) != vm.CodeInternal {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}

@@ -19,6 +19,17 @@ import (
 // c.Waiting what it waits for. The error is, or wraps, a *vm.Refusal: what the
 // chain decided, or, when ctx ended, what was the matter last.
 func (c *Client) Release(ctx context.Context, q Quoter, r Request) (*Session, error) {
+	return c.ReleaseBy(ctx, func(ctx context.Context, about vm.Release) (vm.Evidence, error) {
+		return q.Quote(ctx, about.ReportData())
+	}, r)
+}
+
+// Quote makes a quote for a release, by what the release says.
+type Quote func(ctx context.Context, about vm.Release) (vm.Evidence, error)
+
+// ReleaseBy is Release of a machine whose quotes are made by a process that
+// makes none but for releases.
+func (c *Client) ReleaseBy(ctx context.Context, quote Quote, r Request) (*Session, error) {
 	s, err := c.newSession()
 	if err != nil {
 		return nil, err
@@ -29,7 +40,7 @@ func (c *Client) Release(ctx context.Context, q Quoter, r Request) (*Session, er
 	}
 	err = Persist(ctx, c.Waiting, func(ctx context.Context) error {
 		if s.granted.IsZero() || time.Since(s.grantedAt) > grantPatience {
-			if err := s.ask(ctx, q, r, config); err != nil {
+			if err := s.ask(ctx, quote, r, config); err != nil {
 				return err
 			}
 		} else if views := s.views; s.look(ctx) != nil { // the secret may be shared anew by now
@@ -68,7 +79,7 @@ func (c *Client) newSession() (*Session, error) {
 
 // ask makes a quote about a recent block and offers it to nodes, until one
 // brings a grant or enough of them have brought the same chain's refusal.
-func (s *Session) ask(ctx context.Context, q Quoter, r Request, config []byte) error {
+func (s *Session) ask(ctx context.Context, quote Quote, r Request, config []byte) error {
 	c := s.client
 	s.granted = vm.Hash{}
 	if err := s.look(ctx); err != nil {
@@ -79,7 +90,7 @@ func (s *Session) ask(ctx context.Context, q Quoter, r Request, config []byte) e
 		ChainID: c.chainID, BlockHash: chosen.status.BlockHash, InstanceID: r.Config.InstanceID,
 		HPKEKey: s.recipient.Public(), SessionKey: s.publicKey(),
 	}
-	evidence, err := q.Quote(ctx, about.ReportData())
+	evidence, err := quote(ctx, about)
 	if err != nil {
 		return fmt.Errorf("make a quote: %w", err)
 	}

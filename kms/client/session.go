@@ -1,10 +1,8 @@
 package client
 
 import (
-	"context"
 	"crypto/ed25519"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
 
@@ -115,52 +113,6 @@ func (s *Session) suspect(endpoint, reason string) {
 
 // maxSuspects bounds what liars can make a machine remember.
 const maxSuspects = 4 * MaxEndpoints
-
-// Advance tells the chain that the disk now carries generation, which must be
-// one more than the chain knows; saying it again is no error. Enough nodes must
-// confirm that one of them is honest: a node that only pretends to pass it on
-// would make the next boot refuse its own disk. An Outage says that too few did.
-func (s *Session) Advance(ctx context.Context, generation uint64) error {
-	c := s.client
-	message := keys.AdvanceMessage(c.chainID, s.granted, generation)
-	say := wire.Advance{Grant: s.granted, Generation: generation, Signature: ed25519.Sign(s.session, message)}
-	want := min(len(c.endpoints), max(1, s.sharing.Threshold()))
-	confirmed, refused := 0, 0
-	var first error
-	race(ctx, c.endpoints, want, hedge,
-		func(ctx context.Context, endpoint string) (heard wire.Advanced, err error) {
-			ctx, cancel := context.WithTimeout(ctx, decideTimeout)
-			defer cancel()
-			err = wire.Call(ctx, c.HTTP, http.MethodPost, endpoint, wire.PathAdvance, say, &heard)
-			if err == nil && heard.Generation != generation {
-				err = vm.Refuse(vm.CodeInvalid, "node %s confirms generation %d, want %d", endpoint, heard.Generation, generation)
-			}
-			return heard, err
-		},
-		func(h heard[wire.Advanced]) bool {
-			switch {
-			case h.err == nil:
-				confirmed++
-			case decided(h.err):
-				refused++
-				first = h.err
-			case first == nil:
-				first = h.err
-			}
-			return confirmed == want
-		})
-	switch {
-	case confirmed == want:
-		return nil
-	case first == nil:
-		first = vm.Refuse(vm.CodeUnavailable, "no node answers")
-	}
-	if refused >= min(len(c.endpoints), s.agreeing()) {
-		return fmt.Errorf("advance the disk to generation %d: %w", generation, first)
-	}
-	return fmt.Errorf("advance the disk to generation %d: %w", generation,
-		&Outage{Answering: confirmed, Nodes: len(c.endpoints), Needed: want, Err: first})
-}
 
 // Close wipes the keys and ends connections. Copies that Key returned are the
 // caller's.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/rand"
 	"sync/atomic"
 	"testing"
@@ -46,7 +47,9 @@ func TestSparesNodes(t *testing.T) {
 			r := m.request()
 			config, err := r.Config.Canonical()
 			must(t, err)
-			must(t, s.ask(t.Context(), echo{}, r, config))
+			must(t, s.ask(t.Context(), func(ctx context.Context, about vm.Release) (vm.Evidence, error) {
+				return echo{}.Quote(ctx, about.ReportData())
+			}, r, config))
 			nearest := s.nearest()
 			if len(nearest) != 4 || nearest[0] != s.grantedBy {
 				t.Fatalf("the nearest are %q, granted by %s", nearest, s.grantedBy)

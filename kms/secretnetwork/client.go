@@ -99,10 +99,38 @@ type Session struct {
 // for as long as no enclave has answered and ctx lasts. The error is, or wraps, a
 // *vm.Refusal.
 func (c *Client) Release(ctx context.Context, q Quoter) (*Session, error) {
+	return c.ReleaseBy(ctx, func(ctx context.Context) (*ecdh.PrivateKey, vm.Evidence, error) {
+		return quoteKey(ctx, q, c.config.InstanceID)
+	})
+}
+
+// Quote draws a key that answers are sealed to, and quotes it.
+type Quote func(context.Context) (*ecdh.PrivateKey, vm.Evidence, error)
+
+// quoteKey is a Quote of q, for an instance.
+func quoteKey(ctx context.Context, q Quoter, instanceID string) (*ecdh.PrivateKey, vm.Evidence, error) {
+	private, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, vm.Evidence{}, fmt.Errorf("make a session key: %w", err)
+	}
+	about, err := vm.ContractReportData(private.PublicKey().Bytes(), instanceID)
+	if err != nil {
+		return nil, vm.Evidence{}, err
+	}
+	evidence, err := q.Quote(ctx, about)
+	if err != nil {
+		return nil, vm.Evidence{}, fmt.Errorf("make a quote: %w", err)
+	}
+	return private, evidence, nil
+}
+
+// ReleaseBy is Release of a machine whose quotes are made by a process that
+// makes none but for releases.
+func (c *Client) ReleaseBy(ctx context.Context, quote Quote) (*Session, error) {
 	defer c.HTTP.CloseIdleConnections()
 	var s *Session
 	err := client.Persist(ctx, c.Waiting, func(ctx context.Context) (err error) {
-		s, err = c.release(ctx, q)
+		s, err = c.release(ctx, quote)
 		return err
 	})
 	if err != nil {
@@ -111,18 +139,10 @@ func (c *Client) Release(ctx context.Context, q Quoter) (*Session, error) {
 	return s, nil
 }
 
-func (c *Client) release(ctx context.Context, q Quoter) (*Session, error) {
-	private, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a session key: %w", err)
-	}
-	about, err := reportData(private.PublicKey().Bytes(), c.config.InstanceID)
+func (c *Client) release(ctx context.Context, quote Quote) (*Session, error) {
+	private, evidence, err := quote(ctx)
 	if err != nil {
 		return nil, err
-	}
-	evidence, err := q.Quote(ctx, about)
-	if err != nil {
-		return nil, fmt.Errorf("make a quote: %w", err)
 	}
 	if evidence.Collateral == nil && evidence.TEE != vm.SNP {
 		if evidence.Collateral, err = c.fetchCollateral(ctx, evidence.Quote); err != nil {

@@ -13,18 +13,6 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// reportData is what the contract reads in a quote: X25519 public key, instance
-// id, 16 zeros.
-func reportData(public []byte, instanceID string) (out [64]byte, err error) {
-	uid, err := hex.DecodeString(instanceID)
-	if err != nil || len(uid) != 16 || len(public) != 32 {
-		return out, fmt.Errorf("instance id %q is not 16 bytes in hex", instanceID)
-	}
-	copy(out[:], public)
-	copy(out[32:], uid)
-	return out, nil
-}
-
 // integers are bytes that are spelt as a JSON array of numbers.
 type integers []byte
 

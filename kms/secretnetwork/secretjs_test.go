@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // secretjs runs the network's own client, which is fetched once by the lock in
@@ -102,7 +104,7 @@ func TestSecretjsEncrypts(t *testing.T) {
 func TestSecretjsAsks(t *testing.T) {
 	n := newNetwork(t)
 	private := fromSeed(t, []byte("machine"))
-	about, err := reportData(private.PublicKey().Bytes(), uid)
+	about, err := vm.ContractReportData(private.PublicKey().Bytes(), uid)
 	must(t, err)
 	ev, err := tdx().Quote(t.Context(), about)
 	must(t, err)

@@ -7,8 +7,6 @@
 package order
 
 import (
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -57,14 +55,8 @@ type Work struct {
 	Registry    Secret            // auths of a Docker config that the owner sealed; none: empty
 }
 
-// Secret crosses to the other process, and prints as "redacted".
-type Secret []byte
-
-// String hides the secret.
-func (Secret) String() string { return "redacted" }
-
-// Format prints "redacted" whatever the verb.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
+// Secret is what an owner sealed.
+type Secret = ipc.Secret
 
 // Seen is the version of the news that guestd has.
 type Seen struct {

@@ -1,6 +1,8 @@
-package runtime
+package release
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -38,6 +40,30 @@ func TestKeysAreAskedForAsGranted(t *testing.T) {
 	for id := range asked {
 		if id.Name != "disk" && id.Name != "env" && id.Name != "registry" {
 			t.Errorf("%s is asked for", id)
+		}
+	}
+}
+
+// TestClosedEpochsAreLeftOut: of what the chain refuses, only an earlier epoch that
+// it closed is given up.
+func TestClosedEpochsAreLeftOut(t *testing.T) {
+	epochs := epochsOf(vm.KMS{Epoch: 7, Previous: []vm.EpochKey{{Epoch: 5}, {Epoch: 2}}})
+	closed := func(epoch string) error {
+		return fmt.Errorf("request keys: %w", vm.Refuse(vm.CodeInvalid, "a key of an epoch that is not open").On("epoch", epoch, "one of 7"))
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"an earlier one", closed("5"), "[7 2]"},
+		{"the machine's own", closed("7"), "[7 5 2]"},
+		{"one that was not asked for", closed("3"), "[7 5 2]"},
+		{"another refusal", vm.Refuse(vm.CodePermission, "no").On("epoch", "5", ""), "[7 5 2]"},
+		{"no refusal", errors.New("epoch 5"), "[7 5 2]"},
+	} {
+		if got := fmt.Sprint(withoutClosed(epochs, tt.err)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
