@@ -105,8 +105,12 @@ func kernelOf(t *testing.T, source image.Source, packages *pool.Pool) (vmlinuz [
 	return vmlinuz, modules
 }
 
+// spdmCheck is the module of testdata/spdm.
+const spdmCheck = "spdm_check.ko"
+
 // The kernel takes the modules as far as their own code, which looks for a GPU:
-// without one it is that, and no symbol, which is missing.
+// without one it is that, and no symbol, which is missing. And the driver's
+// cryptography does what it has to when a GPU proves itself.
 func TestModulesFitTheKernel(t *testing.T) {
 	cache, err := image.CacheDir()
 	if err != nil {
@@ -135,10 +139,16 @@ func TestModulesFitTheKernel(t *testing.T) {
 	}
 	files := map[string]initramfs.File{"init": {Mode: 0o755, Content: program}}
 	var list strings.Builder
+	add := func(name, parameters string, content []byte) {
+		files["modules/"+name] = initramfs.File{Mode: 0o644, Content: content}
+		fmt.Fprintf(&list, "/modules/%s %s\n", name, parameters)
+	}
+	check, parameters := nvidia.SPDMCheck(t, cache, packages)
 	for _, m := range modules {
-		name := "modules/" + path.Base(m.Path)
-		files[name] = initramfs.File{Mode: 0o644, Content: m.Content}
-		fmt.Fprintf(&list, "/%s\n", name)
+		if path.Base(m.Path) == "nvidia.ko" { // what it looks for by name is there now
+			add(spdmCheck, parameters, check)
+		}
+		add(path.Base(m.Path), "", m.Content)
 	}
 	files["modules.list"] = initramfs.File{Mode: 0o644, Content: []byte(list.String())}
 	archive, err := initramfs.Build(files, []string{"dev", "proc", "sys"}, 1)
@@ -157,8 +167,11 @@ func TestModulesFitTheKernel(t *testing.T) {
 			t.Log(line)
 		}
 	}
+	names := []string{spdmCheck}
 	for _, m := range modules {
-		name := path.Base(m.Path)
+		names = append(names, path.Base(m.Path))
+	}
+	for _, name := range names {
 		result, ok := got.Modules[name]
 		if !ok {
 			t.Errorf("nothing is said of %s", name)
@@ -172,6 +185,8 @@ func TestModulesFitTheKernel(t *testing.T) {
 		switch name {
 		case "nvidia.ko":
 			want = "ENODEV"
+		case spdmCheck:
+			want = "ECANCELED"
 		case "nvidia-uvm.ko": // needs the other one, which the kernel has thrown out
 			want = "ENOENT"
 		}

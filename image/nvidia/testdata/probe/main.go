@@ -42,7 +42,8 @@ func main() {
 	select {}
 }
 
-// load gives the modules of a list to the kernel, in order. What one exports counts
+// load gives the modules of a list to the kernel, in order: a file and parameters a
+// line. What one exports counts
 // for those after it whether or not the kernel kept it.
 func load(list string) (map[string]module, error) {
 	text, err := os.ReadFile(list)
@@ -51,7 +52,8 @@ func load(list string) (map[string]module, error) {
 	}
 	out := map[string]module{}
 	exported := map[string]bool{}
-	for _, file := range strings.Fields(string(text)) {
+	for line := range strings.Lines(string(text)) {
+		file, parameters, _ := strings.Cut(strings.TrimSpace(line), " ")
 		m, err := symbols(file, exported)
 		if err != nil {
 			return out, err
@@ -60,7 +62,7 @@ func load(list string) (map[string]module, error) {
 		if err != nil {
 			return out, err
 		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil {
+		if err := unix.FinitModule(int(f.Fd()), parameters, 0); err != nil {
 			m.Error = unix.ErrnoName(err.(unix.Errno))
 		}
 		f.Close()
@@ -117,7 +119,7 @@ func messages() []string {
 	var out []string
 	for line := range strings.Lines(string(buf[:n])) {
 		_, line, _ = strings.Cut(line, "] ")
-		if slices.ContainsFunc([]string{"NVRM", "nvidia", "Unknown symbol", "WARNING", "BUG", "Oops", "rethunk", "Call Trace"}, func(word string) bool { return strings.Contains(line, word) }) {
+		if slices.ContainsFunc([]string{"NVRM", "nvidia", "spdm_check", "Unknown symbol", "WARNING", "BUG", "Oops", "rethunk", "Call Trace"}, func(word string) bool { return strings.Contains(line, word) }) {
 			out = append(out, strings.TrimSpace(line))
 		}
 	}
