@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/keys/release"
 	"github.com/secretvm/secretvm/guest/workload"
@@ -16,6 +18,7 @@ import (
 var parts = map[string]func() error{
 	keys.Part:  release.Run,
 	order.Part: workload.Run,
+	proof.Part: api.Run,
 }
 
 func main() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/kms/chain"
 	committee "github.com/secretvm/secretvm/kms/chain/x/committee/types"
 	"github.com/secretvm/secretvm/kms/node"
@@ -36,14 +37,16 @@ func (k *kmsd) boot(cfg vm.Config, grants ...string) string {
 		_, err := m.Extend(e.Register, e.Digest)
 		must(k.t, err)
 	}
-	server, err := api.New(api.Options{Quoter: quoter{m}, TEE: vm.Soft, Config: cfg, Events: events})
+	server, err := api.New(api.Options{Machine: proof.New(quoter{m}, cfg), TEE: vm.Soft, Config: cfg, Events: events})
 	must(k.t, err)
 	dir, err := os.MkdirTemp("", "kmsd") // t.TempDir's paths are too long for a socket
 	must(k.t, err)
 	k.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	sockets, err := server.Listen(k.t.Context(), filepath.Join(dir, "s"))
+	socket := filepath.Join(dir, "s")
+	l, err := net.Listen("unix", socket)
 	must(k.t, err)
-	return sockets["kmsd"]
+	go server.Serve(k.t.Context(), "kmsd", l)
+	return socket
 }
 
 // committee reads the nodes, and who holds the key of epoch 0.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -22,7 +23,7 @@ func TestCurl(t *testing.T) {
 	m := machinetest.Boot(t, func(s *machinetest.Spec) {
 		s.Config.API = vm.API{"web": {"event", "info", "instance-key/session", "key/wallet", "quote", "sign/ed25519", "sign/secp256k1"}}
 	})
-	_, sockets := listen(t, api.Options{Quoter: m, Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config)})
+	_, sockets := listen(t, api.Options{Machine: proof.New(m, m.Config), Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config)})
 	for _, tt := range []struct {
 		args []string
 		want string

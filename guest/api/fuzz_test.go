@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -24,7 +25,7 @@ func FuzzRequests(f *testing.F) {
 	m := machinetest.Boot(f, func(s *machinetest.Spec) { s.Config.API = vm.API{"nobody": {"info"}} })
 	config := m.Config
 	config.API = vm.API{"web": {"event", "quote"}}
-	s, err := api.New(api.Options{Quoter: m, Config: config, Events: m.Events})
+	s, err := api.New(api.Options{Machine: proof.New(m, config), Config: config, Events: m.Events})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/keys/release"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/keys"
@@ -92,12 +93,12 @@ func (g *group) release(t *testing.T, cfg vm.Config, epochs ...uint64) released 
 }
 
 // machine boots a soft machine of one service with keys of g.
-func (g *group) machine(t *testing.T, grants vm.API, change ...func(*machinetest.Spec)) (*machinetest.Machine, *api.Server, func(service string) *guestapi.Client) {
+func (g *group) machine(t *testing.T, grants vm.API, change ...func(*machinetest.Spec)) (*machinetest.Machine, *proof.Desk, func(service string) *guestapi.Client) {
 	t.Helper()
 	m := machinetest.Boot(t, append(change, func(s *machinetest.Spec) {
 		s.Config.API, s.Config.KMS.GroupKey = grants, hex.EncodeToString(g.commitments.GroupKey().Bytes())
 	})...)
-	s, sockets := listen(t, api.Options{Quoter: m, TEE: vm.Soft, Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config)})
+	s, sockets := listen(t, api.Options{Machine: proof.New(m, m.Config), TEE: vm.Soft, Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config)})
 	return m, s, func(service string) *guestapi.Client { return guestapi.New(sockets[service]) }
 }
 
@@ -185,7 +186,7 @@ func TestEpochs(t *testing.T) {
 		s.Config.KMS = vm.KMS{ChainID: "secretvm-test", GroupKey: key, Epoch: 3, Previous: []vm.EpochKey{{Epoch: 2, GroupKey: key}, {Epoch: 1, GroupKey: key}}}
 		s.Config.API = vm.API{"web": {"key/db"}}
 	})
-	_, sockets := listen(t, api.Options{Quoter: m, Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config, 2)})
+	_, sockets := listen(t, api.Options{Machine: proof.New(m, m.Config), Config: m.Config, Events: m.Events, Keys: g.release(t, m.Config, 2)})
 	seen := map[string]bool{}
 	for epoch, want := range map[string]int{"": 200, "&epoch=3": 200, "&epoch=2": 200, "&epoch=1": 403, "&epoch=x": 400, "&epoch=-1": 400} {
 		status, body := get(t, sockets["web"], http.MethodGet, "/key?path=db"+epoch)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"strconv"
 
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -26,24 +27,40 @@ func (s *Server) answerQuote(r request) (any, error) {
 		return nil, vm.Refuse(vm.CodeMalformed, "data is not hex")
 	}
 	quote := guestapi.Quote{Data: hex.EncodeToString(data)}
-	reportData := vm.WorkloadReportData(data)
-	switch about := query.Get("about"); about {
+	about := proof.Question{For: proof.ForWorkload, Data: data}
+	switch what := query.Get("about"); what {
 	case "":
 	case guestapi.AboutApplication:
-		register, events := s.log.read()
-		quote.ApplicationRegister, quote.ApplicationEvents = &register, events
-		reportData = vm.ApplicationReportData(register, data)
+		about.For = proof.ForApplication
 	default:
-		return nil, vm.Refuse(vm.CodeInvalid, "there is nothing of that name to quote about").On("about", strconv.Quote(about), guestapi.AboutApplication)
+		return nil, vm.Refuse(vm.CodeInvalid, "there is nothing of that name to quote about").On("about", strconv.Quote(what), guestapi.AboutApplication)
 	}
-	quote.Evidence, err = s.quote(r.Context(), reportData)
+	answer, err := s.quote(r.Context(), about)
+	quote.Evidence = answer.Evidence
+	if err == nil && about.For == proof.ForApplication {
+		quote.ApplicationRegister = &answer.Register
+		_, quote.ApplicationEvents, err = s.log.read(r.Context(), s.opt.Machine, answer.Events)
+	}
 	return quote, err
 }
 
-func (s *Server) quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
-	evidence, err := s.quotes.Quote(ctx, reportData)
-	if evidence.TEE != vm.SNP { // its report has no register that they explain; answerInfo has them
-		evidence.Events = s.opt.Events
+func (s *Server) quote(ctx context.Context, about proof.Question) (proof.Answer, error) {
+	answer, err := s.opt.Machine.Quote(ctx, about)
+	if answer.Evidence.TEE != vm.SNP { // its report has no register that they explain; answerInfo has them
+		answer.Evidence.Events = s.opt.Events
 	}
-	return evidence, err
+	return answer, err
+}
+
+// answerEvent adds to the application's log.
+func (s *Server) answerEvent(r request) (any, error) {
+	if err := s.need(r, vm.GrantEvent); err != nil {
+		return nil, err
+	}
+	var e guestapi.Event
+	if err := readJSON(r, &e); err != nil {
+		return nil, err
+	}
+	logged, err := s.opt.Machine.Add(r.Context(), proof.Event{Service: r.service, Name: e.Name, Payload: e.Payload})
+	return guestapi.Logged{ApplicationRegister: logged.Register, Events: logged.Events}, err
 }

@@ -17,8 +17,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/pace"
@@ -28,20 +26,19 @@ import (
 
 // Options is what the API tells and uses.
 type Options struct {
-	Quoter pace.Quoter // the machine's TEE
-	TEE    vm.TEE      // what Quoter is
-	Config vm.Config   // as measured
-	Events []vm.Event  // runtime events, as extended
-	Keys   Keys        // nil: no grant needs one
+	Machine Machine    // guestd
+	TEE     vm.TEE     // what it has
+	Config  vm.Config  // as measured
+	Events  []vm.Event // runtime events, as extended
+	Keys    Keys       // nil: no grant needs one
 }
 
 // Server is the API of one boot.
 type Server struct {
 	opt     Options
-	info    guestapi.Info // without what depends on who asks
-	quotes  *pace.Gate
+	info    guestapi.Info     // without what depends on who asks
 	signers map[string]signer // by kind
-	log     log
+	log     known
 }
 
 // Bounds on containers. A service that asks for more at once waits, or is
@@ -62,10 +59,9 @@ func New(opt Options) (*Server, error) {
 		return nil, fmt.Errorf("start the containers' API: %w", err)
 	}
 	s := &Server{
-		opt: opt, quotes: pace.NewGate(opt.Quoter, maxRequests*vm.MaxAPIServices, nil),
+		opt:  opt,
 		info: guestapi.Info{TEE: opt.TEE, ConfigHash: digest, Config: opt.Config, Events: opt.Events},
 	}
-	s.quotes.Strict = true
 	for _, e := range opt.Events {
 		if e.Name == vm.EventImage {
 			copy(s.info.Image[:], e.Payload)
@@ -77,33 +73,15 @@ func New(opt Options) (*Server, error) {
 	return s, nil
 }
 
-// Listen makes a socket for each service that is granted something, in folder,
-// and answers there until ctx ends. It returns their paths by service.
-func (s *Server) Listen(ctx context.Context, folder string) (map[string]string, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("start the containers' API: %w", err)
+// Serve answers one service on l until ctx ends.
+func (s *Server) Serve(ctx context.Context, service string, l net.Listener) {
+	server := &http.Server{
+		Handler: s.Handler(service), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout: 10 * time.Second, WriteTimeout: pace.QuoteTimeout + patience, IdleTimeout: 10 * time.Second,
 	}
-	sockets := map[string]string{}
-	for service := range s.opt.Config.API {
-		path := filepath.Join(folder, service+".sock")
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "unix", path)
-		if err != nil {
-			return nil, fmt.Errorf("start the containers' API: %w", err)
-		}
-		// Whoever sees the socket may ask: containers run as all kinds of users.
-		if err := os.Chmod(path, 0o666); err != nil {
-			return nil, fmt.Errorf("start the containers' API: %w", err)
-		}
-		sockets[service] = path
-		server := &http.Server{
-			Handler: s.Handler(service), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: 5 * time.Second,
-			ReadTimeout: 10 * time.Second, WriteTimeout: pace.QuoteTimeout + patience, IdleTimeout: 10 * time.Second,
-		}
-		context.AfterFunc(ctx, func() { server.Close() })
-		go func() { _ = server.Serve(l) }() // ends with ctx
-	}
-	return sockets, nil
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	_ = server.Serve(l) // ends with ctx
 }
 
 // request is one question of a service.
@@ -147,8 +125,11 @@ func (s *Server) need(r request, grant string) error {
 func (s *Server) answerInfo(r request) (any, error) {
 	info := s.info
 	info.Service, info.Grants = r.service, s.opt.Config.API[r.service]
-	info.ApplicationRegister, info.ApplicationEvents = s.log.read()
-	return info, s.need(r, vm.GrantInfo)
+	err := s.need(r, vm.GrantInfo)
+	if err == nil {
+		info.ApplicationRegister, info.ApplicationEvents, err = s.log.read(r.Context(), s.opt.Machine, -1)
+	}
+	return info, err
 }
 
 // limit bounds how much one service asks.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/verification/machinetest"
@@ -30,11 +31,11 @@ func start(t *testing.T, grants vm.API) (*machinetest.Machine, map[string]string
 
 func serve(t *testing.T, m *machinetest.Machine, q pace.Quoter) map[string]string {
 	t.Helper()
-	_, sockets := listen(t, api.Options{Quoter: q, TEE: vm.Soft, Config: m.Config, Events: m.Events})
+	_, sockets := listen(t, api.Options{Machine: proof.New(q, m.Config), TEE: vm.Soft, Config: m.Config, Events: m.Events})
 	return sockets
 }
 
-func listen(t *testing.T, opt api.Options) (*api.Server, map[string]string) {
+func listen(t *testing.T, opt api.Options) (*proof.Desk, map[string]string) {
 	t.Helper()
 	s, err := api.New(opt)
 	if err != nil {
@@ -45,11 +46,23 @@ func listen(t *testing.T, opt api.Options) (*api.Server, map[string]string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	sockets, err := s.Listen(t.Context(), filepath.Join(dir, "s"))
+	sockets, services, files, err := proof.Listen(t.Context(), filepath.Join(dir, "s"), opt.Config.API)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, sockets
+	for i, f := range files {
+		l, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		go s.Serve(t.Context(), services[i], l)
+	}
+	desk := opt.Machine.(*proof.Desk)
+	if err := desk.Show(s.Public()); err != nil {
+		t.Fatal(err)
+	}
+	return desk, sockets
 }
 
 func TestInfo(t *testing.T) {

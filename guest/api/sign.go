@@ -12,6 +12,7 @@ import (
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -78,14 +79,13 @@ func newSigner(kind string, seed []byte) (signer, error) {
 	}, nil
 }
 
-// PublicKey returns the PEM of the key of a kind that signs messages, and what
-// the quote about it says; nil: there is none.
-func (s *Server) PublicKey(kind string) ([]byte, [64]byte) {
-	key, ok := s.signers[kind]
-	if !ok {
-		return nil, [64]byte{}
+// Public lists the keys that sign messages.
+func (s *Server) Public() []proof.Public {
+	keys := []proof.Public{}
+	for kind, key := range s.signers {
+		keys = append(keys, proof.Public{Kind: kind, Raw: key.public, PEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key.spki})})
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: key.spki}), vm.SigningReportData(key.public)
+	return keys
 }
 
 // answerPublicKey gives the public key of a kind and a quote about it.
@@ -94,9 +94,9 @@ func (s *Server) answerPublicKey(r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	public, reportData := s.PublicKey(kind)
-	evidence, err := s.quote(r.Context(), reportData)
-	return guestapi.PublicKey{KeyType: kind, PEM: string(public), Evidence: evidence}, err
+	answer, err := s.quote(r.Context(), proof.Question{For: proof.ForSigning, Kind: kind})
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: s.signers[kind].spki})
+	return guestapi.PublicKey{KeyType: kind, PEM: string(text), Evidence: answer.Evidence}, err
 }
 
 // answerSign signs a payload, as it is or in a domain of the container's choice.

@@ -15,18 +15,22 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Folder is where sockets are, and Program what services are parts of.
+// Folder is where guestd asks, which nobody else may look into; Desk is where it
+// is asked, by services that open the socket of their user. Program is what
+// services are parts of.
 const (
 	Folder  = "/run/secretvm"
+	Desk    = "/run/services"
 	Program = "/usr/lib/secretvm/guest-service"
 )
 
 // Users of the services without rights. Each has its own, so that none can
 // read another's memory or open a socket that is not for it.
 const (
-	UserKeys        = 61001
-	UserAttestation = 61002
-	UserAPI         = 61003
+	UserKeys         = 61001
+	UserAttestation  = 61002
+	UserAPI          = 61003
+	UserCertificates = 61004
 )
 
 // MaxMessage bounds a question and an answer, in bytes: the largest config,

@@ -10,11 +10,18 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
-// headerTimeout is for a question's first lines, which come at once.
-const headerTimeout = 5 * time.Second
+// Bounds on who asks: time for a question's first lines, which come at once, and
+// connections. A service that was taken over must not use up its peer.
+const (
+	headerTimeout = 5 * time.Second
+	maxClients    = 64
+)
 
 // Server answers the questions of other processes of the machine.
 type Server struct {
@@ -74,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(l, maxClients)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("answer on %s: %w", l.Addr(), err)
 	}
 	return nil
@@ -92,9 +99,12 @@ func Inherited(n int) (net.Listener, error) {
 	return l, f.Close() // l has its own
 }
 
-// Listen makes the socket at path that only a user can open (and root). What was
-// left there by a process before is removed.
+// Listen makes the socket at path that only a user can open (and root), and its
+// folder where there is none. What was left there by a process before is removed.
 func Listen(ctx context.Context, path string, user int) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
@@ -103,7 +113,7 @@ func Listen(ctx context.Context, path string, user int) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The folder is closed to others until both are set.
+	// Until both are set it is root's, and others cannot write to it.
 	if err := errors.Join(os.Chmod(path, 0o600), os.Chown(path, user, user)); err != nil {
 		return nil, errors.Join(fmt.Errorf("listen: %w", err), l.Close())
 	}

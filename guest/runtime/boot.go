@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/api"
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/attestd"
 	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/clock"
@@ -53,7 +53,7 @@ type machine struct {
 	asker   *keys.Asker                // asks the key manager
 	session session                    // what the key manager granted
 	sockets map[string]string          // of the machine's API, by service
-	api     atomic.Pointer[api.Server] // for containers; none is granted anything: nil
+	api     atomic.Pointer[proof.Desk] // for containers; none is granted anything: nil
 
 	certificates atomic.Pointer[certificate.Keeper] // nil: none are wanted
 

@@ -27,6 +27,8 @@ type session interface {
 	// Registry returns the auths of a Docker config that the owner sealed; nil:
 	// none. The caller wipes it.
 	Registry() ([]byte, error)
+	// ForContainers returns the keys for what containers are granted.
+	ForContainers() []keys.Named
 	// Advance tells the chain that the disk has reached generation n, and waits for
 	// its decision where that has to be.
 	Advance(ctx context.Context, n uint64, wait bool) error

@@ -66,15 +66,8 @@ func (g granted) Advance(ctx context.Context, n uint64, wait bool) error {
 	return g.asker.Advance(ctx, keys.Advance{Voice: g.Voice, Generation: n, Wait: wait})
 }
 
-// Key implements api.Keys.
-func (g granted) Key(name string, epoch uint64) ([]byte, error) {
-	for _, n := range g.Named {
-		if n.Name == name && n.Epoch == epoch {
-			return append([]byte(nil), n.Key...), nil
-		}
-	}
-	return nil, vm.Refuse(vm.CodePermission, "the release did not ask for key %s of epoch %d", name, epoch)
-}
+// ForContainers implements session.
+func (g granted) ForContainers() []keys.Named { return g.Named }
 
 func wipe(keys []luks.Key) {
 	for i := range keys {

@@ -119,6 +119,8 @@ func (l *ledger) Decided() (block, offered, heard time.Time) { return block, off
 
 func (l *ledger) Environment() (vm.Environment, error) { return nil, nil }
 
+func (l *ledger) ForContainers() []keys.Named { return nil }
+
 func (l *ledger) Registry() ([]byte, error) { return nil, nil }
 
 func (l *ledger) DiskKeys() ([]luks.Key, error) { return []luks.Key{{}}, nil }

@@ -49,6 +49,7 @@ var rules = []rule{
 	{"cmd/...", module + "/guest/gpu/nvml/nvmltest", "a library for tests only"},
 	{"cmd/guestd", module + "/guest/gpu/nvml", "what another vendor made is opened in a process of its own"},
 	{"cmd/guestd", module + "/attest/nvidia", "the key manager judges GPUs"},
+	{"cmd/guestd", module + "/guest/api", "a process of its own answers containers"},
 	{"cmd/guestd", module + "/guest/workload", "a process of its own drives the container engine"},
 	{"cmd/guestd", module + "/guest/gate", "a process of its own speaks with docker compose"},
 	{"cmd/guestd", module + "/guest/egress", "a process of its own answers containers' names"},
