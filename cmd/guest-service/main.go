@@ -8,6 +8,9 @@ import (
 
 	"github.com/secretvm/secretvm/guest/api"
 	"github.com/secretvm/secretvm/guest/api/proof"
+	"github.com/secretvm/secretvm/guest/attestation"
+	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/keys/release"
 	"github.com/secretvm/secretvm/guest/workload"
@@ -16,9 +19,11 @@ import (
 
 // parts are the services that this program has, by the argument that chooses one.
 var parts = map[string]func() error{
-	keys.Part:  release.Run,
-	order.Part: workload.Run,
-	proof.Part: api.Run,
+	attestation.Part:             attestd.Run,
+	attestation.CertificatesPart: certificate.Run,
+	keys.Part:                    release.Run,
+	order.Part:                   workload.Run,
+	proof.Part:                   api.Run,
 }
 
 func main() {

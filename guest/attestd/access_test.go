@@ -233,13 +233,12 @@ func TestLogQueries(t *testing.T) {
 // stranger what is closed.
 func FuzzRequests(f *testing.F) {
 	opt := withTokens(f, liveOptions(f), secretToken)
-	opt.Quoter = &echoQuoter{}
 	s, err := New(opt)
 	if err != nil {
 		f.Fatal(err)
 	}
 	s.work.pacer.Burst = 1 << 62 // not what is tried here
-	s.quotes.Rest.Burst = 1 << 62
+	s.gate.Rest.Burst = 1 << 62
 	handler := s.Handler()
 	for path := range s.endpoints() {
 		f.Add(strings.TrimSuffix(path, "{$}"), "nonce=00112233445566778899aabbccddeeff&lines=3&service=web-1&binding=tls-exporter", "Bearer x")

@@ -42,7 +42,7 @@ func TestA1_NonceIsInTheReportData(t *testing.T) {
 			t.Errorf("nonce of %d bytes: answer %s", size, body)
 		}
 	}
-	if calls := opt.Quoter.(*echoQuoter).calls.Load(); calls != 3 {
+	if calls := opt.calls(); calls != 3 {
 		t.Errorf("3 nonces made %d quotes", calls)
 	}
 }
@@ -64,7 +64,7 @@ func TestNonceIsChecked(t *testing.T) {
 			t.Errorf("%s: %d %s, want 400 with %q and a hint", c.name, resp.StatusCode, body, c.want)
 		}
 	}
-	if calls := opt.Quoter.(*echoQuoter).calls.Load(); calls != 0 {
+	if calls := opt.calls(); calls != 0 {
 		t.Errorf("refused nonces made %d quotes", calls)
 	}
 }
@@ -72,9 +72,9 @@ func TestNonceIsChecked(t *testing.T) {
 // TestA6_QuotesAreBounded floods the service while a quote hangs: a short
 // queue waits, the rest is turned away at once, and pages still answer.
 func TestA6_QuotesAreBounded(t *testing.T) {
-	quoter := &echoQuoter{}
 	opt := testOptions(t)
-	opt.Quoter = quoter
+	quoter := &echoQuoter{spki: opt.Key.SPKI}
+	opt = quoting(opt, quoter)
 	s, url, client := serve(t, opt)
 	quoter.hold = make(chan struct{}) // from now on
 	const flood = quoteQueue + 30
@@ -125,7 +125,7 @@ func TestA6_CPUQuoteIsRemembered(t *testing.T) {
 	for range 5 {
 		get(t, client, url+"/cpu")
 	}
-	if calls := opt.Quoter.(*echoQuoter).calls.Load(); calls != 1 {
+	if calls := opt.calls(); calls != 1 {
 		t.Errorf("5 requests made %d quotes, want 1", calls)
 	}
 }
@@ -168,7 +168,7 @@ func TestA6_SilentClientsAreDropped(t *testing.T) {
 
 func TestQuoteErrorsStayInside(t *testing.T) {
 	opt := testOptions(t)
-	opt.Quoter = &echoQuoter{err: errors.New("device says: inner detail")}
+	opt = quoting(opt, &echoQuoter{err: errors.New("device says: inner detail")})
 	_, url, client := serve(t, opt)
 	resp, body := get(t, client, url+"/attestation?nonce="+strings.Repeat("ab", 16))
 	if resp.StatusCode != http.StatusInternalServerError || strings.Contains(body, "inner detail") {

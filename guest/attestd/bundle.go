@@ -4,10 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"crypto/rand"
-	"encoding/json"
 	"net/http"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -54,11 +54,11 @@ func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request) {
 		body []byte
 	}{
 		{"README.txt", []byte(bundleReadme)},
-		{"answer.json", encode(map[string]any{
-			"url": url, "tls_key": s.key.spki, "nonce": a.Nonce, "asked": asked, "took_ns": time.Since(asked), "attestation": a,
+		{"answer.json", attestation.Encode(map[string]any{
+			"url": url, "tls_key": s.key.SPKI, "nonce": a.Nonce, "asked": asked, "took_ns": time.Since(asked), "attestation": a,
 		})},
 		{"config.json", s.opt.Config},
-		{"wanted.json", encode(map[string]any{"time": asked})},
+		{"wanted.json", attestation.Encode(map[string]any{"time": asked})},
 	} {
 		f, err := z.CreateHeader(&zip.FileHeader{Name: entry.name, Method: zip.Store, Modified: asked})
 		if err == nil {
@@ -75,10 +75,4 @@ func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Disposition", `attachment; filename="evidence.zip"`)
 	write(w, http.StatusOK, typeZip, file.Bytes())
-}
-
-// encode is for our own types, which always encode.
-func encode(v any) []byte {
-	b, _ := json.Marshal(v)
-	return b
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -37,12 +38,18 @@ func (slowQuoter) Quote(_ context.Context, rd [64]byte) (vm.Evidence, error) {
 const crowdVariable = "SECRETVM_CROWD"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == attestation.Part { // started by startService
+		if err := Run(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(crowdVariable) == "" {
 		os.Exit(m.Run())
 	}
 	t := &served{}
-	opt := testOptions(t, "metrics")
-	opt.Quoter = slowQuoter{}
+	opt := quoting(testOptions(t, "metrics"), slowQuoter{})
 	s, err := New(opt)
 	if err != nil {
 		panic(err)

@@ -1,6 +1,7 @@
 // Package attestd is the attestation service of a machine: an HTTPS server
 // whose key is made at boot, lives in memory, and is named by every quote that
-// the service hands out. Strangers ask it for a fresh quote over their own
+// the service hands out. It runs in a process of its own, which has no rights and
+// asks guestd (package attestation). Strangers ask it for a fresh quote over their own
 // nonce and compare; people read its pages. docs/attestation.md lists what it
 // answers, openapi.json says it to programs.
 //

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -30,7 +31,7 @@ func (s *Server) serveAttestation(w http.ResponseWriter, r *http.Request) {
 // attest quotes over nonce and key, and over the connection where binding asks
 // for it.
 func (s *Server) attest(r *http.Request, nonce []byte, binding []string) (a vm.Attestation, err error) {
-	a = vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: s.key.spki}
+	a = vm.Attestation{Nonce: hex.EncodeToString(nonce), TLSKey: s.key.SPKI}
 	var exporter []byte
 	switch {
 	case len(binding) == 0:
@@ -42,7 +43,8 @@ func (s *Server) attest(r *http.Request, nonce []byte, binding []string) (a vm.A
 		}
 	}
 	a.Exporter = hex.EncodeToString(exporter)
-	a.Evidence, err = s.quotes.Quote(r.Context(), vm.ExporterReportData(s.key.spki, nonce, exporter))
+	quoted, err := s.quote(r.Context(), attestation.Question{For: attestation.ForStrangers, Nonce: nonce, Exporter: exporter})
+	a.Evidence = quoted.Evidence
 	if a.Evidence.TEE != vm.SNP { // its report has no register that they explain; /events has them
 		a.Evidence.Events = s.opt.Events
 	}
@@ -86,7 +88,7 @@ func (s *Server) failQuote(w http.ResponseWriter, err error) {
 // fromEvidence serves a part of the evidence that /cpu shows, which is made
 // once a minute. A part of no bytes is absent.
 func (s *Server) fromEvidence(w http.ResponseWriter, r *http.Request, contentType, absent string, part func(vm.Evidence) []byte) {
-	ev, err := s.cpu.get(r.Context(), s.cpuReportData())
+	ev, err := s.cpu.get(r.Context())
 	if err != nil {
 		s.failQuote(w, err)
 		return
@@ -136,7 +138,7 @@ func (s *Server) serveGPU(w http.ResponseWriter, r *http.Request) {
 			request.Arch = d.Architecture
 			request.List = append(request.List, device{d.CertChain, d.Evidence})
 		}
-		return encode(request)
+		return attestation.Encode(request)
 	})
 }
 
@@ -146,9 +148,9 @@ func (s *Server) serveCollateral(w http.ResponseWriter, r *http.Request) {
 	s.fromEvidence(w, r, typeJSON, "this machine has no collateral: verifiers ask the vendor", func(ev vm.Evidence) []byte {
 		switch {
 		case ev.Collateral != nil:
-			return encode(ev.Collateral)
+			return attestation.Encode(ev.Collateral)
 		case ev.AMD != nil:
-			return encode(ev.AMD)
+			return attestation.Encode(ev.AMD)
 		}
 		return nil
 	})

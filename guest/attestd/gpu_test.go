@@ -36,9 +36,8 @@ func askedGPUs(_ context.Context, nonce vm.Hash) (*vm.GPUEvidence, error) {
 // A machine with GPUs shows them in the form and with the binding that existing
 // verifiers know, and with every fresh quote over its own nonce.
 func TestGPUsAreShown(t *testing.T) {
-	opt := testOptions(t)
-	opt.Quoter = gpu.Quoter{Device: &echoTEE{}, Ask: askedGPUs}
-	opt.GPUs = gpu.Quoter{Device: &echoTEE{}, Ask: askedGPUs, InHalf: true}
+	opt := signing(testOptions(t), gpu.Quoter{Device: &echoTEE{}, Ask: askedGPUs},
+		gpu.Quoter{Device: &echoTEE{}, Ask: askedGPUs, InHalf: true}, nil)
 	s, url, client := serve(t, opt)
 
 	_, body := get(t, client, url+"/cpu")

@@ -1,8 +1,7 @@
 package attestd
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -22,13 +22,13 @@ const (
 	certificateSlop = 24 * time.Hour // clocks differ, the guest's may be its host's
 )
 
-// bootKey is the TLS key of one boot: P-256, since browsers accept no Ed25519
-// certificates. It never leaves memory.
+// bootKey is the TLS key of one boot, and the certificates for it. It never
+// leaves memory.
 type bootKey struct {
-	private *ecdsa.PrivateKey
-	spki    vm.Hash // SHA-256 of the SubjectPublicKeyInfo, DER
-	random  io.Reader
-	now     func() time.Time
+	attestation.Key
+	random io.Reader
+	now    func() time.Time
+	learn  func(name string) // called before a certificate for name is chosen; nil: nothing changes
 
 	mu          sync.Mutex
 	evidence    []byte // value of the certificate's extension; nil: none yet
@@ -36,20 +36,9 @@ type bootKey struct {
 	public      *tls.Certificate // by an authority, for the same key; nil: none
 }
 
-func newBootKey(random io.Reader) (*bootKey, error) {
-	private, err := ecdsa.GenerateKey(elliptic.P256(), random)
-	if err != nil {
-		return nil, fmt.Errorf("make TLS key: %w", err)
-	}
-	der, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
-	if err != nil {
-		return nil, fmt.Errorf("encode TLS key: %w", err)
-	}
-	return &bootKey{private: private, spki: vm.HashOf(der), random: random, now: time.Now}, nil
+func newBootKey(key attestation.Key) *bootKey {
+	return &bootKey{Key: key, random: rand.Reader, now: time.Now}
 }
-
-// String keeps the key out of logs.
-func (k *bootKey) String() string { return "redacted" }
 
 // tlsConfig allows TLS 1.3 alone, and no resumption: each connection proves
 // the key anew.
@@ -95,7 +84,7 @@ func (k *bootKey) current() (*tls.Certificate, error) {
 	if k.evidence != nil { // not critical: clients that do not know it may ask /attestation
 		template.ExtraExtensions = []pkix.Extension{{Id: vm.OIDEvidence, Value: k.evidence}}
 	}
-	der, err := x509.CreateCertificate(k.random, template, template, &k.private.PublicKey, k.private)
+	der, err := x509.CreateCertificate(k.random, template, template, &k.Private.PublicKey, k.Private)
 	if err != nil {
 		return nil, fmt.Errorf("issue certificate: %w", err)
 	}
@@ -103,6 +92,6 @@ func (k *bootKey) current() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read back certificate: %w", err)
 	}
-	k.certificate = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k.private, Leaf: leaf}
+	k.certificate = &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: k.Private, Leaf: leaf}
 	return k.certificate, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/vm"
 	"github.com/secretvm/secretvm/web"
@@ -27,9 +28,8 @@ const (
 
 // LogQuery says which lines of which log are wanted.
 type LogQuery struct {
-	Service string // "secretvm" (the system's own), a container's name, or "": all
-	Lines   int    // the last ones
-	Follow  bool   // and those that come, until the context ends
+	attestation.LogQuery
+	Follow bool // and those that come, until the context ends
 }
 
 func (s *Server) serveServices(w http.ResponseWriter, r *http.Request) {
@@ -45,7 +45,8 @@ func (s *Server) serveServices(w http.ResponseWriter, r *http.Request) {
 var serviceName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 
 func readLogQuery(r *http.Request) (LogQuery, *vm.Refusal) {
-	q := LogQuery{Lines: defaultLines, Service: r.URL.Query().Get("service")}
+	var q LogQuery
+	q.Lines, q.Service = defaultLines, r.URL.Query().Get("service")
 	if lines := r.URL.Query().Get("lines"); lines != "" {
 		n, err := strconv.ParseUint(lines, 10, 31)
 		if err != nil || n == 0 {
@@ -94,7 +95,7 @@ func (s *Server) streamLogs(w http.ResponseWriter, r *http.Request) {
 func (s *Server) streamResources(w http.ResponseWriter, r *http.Request) {
 	s.stream(w, r, func(ctx context.Context, send func(string) error) error {
 		for ctx.Err() == nil {
-			if err := send(string(encode(s.opt.Resources().Now()))); err != nil {
+			if err := send(string(attestation.Encode(s.opt.Resources().Now()))); err != nil {
 				return err
 			}
 			select {

@@ -3,7 +3,6 @@ package attestd
 import (
 	"fmt"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 		}
 		fmt.Fprintf(&b, "secretvm_%s %v\n", name, value)
 	}
-	status, now := s.opt.Status(), s.opt.Resources().Now()
+	status, now := s.status(), s.opt.Resources().Now()
 	metric("uptime_seconds", "gauge", "Time since the machine started.", time.Since(s.opt.Booted).Seconds())
 	help := "Time that a step of the boot took."
 	for _, st := range status.Steps {
@@ -70,6 +69,6 @@ func (s *Server) serveMetrics(w http.ResponseWriter, _ *http.Request) {
 	metric("quotes_total", "counter", "Quotes that were asked of the TEE.", c.quotes.Load())
 	metric("quote_failures_total", "counter", "Quotes that the TEE did not give.", c.failed.Load())
 	metric("quote_seconds_total", "counter", "Time that quotes took.", time.Duration(c.nanoseconds.Load()).Seconds())
-	metric("goroutines", "gauge", "Goroutines of the first process.", runtime.NumGoroutine())
+	metric("goroutines", "gauge", "Goroutines of the first process.", status.Goroutines)
 	write(w, http.StatusOK, "text/plain; version=0.0.4; charset=utf-8", []byte(b.String()))
 }

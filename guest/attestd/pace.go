@@ -46,8 +46,11 @@ func (g *governor) take(ctx context.Context) error {
 	g.pieces++
 	if now := time.Now(); now.Sub(g.since) >= time.Second {
 		used := g.used()
-		if g.pieces >= enoughPieces { // else most of it was for something else
+		switch {
+		case g.pieces >= enoughPieces: // else most of it was for something else
 			g.each = min(max((used-g.from)/time.Duration(g.pieces), minCost), maxCost)
+		case used-g.from < now.Sub(g.since)/(2*workShare): // what was expensive once is not any more
+			g.each = max(g.each/2, min(g.each, firstCost))
 		}
 		g.since, g.from, g.pieces = now, used, 0
 	}

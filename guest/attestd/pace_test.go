@@ -53,3 +53,28 @@ func TestA6_WorkIsAQuarter(t *testing.T) {
 		})
 	}
 }
+
+// TestOneExpensiveSecondIsForgotten: who was slowed down because the processor was
+// busy then asks as fast as it goes when it is not.
+func TestOneExpensiveSecondIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var used time.Duration
+		g := newGovernor(func() time.Duration { return used })
+		ask := func(n int, cost time.Duration) time.Duration {
+			start := time.Now()
+			for range n {
+				if err := g.take(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Millisecond)
+				used += cost
+			}
+			return time.Since(start)
+		}
+		ask(2000, 30*time.Millisecond)
+		ask(100, time.Millisecond)
+		if took := ask(100, time.Millisecond); took > time.Second {
+			t.Errorf("100 pieces of 1 ms take %v", took)
+		}
+	})
+}

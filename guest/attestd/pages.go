@@ -20,7 +20,7 @@ var plainHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z]([0-9A-
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	page := web.AttestationPage{
 		TEE: s.opt.TEE, Config: s.config, ConfigHash: s.digest, Measurement: s.opt.Measurement,
-		Events: s.opt.Events, TLSKey: s.key.spki, Uptime: time.Since(s.opt.Booted),
+		Events: s.opt.Events, TLSKey: s.key.SPKI, Uptime: time.Since(s.opt.Booted),
 	}
 	if plainHost.MatchString(r.Host) {
 		page.Host = r.Host
@@ -28,7 +28,7 @@ func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(s.config.Open, "compose") {
 		page.Compose = s.opt.Compose
 	}
-	status := s.opt.Status()
+	status := s.status()
 	page.Workload = status.Workload
 	for _, st := range status.Steps {
 		page.Boot = append(page.Boot, web.BootStep{Name: st.Name, Took: st.Took, Failed: st.Error != ""})

@@ -1,11 +1,12 @@
 package attestd
 
 import (
+	"bytes"
 	"crypto/ecdsa"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -14,16 +15,6 @@ import (
 // browsers do not warn. It is for the key of this boot, which every quote
 // names: what a quote binds does not depend on which certificate was shown.
 
-// Request returns a request for a certificate of names (PKCS #10, DER), signed
-// with the key of this boot.
-func (s *Server) Request(names []string) ([]byte, error) {
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, s.key.private)
-	if err != nil {
-		return nil, fmt.Errorf("request certificate: %w", err)
-	}
-	return csr, nil
-}
-
 // Install shows a chain (DER, leaf first) from now on to who asks for its
 // names. A chain for another key is refused.
 func (s *Server) Install(chain [][]byte) error {
@@ -31,18 +22,24 @@ func (s *Server) Install(chain [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("install certificate: %w", err)
 	}
-	if key, ok := leaf.PublicKey.(*ecdsa.PublicKey); !ok || !key.Equal(&s.key.private.PublicKey) {
+	if key, ok := leaf.PublicKey.(*ecdsa.PublicKey); !ok || !key.Equal(&s.key.Private.PublicKey) {
 		return vm.Refuse(vm.CodeInvalid, "install certificate: it is for another key than that of this boot")
 	}
 	s.key.mu.Lock()
 	defer s.key.mu.Unlock()
-	s.key.public = &tls.Certificate{Certificate: chain, PrivateKey: s.key.private, Leaf: leaf}
+	if s.key.public != nil && slices.EqualFunc(s.key.public.Certificate, chain, bytes.Equal) {
+		return nil
+	}
+	s.key.public = &tls.Certificate{Certificate: chain, PrivateKey: s.key.Private, Leaf: leaf}
 	return nil
 }
 
 // present returns the public certificate where it is for the name that the
 // client asks for, else the machine's own.
 func (k *bootKey) present(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if k.learn != nil {
+		k.learn(hello.ServerName)
+	}
 	k.mu.Lock()
 	public := k.public
 	k.mu.Unlock()

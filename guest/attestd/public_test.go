@@ -62,7 +62,7 @@ func TestA2_PublicCertificateIsForTheKeyOfTheBoot(t *testing.T) {
 	a := newAuthority(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(a.cert)
-	csr, err := s.Request([]string{"app.example.org"})
+	csr, err := s.opt.Key.Request([]string{"app.example.org"})
 	if err != nil {
 		t.Fatal(err)
 	}

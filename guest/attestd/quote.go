@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -14,30 +15,35 @@ const (
 	quoteLife  = time.Minute
 )
 
-// cpuReportData is the binding that existing verifiers look for: the SHA-256
-// of the SubjectPublicKeyInfo, then the GPU nonce, zero without a GPU.
-func (s *Server) cpuReportData() (rd [64]byte) {
-	copy(rd[:], s.key.spki[:])
-	copy(rd[32:], s.gpuNonce[:])
-	return rd
+// quote asks guestd for one, when its turn comes.
+func (s *Server) quote(ctx context.Context, q attestation.Question) (a attestation.Answer, err error) {
+	err = s.gate.Do(ctx, func(ctx context.Context) error {
+		a, err = s.opt.Quotes.Quote(ctx, q)
+		s.counts.quoted(a.Took, err)
+		return err
+	})
+	return a, err
 }
 
 // keptQuote remembers for a minute the evidence about something that does not
 // change, and no nonce. However many ask, one quote is made.
 type keptQuote struct {
-	gate *pace.Gate
+	ask  func(context.Context) (attestation.Answer, error)
 	turn chan struct{} // holds one token while somebody looks or asks
 
 	evidence vm.Evidence
 	made     time.Time
 }
 
-func newKeptQuote(gate *pace.Gate) *keptQuote {
-	return &keptQuote{gate: gate, turn: make(chan struct{}, 1)}
+func (s *Server) keep(q attestation.Question) *keptQuote {
+	return &keptQuote{
+		ask:  func(ctx context.Context) (attestation.Answer, error) { return s.quote(ctx, q) },
+		turn: make(chan struct{}, 1),
+	}
 }
 
-// get returns evidence about reportData, which is the same each time.
-func (c *keptQuote) get(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
+// get returns the evidence.
+func (c *keptQuote) get(ctx context.Context) (vm.Evidence, error) {
 	select {
 	case c.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -45,11 +51,11 @@ func (c *keptQuote) get(ctx context.Context, reportData [64]byte) (vm.Evidence, 
 	}
 	defer func() { <-c.turn }()
 	if c.made.IsZero() || time.Since(c.made) > quoteLife {
-		ev, err := c.gate.Quote(ctx, reportData)
+		a, err := c.ask(ctx)
 		if err != nil {
-			return ev, err
+			return vm.Evidence{}, err
 		}
-		c.evidence, c.made = ev, time.Now()
+		c.evidence, c.made = a.Evidence, time.Now()
 	}
 	return c.evidence, nil
 }

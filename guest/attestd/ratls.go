@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -32,15 +33,11 @@ func (s *Server) keepEvidence(ctx context.Context) {
 }
 
 func (s *Server) renewEvidence(ctx context.Context) error {
-	var events []byte
-	if s.opt.TEE != vm.SNP { // whose report they do not explain
-		events = encode(s.opt.Events)
-	}
-	claims := vm.CertificateClaims(s.key.spki, events)
-	ev, err := s.quotes.Quote(ctx, vm.ClaimsReportData(claims))
+	a, err := s.quote(ctx, attestation.Question{For: attestation.ForCertificate})
 	if err != nil {
 		return err
 	}
-	s.key.show(vm.CertificateEvidence(ev.TEE, ev.Quote, claims))
+	claims := attestation.Claims(s.key.SPKI, s.opt.TEE, s.opt.Events)
+	s.key.show(vm.CertificateEvidence(a.Evidence.TEE, a.Evidence.Quote, claims))
 	return nil
 }

@@ -3,84 +3,60 @@ package attestd
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/certificate"
-	"github.com/secretvm/secretvm/guest/clock"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/guest/usage"
-	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// Status is what the service tells anyone about the running machine.
-type Status struct {
-	Steps    []step.Result // of the boot, those that ended; remarks and errors only go to who may read logs
-	Running  string        // the step that runs; empty: the boot is over
-	Since    time.Time     // when it began
-	Waiting  string        // what it waits for; empty: nothing
-	Workload string        // "starting", "running", "degraded", "stopped"
-
-	Containers []Container // for those who may read services
-
-	TLS   *certificate.Status // public certificates; nil: none are wanted
-	Clock *clock.Status       // nil: nobody says
-}
-
-// Container is what became of a container of the workload.
-type Container struct {
-	Name     string `json:"name"`
-	Service  string `json:"service"`
-	State    string `json:"state"`               // the engine's word: running, exited …
-	Health   string `json:"health,omitempty"`    // healthy, unhealthy or starting; empty: nothing checks it
-	ExitCode *int   `json:"exit_code,omitempty"` // of one that has ended
-}
-
-// Options is everything the service needs. The first six are required; what is
+// Options is everything the service needs. The first eight are required; what is
 // left out below them is not served.
 type Options struct {
-	Quoter      pace.Quoter    // the machine's TEE
-	TEE         vm.TEE         // what Quoter is
-	Measurement vm.Measurement // the registers after boot-complete
-	Config      []byte         // canonical vm.Config, as measured
-	Compose     []byte         // the compose file, as measured
-	Events      []vm.Event     // runtime events, as extended
-	Status      func() Status  // called at each request; must not block
-	Booted      time.Time      // when the machine started; zero: now
-	Log         *slog.Logger   // nil: silent
+	Quotes      Quotes          // of the machine's TEE
+	Key         attestation.Key // of this boot
+	TEE         vm.TEE          // what Quotes are of
+	Measurement vm.Measurement  // the registers after boot-complete
+	Config      []byte          // canonical vm.Config, as measured
+	Compose     []byte          // the compose file, as measured
+	Events      []vm.Event      // runtime events, as extended
+	Status      func() Status   // called at each request; must not block for long
+	Booted      time.Time       // when the machine started; zero: now
+	Log         *slog.Logger    // nil: silent
 
 	Services  func(ctx context.Context) ([]string, error)                               // names of the containers
 	Logs      func(ctx context.Context, q LogQuery, each func(line string) error) error // lines as of a system's log
 	Resources func() usage.Samples
-	GPUs      pace.Quoter // of evidence whose report data has the nonce of its GPUs in the second half; nil: the machine has none
-	Signing   Signing     // keys of the workload, and its log; nil: neither
 }
 
-// Signing is what the containers' API has to show (package api).
-type Signing interface {
-	// PublicKey returns the PEM of the key of a kind that signs messages, and what
-	// the quote about it says; nil: there is none.
-	PublicKey(kind string) (pem []byte, reportData [64]byte)
-	// Application returns the application's register, and the log behind it.
-	Application() (vm.Register, []vm.Event)
+// Quotes gives quotes by what they are for: guestd's attestation.Quotes.
+type Quotes interface {
+	Quote(ctx context.Context, q attestation.Question) (attestation.Answer, error)
 }
+
+// What guestd tells.
+type (
+	Status    = attestation.Status
+	Container = attestation.Container
+)
 
 // Server is the attestation service of one boot.
 type Server struct {
-	opt      Options
-	config   vm.Config
-	digest   vm.Hash // of the config
-	gpuNonce vm.Hash // in the evidence of /cpu and /gpu, drawn at boot; zero: the machine has no GPUs
-	key      *bootKey
-	quotes   *pace.Gate
-	cpu      *keptQuote
-	keys     map[string]*keptQuote // of the keys that sign messages, by kind
+	opt    Options
+	config vm.Config
+	digest vm.Hash // of the config
+	key    *bootKey
+	gate   *pace.Gate // before quotes
+	cpu    *keptQuote
+	keys   map[string]*keptQuote // of the keys that sign messages, by kind
 
 	work    *governor // of connections and requests
 	streams chan struct{}
@@ -102,17 +78,13 @@ const (
 	stopTimeout    = 5 * time.Second
 )
 
-// New makes a server with a fresh key. It refuses options that contradict each
-// other: what is served must be what was measured.
+// New makes a server. It refuses options that contradict each other: what is
+// served must be what was measured.
 func New(opt Options) (*Server, error) {
-	if opt.Quoter == nil {
-		return nil, errors.New("start attestation service: no quoter")
+	if opt.Quotes == nil || opt.Key.Private == nil {
+		return nil, errors.New("start attestation service: no quotes, or no key")
 	}
 	config, err := checkMeasured(opt)
-	if err != nil {
-		return nil, fmt.Errorf("start attestation service: %w", err)
-	}
-	key, err := newBootKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("start attestation service: %w", err)
 	}
@@ -135,16 +107,22 @@ func New(opt Options) (*Server, error) {
 		opt.Resources = func() usage.Samples { return nil }
 	}
 	s := &Server{
-		opt: opt, config: config, digest: vm.HashOf(opt.Config), key: key,
+		opt: opt, config: config, digest: vm.HashOf(opt.Config), gate: pace.NewGate(nil, quoteQueue, nil),
 		work: newGovernor(processTime), streams: make(chan struct{}, maxStreams), logs: make(chan struct{}, 1),
 	}
-	s.quotes = pace.NewGate(opt.Quoter, quoteQueue, s.counts.quoted)
-	s.cpu = newKeptQuote(s.quotes)
-	if opt.GPUs != nil {
-		s.cpu = newKeptQuote(pace.NewGate(opt.GPUs, quoteQueue, s.counts.quoted))
-		_, _ = rand.Read(s.gpuNonce[:]) // never fails
+	s.key = newBootKey(opt.Key)
+	if config.ACME != nil {
+		s.key.learn = func(name string) { // of a certificate that guestd has been given meanwhile
+			if slices.Contains(config.ACME.Names, strings.ToLower(name)) {
+				s.status()
+			}
+		}
 	}
-	s.keys = map[string]*keptQuote{vm.SignEd25519: newKeptQuote(s.quotes), vm.SignSecp256k1: newKeptQuote(s.quotes)}
+	s.cpu = s.keep(attestation.Question{For: attestation.ForKey})
+	s.keys = map[string]*keptQuote{}
+	for _, kind := range []string{vm.SignEd25519, vm.SignSecp256k1} {
+		s.keys[kind] = s.keep(attestation.Question{For: attestation.ForSigning, Kind: kind})
+	}
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -192,7 +170,19 @@ func (s *Server) admit() (ended func()) {
 
 // TLSKey returns the SHA-256 of the server key's SubjectPublicKeyInfo (DER),
 // which every quote of this server names.
-func (s *Server) TLSKey() vm.Hash { return s.key.spki }
+func (s *Server) TLSKey() vm.Hash { return s.opt.Key.SPKI }
+
+// status asks guestd, and shows the public certificate that it has, if it is
+// another one.
+func (s *Server) status() Status {
+	status := s.opt.Status()
+	if len(status.Chain) > 0 {
+		if err := s.Install(status.Chain); err != nil {
+			s.opt.Log.Error("public certificate", "error", err)
+		}
+	}
+	return status
+}
 
 // Serve answers HTTPS on l until ctx ends, then lets requests finish for a few
 // seconds. It returns nil after a stop that ctx asked for, and closes l.

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -70,8 +71,12 @@ func measuredOptions(t testing.TB, cfg vm.Config) Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Options{
-		Quoter: &echoQuoter{}, TEE: vm.Soft, Config: canonical, Compose: []byte(composeFile), Events: events,
+	key, err := attestation.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return quoting(Options{
+		Key: key, TEE: vm.Soft, Config: canonical, Compose: []byte(composeFile), Events: events,
 		Measurement: vm.Measurement{RTMR: rtmr, MRConfigID: id},
 		Status: func() Status {
 			return Status{Workload: "running", Steps: []step.Result{
@@ -79,8 +84,30 @@ func measuredOptions(t testing.TB, cfg vm.Config) Options {
 				{Name: "disk", Took: time.Millisecond, Error: "an error for the console [expired]"},
 			}}
 		},
-	}
+	}, &echoQuoter{spki: key.SPKI})
 }
+
+// quoting gives options a TEE.
+func quoting(opt Options, q attestation.Quoter) Options {
+	return signing(opt, q, nil, nil)
+}
+
+// signing gives them one, GPUs beside it and the API of containers as well.
+func signing(opt Options, q, gpus attestation.Quoter, containers attestation.Signing) Options {
+	opt.Quotes = machined{
+		attestation.NewQuotes(q, gpus, opt.Key.SPKI, attestation.Claims(opt.Key.SPKI, opt.TEE, opt.Events), containers), q,
+	}
+	return opt
+}
+
+// machined is guestd's side, with the TEE in sight.
+type machined struct {
+	Quotes
+	tee attestation.Quoter
+}
+
+// calls is how often the echo was asked.
+func (o Options) calls() int32 { return o.Quotes.(machined).tee.(*echoQuoter).calls.Load() }
 
 // serve starts a server on a loopback port and returns its URL and a client
 // that checks nothing but records nothing either: tests look at the TLS state.
@@ -89,9 +116,6 @@ func serve(t *testing.T, opt Options) (*Server, string, *http.Client) {
 	s, err := New(opt)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if q, ok := opt.Quoter.(*echoQuoter); ok {
-		q.spki = s.TLSKey()
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -129,7 +153,8 @@ func TestEndpoints(t *testing.T) {
 	opt := testOptions(t, "compose")
 	s, url, client := serve(t, opt)
 	events, _ := json.Marshal(opt.Events)
-	rd := s.cpuReportData()
+	key := s.TLSKey()
+	rd := append(key[:], make([]byte, 32)...)
 	for _, c := range []struct {
 		path, contentType, body string
 		status                  int
@@ -203,7 +228,8 @@ func TestNewRefusesWhatWasNotMeasured(t *testing.T) {
 		change  func(*Options)
 		wantErr string
 	}{
-		{"no quoter", func(o *Options) { o.Quoter = nil }, "no quoter"},
+		{"no quotes", func(o *Options) { o.Quotes = nil }, "no quotes"},
+		{"no key", func(o *Options) { o.Key = attestation.Key{} }, "no key"},
 		{"other compose file", func(o *Options) { o.Compose = []byte("services: {}\n") }, "[compose-mismatch]"},
 		{"other register", func(o *Options) { o.Measurement.MRConfigID[0] ^= 1 }, "[config-mismatch]"},
 		{"config with white space", func(o *Options) { o.Config = append([]byte(" "), o.Config...) }, "canonical"},

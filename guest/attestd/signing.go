@@ -4,20 +4,21 @@ import (
 	"encoding/hex"
 	"net/http"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // servePublicKey gives the key of a kind that signs messages, as PEM.
 func (s *Server) servePublicKey(kind string) http.HandlerFunc {
-	return s.withKey(kind, func(w http.ResponseWriter, _ *http.Request, pem []byte, _ [64]byte) {
+	return s.withKey(kind, func(w http.ResponseWriter, _ *http.Request, pem []byte) {
 		write(w, http.StatusOK, typeText, pem)
 	})
 }
 
 // serveKeyQuote gives the quote about it, in the form of /cpu.
 func (s *Server) serveKeyQuote(kind string) http.HandlerFunc {
-	return s.withKey(kind, func(w http.ResponseWriter, r *http.Request, _ []byte, reportData [64]byte) {
-		ev, err := s.keys[kind].get(r.Context(), reportData)
+	return s.withKey(kind, func(w http.ResponseWriter, r *http.Request, _ []byte) {
+		ev, err := s.keys[kind].get(r.Context())
 		if err != nil {
 			s.failQuote(w, err)
 			return
@@ -26,13 +27,11 @@ func (s *Server) serveKeyQuote(kind string) http.HandlerFunc {
 	})
 }
 
-func (s *Server) withKey(kind string, serve func(w http.ResponseWriter, r *http.Request, pem []byte, reportData [64]byte)) http.HandlerFunc {
+func (s *Server) withKey(kind string, serve func(w http.ResponseWriter, r *http.Request, pem []byte)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if s.opt.Signing != nil {
-			if pem, reportData := s.opt.Signing.PublicKey(kind); pem != nil {
-				serve(w, r, pem, reportData)
-				return
-			}
+		if pem := s.status().Keys[kind]; pem != nil {
+			serve(w, r, pem)
+			return
 		}
 		serveAbsent("this machine has no "+kind+" key that signs messages")(w, r)
 	}
@@ -41,7 +40,7 @@ func (s *Server) withKey(kind string, serve func(w http.ResponseWriter, r *http.
 // serveApplication answers a nonce with the application's log, and a fresh quote
 // over it.
 func (s *Server) serveApplication(w http.ResponseWriter, r *http.Request) {
-	if s.opt.Signing == nil {
+	if len(s.config.API) == 0 {
 		serveAbsent("no container of this machine may add to a log")(w, r)
 		return
 	}
@@ -51,13 +50,12 @@ func (s *Server) serveApplication(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := vm.Application{Nonce: hex.EncodeToString(nonce), Events: []vm.Event{}}
-	register, events := s.opt.Signing.Application()
-	a.Register, a.Events = register, append(a.Events, events...)
-	var err error
-	if a.Evidence, err = s.quotes.Quote(r.Context(), vm.ApplicationReportData(register, nonce)); err != nil {
+	quoted, err := s.quote(r.Context(), attestation.Question{For: attestation.ForApplication, Nonce: nonce})
+	if err != nil {
 		s.failQuote(w, err)
 		return
 	}
+	a.Evidence, a.Register, a.Events = quoted.Evidence, quoted.Register, append(a.Events, quoted.Events...)
 	if a.Evidence.TEE != vm.SNP { // as in /attestation
 		a.Evidence.Events = s.opt.Events
 	}

@@ -44,10 +44,19 @@ func (q *keyQuoter) Quote(ctx context.Context, rd [64]byte) (vm.Evidence, error)
 }
 
 func TestSigning(t *testing.T) {
-	opt := testOptions(t)
-	opt.Signing = containers{[]vm.Event{vm.ApplicationEvent("web", "started", []byte("1"))}}
+	cfg, err := vm.ParseConfig(testOptions(t).Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.API = vm.API{"web": {"event", "sign/ed25519"}}
+	opt := measuredOptions(t, cfg)
+	api := containers{[]vm.Event{vm.ApplicationEvent("web", "started", []byte("1"))}}
+	opt.Status = func() Status {
+		public, _ := api.PublicKey(vm.SignEd25519)
+		return Status{Keys: map[string][]byte{vm.SignEd25519: public}}
+	}
 	quoter := &keyQuoter{}
-	opt.Quoter = quoter
+	opt = signing(opt, quoter, nil, api)
 	_, url, client := serve(t, opt)
 	if resp, body := get(t, client, url+"/publickey_ed25519"); resp.StatusCode != http.StatusOK || !strings.HasPrefix(body, "-----BEGIN PUBLIC KEY-----") {
 		t.Errorf("key: %d %s", resp.StatusCode, body)

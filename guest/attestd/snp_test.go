@@ -19,7 +19,8 @@ func (q quoterOf) Quote(_ context.Context, rd [64]byte) (vm.Evidence, error) {
 func TestEventsGoWithRegisters(t *testing.T) {
 	for tee, want := range map[vm.TEE]int{vm.SNP: 0, vm.TDX: 4, vm.Soft: 4} {
 		opt := testOptions(t)
-		opt.Quoter, opt.TEE = quoterOf(tee), tee
+		opt.TEE = tee
+		opt = quoting(opt, quoterOf(tee))
 		_, url, client := serve(t, opt)
 		var a vm.Attestation
 		if _, body := get(t, client, url+"/attestation?nonce=00112233445566778899aabbccddeeff"); json.Unmarshal([]byte(body), &a) != nil || len(a.Evidence.Events) != want {

@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -26,8 +26,8 @@ type statusAnswer struct {
 	Boot       []bootStep  `json:"boot"`
 	ConfigHash vm.Hash     `json:"config_hash"`
 
-	TLS   *certificate.Status `json:"tls,omitempty"`
-	Clock *clock.Status       `json:"clock,omitempty"` // where Time comes from
+	TLS   *attestation.Certificates `json:"tls,omitempty"`
+	Clock *clock.Status             `json:"clock,omitempty"` // where Time comes from
 }
 
 // bootStep has the code of an error for everybody; what it says, and remarks,
@@ -42,7 +42,7 @@ type bootStep struct {
 }
 
 func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
-	status := s.opt.Status()
+	status := s.status()
 	answer := statusAnswer{
 		Status: "server_alive", Time: time.Now().UTC().Truncate(time.Second), Env: "prod", TEE: s.opt.TEE,
 		Service: s.config.Service, UptimeMS: time.Since(s.opt.Booted).Milliseconds(), Workload: status.Workload,
@@ -69,7 +69,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	if status.Running != "" {
 		answer.Stage = status.Running
-		b := bootStep{Step: status.Running, State: "running", MS: time.Since(status.Since).Milliseconds()}
+		b := bootStep{Step: status.Running, State: "running", MS: status.Ran.Milliseconds()}
 		if status.Waiting != "" {
 			b.State = "waiting"
 		}
@@ -82,7 +82,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 }
 
 // certificatesOf lists what there is of them.
-func certificatesOf(s *certificate.Status) []certificate.Shown {
+func certificatesOf(s *attestation.Certificates) []attestation.Certificate {
 	if s == nil {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (s *Server) serveCompose(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) serveInfo(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"dstack_app_id": "", "service": s.config.Service, "instance_id": s.config.InstanceID, "tee": s.opt.TEE,
-		"config_hash": s.digest, "compose_hash": s.config.ComposeHash, "tls_key": s.key.spki,
+		"config_hash": s.digest, "compose_hash": s.config.ComposeHash, "tls_key": s.key.SPKI,
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,14 +31,9 @@ func (k *Keeper) listen(ctx context.Context) error {
 	if k.serving.Load() {
 		return nil
 	}
-	address := k.o.Address
-	if address == "" {
-		address = net.JoinHostPort("", strconv.Itoa(int(k.o.Config.Port())))
-	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", address)
+	l, err := k.o.Listen(ctx)
 	if err != nil {
-		return fmt.Errorf("listen for the authority on %s: %w", address, err)
+		return fmt.Errorf("listen for the authority: %w", err)
 	}
 	server := &http.Server{
 		Handler: k, ReadTimeout: clientTimeout, WriteTimeout: clientTimeout, IdleTimeout: clientTimeout,

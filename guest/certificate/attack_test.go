@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -217,7 +218,9 @@ func TestAuthorityRefuses(t *testing.T) {
 			ca := certificatetest.Start(t, c.options)
 			m := start(t, ca, t.TempDir(), vm.ChallengeHTTP)
 			if c.deaf {
-				m.o.Address = "127.0.0.1:0"
+				m.o.Listen = func(ctx context.Context) (net.Listener, error) {
+					return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+				}
 			}
 			wait := m.rounds(t, 1)
 			if got := m.Status().Certificates[0]; got.Public || !strings.Contains(got.Error, c.wantErr) || strings.Contains(got.Error, "\n") {
@@ -231,7 +234,7 @@ func TestAuthorityRefuses(t *testing.T) {
 }
 
 func TestPausesGrow(t *testing.T) {
-	k := &Keeper{pause: firstPause, entries: []*entry{{}}, o: Options{Note: func(string) {}}}
+	k := &Keeper{pause: firstPause, entries: []*entry{{}}, o: Options{Note: func(string) {}, Changed: func() {}}}
 	want := firstPause
 	for n := range 40 {
 		want = min(2*want, longest)

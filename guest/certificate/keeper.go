@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,8 +45,10 @@ type Options struct {
 	Attestation Holder       // the attestation service
 	Disk        string       // folder on the encrypted disk
 	Shared      string       // folder in memory that containers may mount: cert.pem and key.pem
-	Address     string       // where the authority asks; empty: at the challenge's port
 	Note        func(string) // tells a person
+	Changed     func()       // what Status says may have changed; nil: nobody wants to know
+
+	Listen func(context.Context) (net.Listener, error) // at the challenge's port, where the authority asks
 }
 
 // Times between attempts. Let's Encrypt lets a name fail five times an hour.
@@ -92,6 +95,9 @@ type Keeper struct {
 // one that the key has signed itself, where containers find them. It asks
 // nobody. Errors are those of the disk.
 func New(o Options) (*Keeper, error) {
+	if o.Changed == nil {
+		o.Changed = func() {}
+	}
 	k := &Keeper{o: o, pause: firstPause, status: Status{Names: o.Config.Names, CA: o.Config.CA}}
 	k.folder = filepath.Join(o.Disk, fmt.Sprintf("%.16s", vm.HashOf(fmt.Append(nil, o.Config.CA, o.Config.Names))))
 	err := errors.Join(os.MkdirAll(k.folder, 0o700), os.MkdirAll(o.Shared, 0o755))
@@ -141,6 +147,7 @@ func (k *Keeper) round(ctx context.Context) time.Duration {
 
 // renew orders one certificate, and begins to use it.
 func (k *Keeper) renew(ctx context.Context, e *entry) error {
+	defer k.o.Changed()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	csr, err := e.holder.Request(k.o.Config.Names)
@@ -193,6 +200,7 @@ func (k *Keeper) failed(ctx context.Context, e *entry, err error) time.Duration 
 	k.mu.Lock()
 	e.Error = explain(err)
 	k.mu.Unlock()
+	k.o.Changed()
 	k.o.Note(fmt.Sprintf("no certificate of %s, again in %v: %s", e.Of, wait.Round(time.Second), e.Error))
 	return wait
 }

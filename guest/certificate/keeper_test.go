@@ -70,7 +70,10 @@ func start(t *testing.T, ca *certificatetest.CA, disk, challenge string) *machin
 	var err error
 	m.Keeper, err = New(Options{
 		Config:      vm.ACME{Names: names, CA: ca.URL, Roots: ca.Roots, Email: "owner@example.org", Challenge: challenge, Services: []string{"web"}},
-		Attestation: m.boot, Disk: disk, Shared: m.shared, Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		Attestation: m.boot, Disk: disk, Shared: m.shared,
+		Listen: func(ctx context.Context) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		},
 		Note: func(s string) { m.mu.Lock(); m.notes = append(m.notes, s); m.mu.Unlock() },
 	})
 	if err != nil {

@@ -34,8 +34,8 @@ type Gate struct {
 	tell    func(took time.Duration, err error) // for metrics
 }
 
-// NewGate makes a gate before q, where up to queue requests may wait. tell
-// learns how long each quote took; nil: nobody does.
+// NewGate makes a gate before q, where up to queue requests may wait; nil: what
+// Do is given asks. tell learns how long each quote took; nil: nobody does.
 func NewGate(q Quoter, queue int, tell func(time.Duration, error)) *Gate {
 	if tell == nil {
 		tell = func(time.Duration, error) {}
@@ -47,11 +47,21 @@ func NewGate(q Quoter, queue int, tell func(time.Duration, error)) *Gate {
 }
 
 // Quote returns ErrBusy, or what the quoter says.
-func (g *Gate) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
+func (g *Gate) Quote(ctx context.Context, reportData [64]byte) (ev vm.Evidence, err error) {
+	err = g.Do(ctx, func(ctx context.Context) error {
+		ev, err = g.quoter.Quote(ctx, reportData)
+		return err
+	})
+	return ev, err
+}
+
+// Do has quote ask for one in whatever form. It returns ErrBusy, or what quote
+// does.
+func (g *Gate) Do(ctx context.Context, quote func(context.Context) error) error {
 	select {
 	case g.waiting <- struct{}{}:
 	default:
-		return vm.Evidence{}, ErrBusy
+		return ErrBusy
 	}
 	defer func() { <-g.waiting }()
 	ctx, cancel := context.WithTimeout(ctx, g.Timeout)
@@ -59,18 +69,18 @@ func (g *Gate) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, err
 	select {
 	case g.turn <- struct{}{}:
 	case <-ctx.Done():
-		return vm.Evidence{}, ErrBusy
+		return ErrBusy
 	}
 	defer func() { <-g.turn }()
 	if err := g.Rest.Take(ctx, 0); err != nil {
-		return vm.Evidence{}, err
+		return err
 	}
 	start := time.Now()
-	ev, err := g.quoter.Quote(ctx, reportData)
+	err := quote(ctx)
 	took := time.Since(start)
 	if g.Strict || len(g.waiting) > 1 { // others wait already
 		g.Rest.Book(2 * took) // it has been paying since the start, and rests as long again
 	}
 	g.tell(took, err)
-	return ev, err
+	return err
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/api/proof"
-	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -77,7 +77,7 @@ func (m *machine) keysOfContainers() (held []proof.Key) {
 }
 
 // signing shows what containers can prove; nil: nothing is granted to them.
-func (m *machine) signing() attestd.Signing {
+func (m *machine) signing() attestation.Signing {
 	if len(m.handover.config.API) == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (m *machine) signing() attestd.Signing {
 // shownAPI is the API from before it has keys.
 type shownAPI struct{ m *machine }
 
-// PublicKey implements attestd.Signing.
+// PublicKey implements attestation.Signing.
 func (s shownAPI) PublicKey(kind string) ([]byte, [64]byte) {
 	if desk := s.m.api.Load(); desk != nil {
 		return desk.PublicKey(kind)
@@ -95,7 +95,7 @@ func (s shownAPI) PublicKey(kind string) ([]byte, [64]byte) {
 	return nil, [64]byte{}
 }
 
-// Application implements attestd.Signing.
+// Application implements attestation.Signing.
 func (s shownAPI) Application() (vm.Register, []vm.Event) {
 	if desk := s.m.api.Load(); desk != nil {
 		return desk.Application()

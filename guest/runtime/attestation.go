@@ -4,55 +4,106 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
 	"strconv"
+	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/secretvm/secretvm/compose"
-	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/attestation"
+	"github.com/secretvm/secretvm/guest/ipc"
 )
 
-// startAttestation makes the machine answer strangers, from before it has any
-// key until it stops. Should the server end, it is started again with the same
-// key.
-func (m *machine) startAttestation(ctx context.Context) (string, error) {
-	server, err := attestd.New(attestd.Options{
-		Quoter:      m.device,
-		GPUs:        m.quotedGPUs(),
-		TEE:         m.device.Kind(),
-		Measurement: m.now,
-		Config:      m.handover.archive.Config,
-		Compose:     m.handover.archive.Compose,
-		Events:      m.handover.events,
-		Status:      m.status,
-		Booted:      m.booted,
-		Services:    m.services,
-		Logs:        m.logs,
-		Resources:   m.usage.Samples,
-		Signing:     m.signing(),
-	})
+// servicePatience is how long a service may take from its start until it serves.
+const servicePatience = time.Minute
+
+// strangers is what the attestation service, a process of its own, is to guestd.
+type strangers struct {
+	key   attestation.Key
+	ready chan struct{} // closed when it answers strangers
+}
+
+// beginAttestation starts the process that makes the machine answer strangers,
+// from before it has any key until it stops. Should it end, it is started again,
+// with the same key and on the same socket.
+func (m *machine) beginAttestation(ctx context.Context) error {
+	key, err := attestation.NewKey()
 	if err != nil {
-		return "", err
+		return err
 	}
-	go m.usage.Run(ctx)
-	m.server, m.tlsKey = server, server.TLSKey()
-	address := net.JoinHostPort("", strconv.Itoa(compose.AttestationPort))
+	secret, err := key.Secret()
+	if err != nil {
+		return err
+	}
+	socket := filepath.Join(ipc.Desk, attestation.Part)
+	m.strangers = &strangers{key: key, ready: make(chan struct{})}
+	if err := m.answer(ctx, socket, ipc.UserAttestation, m.answersForStrangers()); err != nil {
+		return err
+	}
+	port, err := listenTCP(ctx, compose.AttestationPort)
+	if err != nil {
+		return err
+	}
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail
+	_, err = ipc.Service{
+		Part: attestation.Part, User: ipc.UserAttestation, Files: []*os.File{port}, Spared: true,
+		Settings: attestation.Settings{
+			Socket: socket, Key: secret, TEE: m.device.Kind(), Measurement: m.now, Config: m.handover.archive.Config, Compose: m.handover.archive.Compose,
+			Events: m.handover.events, Booted: time.Duration(now.Nano()) - time.Since(m.booted),
+		},
+	}.Keep(ctx, m.commands, m.out.Note)
+	return err
+}
+
+// startAttestation waits until strangers are answered.
+func (m *machine) startAttestation(ctx context.Context) (string, error) {
+	err := within(ctx, servicePatience, func(ctx context.Context) error {
+		select {
+		case <-m.strangers.ready:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return fmt.Sprintf("key sha256:%.8s", m.strangers.key.SPKI), err
+}
+
+// answersForStrangers is all that the attestation service can ask.
+func (m *machine) answersForStrangers() *ipc.Server {
+	key := m.strangers.key.SPKI
+	claims := attestation.Claims(key, m.device.Kind(), m.handover.events)
+	quotes := attestation.NewQuotes(m.device, m.quotedGPUs(), key, claims, m.signing())
+	s := ipc.NewServer(nil)
+	ipc.Handle(s, attestation.AskQuote, quotes.Quote)
+	ipc.Handle(s, attestation.AskStatus, func(context.Context, struct{}) (attestation.Status, error) {
+		status := m.status()
+		status.Goroutines = goruntime.NumGoroutine()
+		return status, nil
+	})
+	ipc.Handle(s, attestation.AskServices, func(ctx context.Context, _ struct{}) ([]string, error) { return m.services(ctx) })
+	ipc.Handle(s, attestation.AskLogs, m.logs)
+	ready := sync.OnceFunc(func() { close(m.strangers.ready) })
+	ipc.Handle(s, attestation.AskReady, func(context.Context, struct{}) (struct{}, error) { ready(); return struct{}{}, nil })
+	return s
+}
+
+// listenTCP listens at a port of all addresses, for a service that may not.
+func listenTCP(ctx context.Context, port int) (*os.File, error) {
+	address := net.JoinHostPort("", strconv.Itoa(port))
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", address)
 	if err != nil {
-		return "", fmt.Errorf("listen on %s: %w", address, err)
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
-	go func() {
-		for ctx.Err() == nil {
-			if err == nil {
-				err = server.Serve(ctx, l)
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			m.out.Note(fmt.Sprintf("attestation service ended, starting it again: %v", err))
-			time.Sleep(time.Second)
-			l, err = lc.Listen(ctx, "tcp", address)
-		}
-	}()
-	return fmt.Sprintf("key sha256:%.8s", server.TLSKey()), nil
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File() // the socket lives on in it
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return file, nil
 }

@@ -11,18 +11,17 @@ package runtime
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/api/proof"
-	"github.com/secretvm/secretvm/guest/attestd"
-	"github.com/secretvm/secretvm/guest/certificate"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/process"
-	"github.com/secretvm/secretvm/guest/usage"
 	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
@@ -41,11 +40,10 @@ type machine struct {
 	now      vm.Measurement // the registers after boot-complete
 	booted   time.Time
 
-	server *attestd.Server // the attestation service
-	tlsKey vm.Hash         // its key
-	uplink string          // the machine's network interface
-	clock  clock.Clock     // held against the key manager's chain
-	usage  usage.Sampler   // of memory, disk and processor
+	strangers *strangers  // who answers them
+	uplink    string      // the machine's network interface
+	clock     clock.Clock // held against the key manager's chain
+	reading   sync.Mutex  // of logs
 
 	modules *task                      // loading drivers
 	work    *order.Process             // which runs the workload
@@ -55,7 +53,7 @@ type machine struct {
 	sockets map[string]string          // of the machine's API, by service
 	api     atomic.Pointer[proof.Desk] // for containers; none is granted anything: nil
 
-	certificates atomic.Pointer[certificate.Keeper] // nil: none are wanted
+	certificates atomic.Pointer[attestation.Report] // nil: none are wanted, or none yet
 
 	stops stops // what a shutdown undoes, last first
 }
@@ -66,7 +64,6 @@ type machine struct {
 func Run(ctx context.Context, out *console.Console) (failed string, err error) {
 	m := &machine{
 		out: out, journal: &journal{console: out, over: true}, commands: new(process.Table), booted: time.Now(),
-		usage: usage.Sampler{Proc: "/proc", Disk: dataFolder},
 	}
 	m.work = &order.Process{Commands: m.commands, Note: out.Note}
 	ctx, cancel := m.listen(ctx)

@@ -7,9 +7,9 @@ import (
 	"os"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/ipc"
-	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -51,7 +51,7 @@ func (m *machine) readyGPUs(ctx context.Context) error {
 
 // quotedGPUs makes quotes in which existing verifiers find the nonce of the GPUs;
 // nil: the machine has none.
-func (m *machine) quotedGPUs() pace.Quoter {
+func (m *machine) quotedGPUs() attestation.Quoter {
 	if m.gpus == nil {
 		return nil
 	}

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/step"
 )
@@ -57,12 +57,12 @@ func (j *journal) add(earlier []step.Result) {
 }
 
 // status returns the results so far, and the step that runs, if one does.
-func (j *journal) status() (status attestd.Status) {
+func (j *journal) status() (status attestation.Status) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	status.Steps = slices.Clone(j.results)
 	if !j.over {
-		status.Running, status.Since, status.Waiting = j.running, j.since, j.waits
+		status.Running, status.Ran, status.Waiting = j.running, time.Since(j.since), j.waits
 	}
 	return status
 }

@@ -57,6 +57,9 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if err == nil {
 		err = m.startAsker(ctx)
 	}
+	if err == nil { // it comes up while the network does
+		err = m.beginAttestation(ctx)
+	}
 	return m.handover.config.Service, err
 }
 

@@ -38,7 +38,7 @@ func (m *machine) report(failed error) {
 		}
 	}
 	m.out.Note("this is " + strings.Join(about, ", "))
-	if !m.tlsKey.IsZero() {
-		m.out.Note("attestation service on port 29343, key sha256 " + m.tlsKey.String())
+	if m.strangers != nil {
+		m.out.Note("attestation service on port 29343, key sha256 " + m.strangers.key.SPKI.String())
 	}
 }

@@ -2,15 +2,17 @@ package runtime
 
 import (
 	"bytes"
-	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/secretvm/secretvm/guest/attestd"
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/console"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
@@ -24,40 +26,91 @@ func viewed(out *bytes.Buffer) *machine {
 	return m
 }
 
-// TestOwnLogIsFollowed: lines come in the form of a system's log, the last ones
-// first, then those that are written.
-func TestOwnLogIsFollowed(t *testing.T) {
+// TestOwnLogIsAsked: lines come in the order of time, the last ones, and those
+// after a moment.
+func TestOwnLogIsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := viewed(new(bytes.Buffer))
+		m.handover.config.Open = []string{"logs"}
 		for _, text := range []string{"one", "two", "three"} {
 			m.out.Note(text)
 			time.Sleep(time.Millisecond)
 		}
-		var got []string
-		err := m.logs(t.Context(), attestd.LogQuery{Service: system, Lines: 2}, func(line string) error {
-			got = append(got, line)
-			return nil
-		})
-		stamp := time.Now().UTC().Format(time.Stamp)
-		if err != nil || strings.Join(got, "|") != stamp+" guestbook secretvm[1]: note: two|"+stamp+" guestbook secretvm[1]: note: three" {
-			t.Errorf("%q, %v", got, err)
+		asked := func(q attestation.LogQuery) (text string, last time.Time) {
+			t.Helper()
+			log, err := m.logs(t.Context(), q)
+			if err != nil || log.More {
+				t.Fatalf("%+v, %v", log, err)
+			}
+			for _, l := range log.Lines {
+				text, last = text+l.Source+" "+string(l.Text)+"|", l.Time
+			}
+			return text, last
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		time.AfterFunc(3*time.Second, func() { m.out.Note("four") })
-		got = nil
-		err = m.logs(ctx, attestd.LogQuery{Lines: 1, Follow: true}, func(line string) error {
-			got = append(got, line[strings.LastIndex(line, ": ")+2:])
-			return nil
-		})
-		if !errors.Is(err, context.DeadlineExceeded) || strings.Join(got, " ") != "three four" {
-			t.Errorf("followed: %q, %v", got, err)
+		text, last := asked(attestation.LogQuery{Service: system, Lines: 2})
+		if text != "secretvm[1] note: two|secretvm[1] note: three|" || time.Since(last) != time.Millisecond {
+			t.Errorf("%q, the last at %v", text, last)
 		}
-		gone := errors.New("the client has gone")
-		if err := m.logs(t.Context(), attestd.LogQuery{Lines: 1, Follow: true}, func(string) error { return gone }); !errors.Is(err, gone) {
-			t.Errorf("a client that goes: %v", err)
+		m.out.Note("four")
+		if text, _ := asked(attestation.LogQuery{Lines: 9, Since: last}); text != "secretvm[1] note: four|" {
+			t.Errorf("after the third: %q", text)
+		}
+		if text, _ := asked(attestation.LogQuery{Lines: -1}); text != "" {
+			t.Errorf("of less than no line: %q", text)
 		}
 	})
+}
+
+// TestLongLogsComeInParts: each part fits into a message, and none is lost or told
+// twice.
+func TestLongLogsComeInParts(t *testing.T) {
+	var all []order.Line
+	start := time.Unix(1800000000, 0)
+	for i := range 1000 { // three are written at each moment
+		all = append(all, order.Line{Time: start.Add(time.Duration(i / 3)), Source: "web-1", Text: []byte(fmt.Sprintf("%03d ", i) + strings.Repeat("\x00", 16<<10))})
+	}
+	next, parts := 0, 0
+	for rest := all; ; parts++ {
+		log := begin(rest)
+		if encoded := len(attestation.Encode(log)); encoded > ipc.MaxMessage {
+			t.Errorf("a part has %d bytes", encoded)
+		}
+		for _, l := range log.Lines {
+			if want := fmt.Sprintf("%03d ", next); !strings.HasPrefix(string(l.Text), want) {
+				t.Fatalf("line %d is %.20q", next, l.Text)
+			}
+			next++
+		}
+		last := log.Lines[len(log.Lines)-1].Time
+		if rest = slices.DeleteFunc(slices.Clone(all), func(l order.Line) bool { return !l.Time.After(last) }); !log.More {
+			break
+		}
+	}
+	if next != len(all) || parts < 10 {
+		t.Errorf("%d lines in %d parts", next, parts+1)
+	}
+	same := make([]order.Line, 1000) // all of one moment, of which the last are lost
+	for i := range same {
+		same[i].Text = bytes.Repeat([]byte("x"), 16<<10)
+	}
+	if log := begin(same); !log.More || len(attestation.Encode(log)) > ipc.MaxMessage {
+		t.Errorf("of one moment there are %d lines, more %t", len(log.Lines), log.More)
+	}
+}
+
+// TestA5_ClosedLogsAreNotHandedOut: a service that was taken over gets no log and
+// no names that the measured config opens to nobody.
+func TestA5_ClosedLogsAreNotHandedOut(t *testing.T) {
+	m := viewed(new(bytes.Buffer))
+	m.handover.config.Open = []string{"compose"}
+	m.out.Note("inner detail")
+	var refusal *vm.Refusal
+	if log, err := m.logs(t.Context(), attestation.LogQuery{Lines: 9}); !errors.As(err, &refusal) || len(log.Lines) > 0 {
+		t.Errorf("logs: %+v, %v", log, err)
+	}
+	if names, err := m.services(t.Context()); !errors.As(err, &refusal) || names != nil {
+		t.Errorf("services: %v, %v", names, err)
+	}
 }
 
 func TestStatusOfTheJournal(t *testing.T) {
@@ -68,7 +121,7 @@ func TestStatusOfTheJournal(t *testing.T) {
 		}
 		m.journal.Started("keys")
 		time.Sleep(time.Second)
-		if s := m.status(); s.Running != "keys" || time.Since(s.Since) != time.Second {
+		if s := m.status(); s.Running != "keys" || s.Ran != time.Second {
 			t.Errorf("in a step: %+v", s)
 		}
 		m.journal.Finished(step.Result{Name: "keys", Took: time.Second})
@@ -88,7 +141,7 @@ func TestBootReport(t *testing.T) {
 	for _, failed := range []error{nil, errors.New("refused")} {
 		var out bytes.Buffer
 		m := viewed(&out)
-		m.device, m.tlsKey = noDevice{}, vm.HashOf([]byte("key"))
+		m.device, m.strangers = noDevice{}, &strangers{key: attestation.Key{SPKI: vm.HashOf([]byte("key"))}}
 		m.handover.config.InstanceID = strings.Repeat("ab", 16)
 		m.handover.events = []vm.Event{vm.RuntimeEvent(vm.EventImage, bytes.Repeat([]byte{0x51}, 32))}
 		m.journal.add([]step.Result{{Name: "measure", Took: 1200 * time.Millisecond, Remark: "quiet"}})
@@ -99,7 +152,7 @@ func TestBootReport(t *testing.T) {
 		}
 		m.journal.results = append(m.journal.results, last)
 		m.report(failed)
-		for _, text := range []string{want, "svm1owner/guestbook, instance abab", "TEE soft", "image 5151", "key sha256 " + m.tlsKey.String()} {
+		for _, text := range []string{want, "svm1owner/guestbook, instance abab", "TEE soft", "image 5151", "key sha256 " + m.strangers.key.SPKI.String()} {
 			if !strings.Contains(out.String(), text) {
 				t.Errorf("report lacks %q:\n%s", text, out.String())
 			}

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
+	"github.com/secretvm/secretvm/guest/attestd"
 	keep "github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/certificate/certificatetest"
 	"github.com/secretvm/secretvm/verification"
@@ -35,7 +37,10 @@ func certify(t *testing.T, ca *certificatetest.CA, holder keep.Holder) {
 	k, err := keep.New(keep.Options{
 		Config:      vm.ACME{Names: []string{publicName}, CA: ca.URL, Roots: ca.Roots, Challenge: vm.ChallengeHTTP},
 		Attestation: holder, Disk: t.TempDir(), Shared: filepath.Join(t.TempDir(), "tls"),
-		Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(ca.HTTPPort)), Note: func(s string) { t.Log(s) },
+		Note: func(s string) { t.Log(s) },
+		Listen: func(ctx context.Context) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(ca.HTTPPort)))
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +92,7 @@ func TestPublicCertificate(t *testing.T) {
 		resp.Body.Close()
 		t.Error("a browser takes the machine's own certificate")
 	}
-	certify(t, ca, s)
+	certify(t, ca, &machineKey{m.Key, s})
 	resp, err := browser.Get(public + "/healthz")
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +111,13 @@ func TestPublicCertificate(t *testing.T) {
 			t.Errorf("%s: %s: %s; connection: %+v", where, r.Verdict, r.Summary, r.Check("connection"))
 		}
 	}
+}
+
+// machineKey is the key of the boot, for which its attestation service shows
+// certificates.
+type machineKey struct {
+	attestation.Key
+	*attestd.Server
 }
 
 // impostor holds a key of its own.

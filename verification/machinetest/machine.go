@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/attestd"
-	"github.com/secretvm/secretvm/guest/pace"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee/soft/emulator"
 	"github.com/secretvm/secretvm/vm"
@@ -49,6 +49,7 @@ type Machine struct {
 	Events    []vm.Event
 	PKI       *emulator.PKI
 	TEE       *emulator.Machine
+	Key       attestation.Key // of the attestation service that Serve started last
 }
 
 // Boot measures what the spec says, changed by change, into an emulated TEE.
@@ -133,20 +134,25 @@ func Manifest(root vm.Hash) vm.Manifest {
 // Roots is the development root that this machine's quotes end in.
 func (m *Machine) Roots() []*x509.Certificate { return []*x509.Certificate{m.PKI.Root.Cert} }
 
-// Quote implements pace.Quoter.
+// Quote implements attestation.Quoter.
 func (m *Machine) Quote(_ context.Context, reportData [64]byte) (vm.Evidence, error) {
 	return m.TEE.Quote(reportData)
 }
 
 // Serve starts the attestation service and returns its URL. Quotes come from
 // quoter, or from the machine when it is nil.
-func (m *Machine) Serve(t testing.TB, quoter pace.Quoter) (*attestd.Server, string) {
+func (m *Machine) Serve(t testing.TB, quoter attestation.Quoter) (*attestd.Server, string) {
 	t.Helper()
 	if quoter == nil {
 		quoter = m
 	}
+	key, err := attestation.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Key = key
 	s, err := attestd.New(attestd.Options{
-		Quoter: quoter, TEE: vm.Soft, Measurement: m.TEE.Read(), Config: m.Canonical, Compose: m.Compose, Events: m.Events,
+		Quotes: attestation.NewQuotes(quoter, nil, key.SPKI, attestation.Claims(key.SPKI, vm.Soft, m.Events), nil), Key: key, TEE: vm.Soft, Measurement: m.TEE.Read(), Config: m.Canonical, Compose: m.Compose, Events: m.Events,
 		Status: func() attestd.Status {
 			return attestd.Status{Workload: "running", Steps: []step.Result{{Name: "measure", Took: time.Second}}}
 		},
