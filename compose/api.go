@@ -9,9 +9,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// APISocket is where a container finds the machine's API, if it is granted one.
-const APISocket = "/run/secretvm.sock"
-
 // readAPI reads which services may ask the machine's API for what: a mapping
 // from names of services to lists of grants.
 func readAPI(to *vm.API, services []Service) func(*yaml.Node) error {
@@ -62,10 +59,10 @@ func mountsSocket(n *yaml.Node) bool {
 	return volumes != nil && slices.ContainsFunc(volumes.Content, func(v *yaml.Node) bool {
 		v = follow(v)
 		if source := lookup(v, "source"); source != nil {
-			return source.Value == APISocket
+			return source.Value == vm.APISocket
 		}
 		source, _, _ := strings.Cut(v.Value, ":")
-		return source == APISocket
+		return source == vm.APISocket
 	})
 }
 
@@ -75,7 +72,7 @@ func (s Settings) checkSockets(services []Service) error {
 	for _, service := range services {
 		if _, granted := s.API[service.Name]; service.Socket && !granted {
 			return fmt.Errorf("service %s: it mounts %s, and may not ask for anything there: name its grants in %s, as api: { %s: [%s] }",
-				service.Name, APISocket, SettingsKey, service.Name, strings.Join(vm.GrantNames, ", "))
+				service.Name, vm.APISocket, SettingsKey, service.Name, strings.Join(vm.GrantNames, ", "))
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -66,7 +67,7 @@ func readNames(archive []byte) (map[string]bool, error) {
 }
 
 // packing says how to make a files archive, the same bytes from the same files.
-const packing = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w -cf " + FilesName
+const packing = "tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=a+rX,go-w -cf " + configdisk.FilesName
 
 // checkBeside reports the first file that services take from beside the compose
 // file, in folder, and that no machine would have.
@@ -82,7 +83,7 @@ func (w *Workload) checkBeside(doc *yaml.Node, folder string) error {
 	for _, name := range w.Outside.EnvFiles {
 		if lacks(name) && (len(w.Settings.Env) == 0 || Local(name) == "") {
 			return fmt.Errorf("env_file %s is not in %s: seal it, with its variables named in %s as env: […] (secretvm service env set), or, if it may be public, make the archive: %s %s",
-				name, FilesName, SettingsKey, packing, path.Clean(name))
+				name, configdisk.FilesName, SettingsKey, packing, path.Clean(name))
 		}
 	}
 	isFile := func(name string) bool {
@@ -92,7 +93,7 @@ func (w *Workload) checkBeside(doc *yaml.Node, folder string) error {
 	keys, configs := pairs(lookup(doc, "configs"))
 	for i, key := range keys {
 		if name := text(lookup(configs[i], "file")); name != "" && lacks(name) {
-			return fmt.Errorf("config %s: %s is not in %s: make the archive (%s %s)", key.Value, name, FilesName, packing, path.Clean(name))
+			return fmt.Errorf("config %s: %s is not in %s: make the archive (%s %s)", key.Value, name, configdisk.FilesName, packing, path.Clean(name))
 		}
 	}
 	keys, services := pairs(lookup(doc, "services"))
@@ -104,7 +105,7 @@ func (w *Workload) checkBeside(doc *yaml.Node, folder string) error {
 			}
 			if mounted && strings.ContainsAny(source, "./") && lacks(source) && Local(source) != "" && isFile(source) {
 				return fmt.Errorf("service %s: it mounts %s, which lies beside the compose file and is not in %s: make the archive (%s %s)",
-					key.Value, source, FilesName, packing, path.Clean(source))
+					key.Value, source, configdisk.FilesName, packing, path.Clean(source))
 			}
 		}
 	}

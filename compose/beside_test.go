@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/secretvm/secretvm/configdisk"
 )
 
 func tarOf(t *testing.T, names ...string) []byte {
@@ -129,7 +131,7 @@ func TestBeside(t *testing.T) {
 				}
 			}
 			if tt.archive != nil {
-				if err := os.WriteFile(filepath.Join(dir, FilesName), tarOf(t, tt.archive...), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, configdisk.FilesName), tarOf(t, tt.archive...), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

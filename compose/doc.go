@@ -4,9 +4,9 @@
 //
 // From the same bytes come the settings in the x-secretvm block (Settings), the
 // services and the ports that they publish (Service, Port), and the one measured
-// document of the machine (Workload.Config). Archive is how the bytes travel
-// from the host to the guest.
+// document of the machine (Workload.Config). How the bytes travel from the host to
+// the guest is configdisk's.
 //
-// The guest links this package: it imports vm, the standard library and a YAML
-// parser, and treats every input as hostile.
+// The guest's process that runs the workload links this package: it imports vm, the
+// standard library and a YAML parser, and treats every input as hostile.
 package compose

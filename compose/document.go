@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/secretvm/secretvm/configdisk"
 )
 
 // Bounds on a document once its aliases are followed, so that a small file
@@ -20,8 +22,8 @@ const (
 
 // parseDocument returns the root mapping of the only document in raw.
 func parseDocument(raw []byte) (*yaml.Node, error) {
-	if len(raw) > MaxComposeSize {
-		return nil, fmt.Errorf("compose file has %d bytes, want at most %d", len(raw), MaxComposeSize)
+	if len(raw) > configdisk.MaxComposeSize {
+		return nil, fmt.Errorf("compose file has %d bytes, want at most %d", len(raw), configdisk.MaxComposeSize)
 	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(raw))

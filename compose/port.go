@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // maxPorts bounds the ports that one service publishes.
@@ -114,8 +116,8 @@ func expand(p Port, host, container string) ([]Port, error) {
 		if hostLast-hostFirst != last-first {
 			return nil, fmt.Errorf("ranges %s and %s differ in length: name one host port for each container port", host, container)
 		}
-		if hostFirst <= AttestationPort && AttestationPort <= hostLast && p.Protocol == "tcp" {
-			return nil, fmt.Errorf("%d is the port of the attestation service: publish another one", AttestationPort)
+		if hostFirst <= vm.AttestationPort && vm.AttestationPort <= hostLast && p.Protocol == "tcp" {
+			return nil, fmt.Errorf("%d is the port of the attestation service: publish another one", vm.AttestationPort)
 		}
 	}
 	if last-first >= maxPorts {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // What a container may have of its machine without being trusted with all of
@@ -153,7 +155,7 @@ func notHost(what string) func(string) error {
 func checkVolume(v string) error {
 	source, _, found := strings.Cut(v, ":")
 	source = path.Clean(source)
-	if !found || !path.IsAbs(source) || source == APISocket || source == TLSFolder || path.Dir(source) == TLSFolder { // those have grants of their own
+	if !found || !path.IsAbs(source) || source == vm.APISocket || source == vm.TLSFolder || path.Dir(source) == vm.TLSFolder { // those have grants of their own
 		return nil
 	}
 	return CheckBind(source)

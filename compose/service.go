@@ -11,18 +11,6 @@ import (
 // maxServices bounds the services of one file.
 const maxServices = 256
 
-// AttestationPort is the port of the attestation service; a workload cannot
-// publish it.
-const AttestationPort = 29343
-
-// DevPort is where images for development take commands, and nothing listens in
-// others.
-const DevPort = 29344
-
-// DevMachine is who takes commands there for the machine itself; services take
-// them under their names, which are never like this.
-const DevMachine = "@machine"
-
 // Service is one service of the compose file, as far as it matters here.
 type Service struct {
 	Name     string
@@ -30,7 +18,7 @@ type Service struct {
 	Pinned   bool     // Image ends in a digest, or has one in Workload.Pins
 	Profiles []string // not empty: a plain "up" does not start it
 	Ports    []Port
-	Socket   bool // it mounts APISocket
+	Socket   bool // it mounts vm.APISocket
 }
 
 var pinnedImage = regexp.MustCompile(`^[^$@\s]+@sha256:[0-9a-f]{64}$`)

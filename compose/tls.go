@@ -14,10 +14,6 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TLSFolder is where services that are granted it find the certificate for the
-// machine's names, cert.pem, and its private key, key.pem.
-const TLSFolder = "/run/secretvm/tls"
-
 // challengeService is the machine itself among what publishes ports.
 const challengeService = "certificates"
 
@@ -124,9 +120,9 @@ func checkRoots(text string) error {
 func checkTLS(doc *yaml.Node, w *Workload) error {
 	a := w.Settings.TLS
 	err := eachService(doc, func(s Service, n *yaml.Node) error {
-		if v := mountOf(n, TLSFolder); v != nil && (a == nil || !slices.Contains(a.Services, s.Name)) {
+		if v := mountOf(n, vm.TLSFolder); v != nil && (a == nil || !slices.Contains(a.Services, s.Name)) {
 			return fmt.Errorf("service %s: %w", s.Name, at(v, "it mounts %s, and is not among those that get a certificate: name it in %s, as tls: { names: [app.example.org], services: [%s] }",
-				TLSFolder, SettingsKey, s.Name))
+				vm.TLSFolder, SettingsKey, s.Name))
 		}
 		return nil
 	})

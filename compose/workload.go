@@ -11,14 +11,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// MaxComposeSize bounds the compose file, in bytes.
-const MaxComposeSize = 1 << 20
-
-// MaxFilesSize bounds the files archive, in bytes: what MaxArchiveSize leaves.
-const MaxFilesSize = MaxArchiveSize - MaxComposeSize - 128<<10
+// MaxFilesSize bounds the files archive, in bytes: what configdisk.MaxArchiveSize leaves.
+const MaxFilesSize = configdisk.MaxArchiveSize - configdisk.MaxComposeSize - 128<<10
 
 // FileNames are the names under which a compose file is looked for in a folder.
 var FileNames = []string{"docker-compose.yaml", "docker-compose.yml", "compose.yaml", "compose.yml"}
@@ -41,11 +39,11 @@ func Read(path string) (*Workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := readBounded(file, MaxComposeSize)
+	raw, err := readBounded(file, configdisk.MaxComposeSize)
 	if err != nil {
 		return nil, fmt.Errorf("read compose file: %w", err)
 	}
-	archive, err := readBounded(filepath.Join(filepath.Dir(file), FilesName), MaxFilesSize)
+	archive, err := readBounded(filepath.Join(filepath.Dir(file), configdisk.FilesName), MaxFilesSize)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read files archive: %w", err)
 	}

@@ -9,8 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/vm"
 )
+
+var testKMS = vm.KMS{ChainID: "test-1", GroupKey: strings.Repeat("8a", 96)}
+
+const testInstance = "00112233445566778899aabbccddeeff"
 
 var pin = "@sha256:" + strings.Repeat("ab", 32)
 
@@ -129,7 +134,7 @@ func TestParseRefuses(t *testing.T) {
 		{"cycle", "a: &a [*a]" + service, "levels deep"},
 		{"alias bomb", bomb() + service, "stands for more than 50000 values"},
 		{"deep", "a: " + strings.Repeat("[", 100) + strings.Repeat("]", 100) + service, "more than 64 levels deep"},
-		{"too large", "# " + strings.Repeat("x", MaxComposeSize), "want at most 1048576"},
+		{"too large", "# " + strings.Repeat("x", configdisk.MaxComposeSize), "want at most 1048576"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Parse([]byte(c.file), nil)
@@ -222,7 +227,7 @@ func TestRead(t *testing.T) {
 	}
 	write("compose.yml", raw)
 	files := tarOf(t, "app.ini")
-	write(FilesName, files)
+	write(configdisk.FilesName, files)
 	w, err := Read(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +235,7 @@ func TestRead(t *testing.T) {
 	if string(w.Compose) != string(raw) || string(w.Files) != string(files) || w.Settings.Service != "my-app" {
 		t.Errorf("workload is %+v", w)
 	}
-	write("compose.yml", make([]byte, MaxComposeSize+1))
+	write("compose.yml", make([]byte, configdisk.MaxComposeSize+1))
 	if _, err := Read(filepath.Join(dir, "compose.yml")); err == nil || !strings.Contains(err.Error(), "more than 1048576 bytes") {
 		t.Errorf("large file: error is %v", err)
 	}

@@ -14,7 +14,6 @@ import (
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/term"
 
-	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -54,7 +53,7 @@ the command; 255 where there is none.`,
 			if dash < 0 {
 				dash = len(args)
 			}
-			user := compose.DevMachine
+			user := vm.DevMachine
 			if dash == 2 {
 				user = args[1]
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -108,7 +109,7 @@ func (f *sealedFlags) fromCompose(env vm.Environment, files map[string]string, n
 	}
 	for name := range files {
 		if !slices.ContainsFunc(sealable, func(s compose.Secret) bool { return s.Name == name }) {
-			return fmt.Errorf("--secret %s: %s has no such secret, or %s brings it", name, w.Path, compose.FilesName)
+			return fmt.Errorf("--secret %s: %s has no such secret, or %s brings it", name, w.Path, configdisk.FilesName)
 		}
 	}
 	if _, others := env.Allowed(w.Settings.Env); len(others) > 0 {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 )
 
 // networkFlags are hints for machines in networks without DHCP.
@@ -20,11 +20,11 @@ func (f *networkFlags) register(c *cobra.Command) {
 }
 
 // hints are nil where no flag was given.
-func (f networkFlags) hints() (*compose.Network, error) {
+func (f networkFlags) hints() (*configdisk.Network, error) {
 	if len(f.addresses)+len(f.gateways)+len(f.dns) == 0 {
 		return nil, nil
 	}
-	var n compose.Network
+	var n configdisk.Network
 	var err error
 	if n.Addresses, err = parseAll("address", f.addresses, netip.ParsePrefix); err != nil {
 		return nil, err

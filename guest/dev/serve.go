@@ -9,7 +9,8 @@ import (
 	"os"
 	"strconv"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
+	"github.com/secretvm/secretvm/vm"
 )
 
 const (
@@ -24,7 +25,7 @@ func Serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the host's hints: %w", err)
 	}
-	var hints compose.Hints
+	var hints configdisk.Hints
 	if err := json.Unmarshal(text, &hints); err != nil {
 		return fmt.Errorf("read the host's hints: %w", err)
 	}
@@ -38,7 +39,7 @@ func Serve(ctx context.Context) error {
 	}
 	engine := Engine{Socket: socket}
 	s, err := NewServer(hints.DevKey, func(ctx context.Context, c Command) (int, error) {
-		if c.Service == compose.DevMachine {
+		if c.Service == vm.DevMachine {
 			return Run(ctx, c)
 		}
 		return engine.Run(ctx, c)
@@ -47,7 +48,7 @@ func Serve(ctx context.Context) error {
 		return err
 	}
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", ":"+strconv.Itoa(compose.DevPort))
+	l, err := lc.Listen(ctx, "tcp", ":"+strconv.Itoa(vm.DevPort))
 	if err != nil {
 		return fmt.Errorf("serve commands: %w", err)
 	}

@@ -3,7 +3,7 @@
 // console. Its operator may do everything. No other image holds it (cmd/guest-dev),
 // and this image says what it is in what it measures.
 //
-// The user of a connection names a service of the compose file, or compose.DevMachine. A
+// The user of a connection names a service of the compose file, or vm.DevMachine. A
 // command is a JSON array of words, or a line without quoting.
 package dev
 
@@ -26,7 +26,7 @@ type Terminal struct{ Columns, Rows uint32 }
 
 // Command is what somebody wants run.
 type Command struct {
-	Service  string    // or compose.DevMachine
+	Service  string    // or vm.DevMachine
 	Words    []string  // none: a shell
 	Terminal *Terminal // nil: none
 	Resize   <-chan Terminal

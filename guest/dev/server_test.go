@@ -19,7 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // key makes a key, and its public part as hints have it.
@@ -71,12 +71,12 @@ func TestOnlyTheHostsKeyIsServed(t *testing.T) {
 	for name, auth := range map[string][]ssh.AuthMethod{
 		"another key": {ssh.PublicKeys(other)}, "a password": {ssh.Password("")}, "nothing": nil,
 	} {
-		if c, err := dial(address, compose.DevMachine, auth...); err == nil {
+		if c, err := dial(address, vm.DevMachine, auth...); err == nil {
 			c.Close()
 			t.Errorf("%s was let in", name)
 		}
 	}
-	c, err := dial(address, compose.DevMachine, ssh.PublicKeys(own))
+	c, err := dial(address, vm.DevMachine, ssh.PublicKeys(own))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestOnlyTheHostsKeyIsServed(t *testing.T) {
 
 func TestCommandsOfTheMachine(t *testing.T) {
 	own, public := key(t)
-	c, err := dial(serve(t, public, Run), compose.DevMachine, ssh.PublicKeys(own))
+	c, err := dial(serve(t, public, Run), vm.DevMachine, ssh.PublicKeys(own))
 	if err != nil {
 		t.Fatal(err)
 	}

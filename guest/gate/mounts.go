@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // mounts puts, for every folder of the host that a container mounts, what it is
@@ -76,7 +77,7 @@ func (p Policy) source(service, source string) (string, error) {
 	switch {
 	case compose.IsShown(source) || source == p.Sockets[service]:
 		return source, nil
-	case source == compose.TLSFolder || path.Dir(source) == compose.TLSFolder:
+	case source == vm.TLSFolder || path.Dir(source) == vm.TLSFolder:
 		if trusted || slices.Contains(p.TLS, service) {
 			return source, nil
 		}

@@ -13,7 +13,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/disk/verity"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/step"
@@ -52,7 +52,7 @@ type System interface {
 type boot struct {
 	sys     System
 	device  tee.Device
-	archive compose.Archive
+	archive configdisk.Archive
 	config  vm.Config
 	verity  vm.Verity
 	events  []vm.Event
@@ -148,7 +148,7 @@ func (b *boot) readConfig(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer disk.Close()
-	if b.archive, err = compose.ReadArchive(disk); err != nil {
+	if b.archive, err = configdisk.ReadArchive(disk); err != nil {
 		return "", err
 	}
 	b.config, err = vm.ParseConfig(b.archive.Config)

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/tee"
@@ -47,7 +47,7 @@ func canonical(t *testing.T, c vm.Config) []byte {
 // machine is the system boundary: a TEE with working registers and disks with
 // the given bytes. fail makes the named call return an error.
 type machine struct {
-	archive  compose.Archive
+	archive  configdisk.Archive
 	disk     []byte // in place of archive
 	line     string
 	state    vm.Measurement
@@ -135,7 +135,7 @@ func newMachine(t *testing.T) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{line: commandLine, handed: map[string][]byte{}}
-	m.archive = compose.Archive{Config: canonical(t, c), Compose: composeFile, Files: filesTar, Hints: compose.Hints{KMS: []string{"http://10.0.2.2:26680"}}}
+	m.archive = configdisk.Archive{Config: canonical(t, c), Compose: composeFile, Files: filesTar, Hints: configdisk.Hints{KMS: []string{"http://10.0.2.2:26680"}}}
 	m.state.MRConfigID = id
 	return m
 }
@@ -196,7 +196,7 @@ func TestBootWithoutFiles(t *testing.T) {
 	if slices.Contains(m.extended, vm.EventFiles) || len(m.extended) != 4 || m.extended[3] != vm.EventBootComplete {
 		t.Errorf("events are %q", m.extended)
 	}
-	if _, there := m.handed[compose.FilesName]; there {
+	if _, there := m.handed[configdisk.FilesName]; there {
 		t.Error("a files archive was handed over that does not exist")
 	}
 }
@@ -261,7 +261,7 @@ func TestB3_DamagedArchiveHalts(t *testing.T) {
 	}
 	withoutCompose := func() []byte {
 		b := whole()
-		at := bytes.Index(b, []byte(compose.ComposeName))
+		at := bytes.Index(b, []byte(configdisk.ComposeName))
 		return append(b[:at:at], b[at+1024:]...) // its header and its only block
 	}
 	tests := []struct {
@@ -272,7 +272,7 @@ func TestB3_DamagedArchiveHalts(t *testing.T) {
 		{"zeros", make([]byte, 8192)},
 		{"cut", whole()[:1500]},
 		{"missing compose", withoutCompose()},
-		{"over 16 MiB", append(whole(), make([]byte, compose.MaxArchiveSize)...)},
+		{"over 16 MiB", append(whole(), make([]byte, configdisk.MaxArchiveSize)...)},
 		{"bytes behind the archive", append(whole(), 1)},
 	}
 	for _, tt := range tests {

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/step"
 )
 
@@ -14,7 +14,7 @@ import (
 const HandOverDir = "/run/secretvm"
 
 // Names of the files of HandOverDir beside those of the config archive
-// (compose.ConfigName, ComposeName, FilesName and HintsName).
+// (configdisk.ConfigName, ComposeName, FilesName and HintsName).
 const (
 	EventsName = "events.json" // []vm.Event: what was extended, in order
 	StepsName  = "steps.json"  // []step.Result so far
@@ -27,15 +27,15 @@ func (b *boot) handOver(steps []step.Result) error {
 		raw  []byte
 		json any // in place of raw
 	}{
-		{compose.ConfigName, b.archive.Config, nil},
-		{compose.ComposeName, b.archive.Compose, nil},
-		{compose.FilesName, b.archive.Files, nil},
-		{compose.HintsName, nil, b.archive.Hints},
+		{configdisk.ConfigName, b.archive.Config, nil},
+		{configdisk.ComposeName, b.archive.Compose, nil},
+		{configdisk.FilesName, b.archive.Files, nil},
+		{configdisk.HintsName, nil, b.archive.Hints},
 		{EventsName, nil, b.events},
 		{StepsName, nil, steps},
 	}
 	for _, f := range files {
-		if f.name == compose.FilesName && f.raw == nil {
+		if f.name == configdisk.FilesName && f.raw == nil {
 			continue
 		}
 		content := f.raw

@@ -13,9 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // servicePatience is how long a service may take from its start until it serves.
@@ -44,7 +44,7 @@ func (m *machine) beginAttestation(ctx context.Context) error {
 	if err := m.answer(ctx, socket, ipc.UserAttestation, m.answersForStrangers()); err != nil {
 		return err
 	}
-	port, err := listenTCP(ctx, compose.AttestationPort)
+	port, err := listenTCP(ctx, vm.AttestationPort)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // keepCertificates puts a certificate where containers find it, before the
@@ -28,10 +28,10 @@ func (m *machine) keepCertificates(ctx context.Context) error {
 		return err
 	}
 	disk := filepath.Join(dataFolder, "certificates")
-	if err := errors.Join(handTo(ipc.UserCertificates, disk, 0o700), handTo(ipc.UserCertificates, compose.TLSFolder, 0o755)); err != nil {
+	if err := errors.Join(handTo(ipc.UserCertificates, disk, 0o700), handTo(ipc.UserCertificates, vm.TLSFolder, 0o755)); err != nil {
 		return fmt.Errorf("prepare certificates: %w", err)
 	}
-	shared, err := os.Open(compose.TLSFolder)
+	shared, err := os.Open(vm.TLSFolder)
 	if err != nil {
 		return fmt.Errorf("prepare certificates: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/guest/initramfs"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -15,7 +15,7 @@ import (
 
 // handOver is what stage 1 left: the measured bytes, and the host's hints.
 type handOver struct {
-	archive compose.Archive
+	archive configdisk.Archive
 	config  vm.Config
 	events  []vm.Event
 	steps   []step.Result
@@ -37,7 +37,7 @@ func readHandOver(dir string) (h handOver, err error) {
 			}
 		}
 	}
-	h.archive, h.config, err = compose.OpenFolder(dir)
+	h.archive, h.config, err = configdisk.OpenFolder(dir)
 	h.archive.Files = nil // held against the config, and for the workload's own process
 	decode(initramfs.EventsName, &h.events)
 	decode(initramfs.StepsName, &h.steps)

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/guest/network"
 )
 
@@ -62,7 +62,7 @@ func (m *machine) address(ctx context.Context, link *network.Linux) (lease netwo
 }
 
 // hints are the host's about the network.
-func (m *machine) hints() (n compose.Network) {
+func (m *machine) hints() (n configdisk.Network) {
 	if given := m.handover.archive.Hints.Network; given != nil {
 		n = *given
 	}

@@ -15,7 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/initramfs"
@@ -212,16 +212,16 @@ func TestReadHandOver(t *testing.T) {
 	events, _ := json.Marshal([]vm.Event{vm.RuntimeEvent(vm.EventBootComplete, nil)})
 	steps, _ := json.Marshal([]step.Result{{Name: "measure", Took: time.Second}})
 	good := map[string]string{
-		compose.ConfigName: string(canonical), compose.ComposeName: string(composeFile), compose.HintsName: `{"kms":["http://10.0.2.2:1"]}`,
+		configdisk.ConfigName: string(canonical), configdisk.ComposeName: string(composeFile), configdisk.HintsName: `{"kms":["http://10.0.2.2:1"]}`,
 		initramfs.EventsName: string(events), initramfs.StepsName: string(steps),
 	}
 	for _, tt := range []struct{ name, file, content, wantErr string }{
 		{"good", "", "", ""},
-		{"another compose file", compose.ComposeName, "services: {evil: {image: x}}\n", "compose"},
-		{"files nobody measured", compose.FilesName, "tar", "files"},
-		{"broken config", compose.ConfigName, "{}", "config"},
+		{"another compose file", configdisk.ComposeName, "services: {evil: {image: x}}\n", "compose"},
+		{"files nobody measured", configdisk.FilesName, "tar", "files"},
+		{"broken config", configdisk.ConfigName, "{}", "config"},
 		{"broken events", initramfs.EventsName, "{", "decode events.json"},
-		{"broken hints", compose.HintsName, "[", "decode hints.json"},
+		{"broken hints", configdisk.HintsName, "[", "decode hints.json"},
 		{"missing steps", initramfs.StepsName, "-", "no such file"},
 	} {
 		dir := t.TempDir()

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/guest/workload/order"
@@ -69,7 +69,7 @@ func stayAlive() {
 
 // part is the state of the process.
 type part struct {
-	archive  compose.Archive // as measured
+	archive  configdisk.Archive // as measured
 	config   vm.Config
 	commands Commands
 	board    board
@@ -90,7 +90,7 @@ type part struct {
 func newPart(ctx context.Context, folder string, commands Commands) (*part, error) {
 	p := &part{commands: commands}
 	var err error
-	if p.archive, p.config, err = compose.OpenFolder(folder); err != nil {
+	if p.archive, p.config, err = configdisk.OpenFolder(folder); err != nil {
 		return nil, err
 	}
 	p.live, p.sink = context.WithCancel(ctx)
@@ -160,7 +160,7 @@ func (p *part) prepare(ctx context.Context, w order.Work) (err error) {
 		}
 	}
 	if acme := p.config.ACME; acme != nil && len(acme.Services) > 0 {
-		if err := p.project.MountFolder(compose.TLSFolder, acme.Services); err != nil {
+		if err := p.project.MountFolder(vm.TLSFolder, acme.Services); err != nil {
 			return err
 		}
 	}

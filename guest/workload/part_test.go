@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/vm"
@@ -50,8 +50,8 @@ func measured(t *testing.T, file string, change func(*vm.Config)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hints, _ := json.Marshal(compose.Hints{})
-	for name, content := range map[string][]byte{compose.ConfigName: canonical, compose.ComposeName: []byte(file), compose.FilesName: files.Bytes(), compose.HintsName: hints} {
+	hints, _ := json.Marshal(configdisk.Hints{})
+	for name, content := range map[string][]byte{configdisk.ConfigName: canonical, configdisk.ComposeName: []byte(file), configdisk.FilesName: files.Bytes(), configdisk.HintsName: hints} {
 		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +107,7 @@ func TestW1_PartRefusesTags(t *testing.T) {
 		}
 	}
 	folder := measured(t, townFile, nil)
-	if err := os.WriteFile(filepath.Join(folder, compose.ComposeName), []byte(tagged), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(folder, configdisk.ComposeName), []byte(tagged), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := newPart(t.Context(), folder, nil); err == nil {

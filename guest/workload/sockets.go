@@ -3,17 +3,17 @@ package workload
 import (
 	"strings"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
-// MountSockets gives services a socket each, by name, at compose.APISocket:
+// MountSockets gives services a socket each, by name, at vm.APISocket:
 // through a second file, which docker compose lays over the measured one. A
 // volume of that target in the measured file gives way. A service that the
 // measured file does not have makes docker compose fail.
 func (p *Project) MountSockets(sockets map[string]string) error {
 	services := map[string]any{}
 	for service, socket := range sockets {
-		services[service] = volume(socket, compose.APISocket, false)
+		services[service] = volume(socket, vm.APISocket, false)
 	}
 	return p.overlay("workload-sockets.yaml", services)
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/attest"
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/doctor"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/kms/wire"
@@ -139,7 +139,7 @@ func TestUpInTDX(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer config.Close()
-	archive, err := compose.ReadArchive(config)
+	archive, err := configdisk.ReadArchive(config)
 	if err != nil || len(in.relays) != 1 || !slices.Equal(archive.Hints.KMS, []string{"http://" + guestGateway + ":" + strconv.Itoa(in.relays[0].port)}) {
 		t.Errorf("the machine is told of the KMS at %q, %v", archive.Hints.KMS, err)
 	}

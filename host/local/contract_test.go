@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -54,7 +55,7 @@ func TestUpWithAContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer disk.Close()
-	archive, err := compose.ReadArchive(disk)
+	archive, err := configdisk.ReadArchive(disk)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -53,7 +52,7 @@ func (in *Installation) openDoor() (key string, door []qemu.Forward, err error) 
 	if err != nil {
 		return "", nil, fmt.Errorf("make a key for commands: %w", err)
 	}
-	port, err := reserve(0, compose.DevPort, "commands")
+	port, err := reserve(0, vm.DevPort, "commands")
 	if err != nil {
 		return "", nil, err
 	}
@@ -64,7 +63,7 @@ func (in *Installation) openDoor() (key string, door []qemu.Forward, err error) 
 	err = errors.Join(
 		os.WriteFile(filepath.Join(folder, devKeyName), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
 		os.WriteFile(filepath.Join(folder, devPortName), append(text, '\n'), 0o600))
-	return string(ssh.MarshalAuthorizedKey(public)), []qemu.Forward{{Host: port, Guest: compose.DevPort}}, err
+	return string(ssh.MarshalAuthorizedKey(public)), []qemu.Forward{{Host: port, Guest: vm.DevPort}}, err
 }
 
 func removeFile(path string) error {

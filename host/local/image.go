@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/image/firmware"
 	"github.com/secretvm/secretvm/measure"
 	"github.com/secretvm/secretvm/vm"
@@ -92,12 +93,12 @@ func (im Image) Launched(cfg vm.Config) (vm.Measurement, error) {
 }
 
 // Archive makes the bytes of the config disk.
-func Archive(w *compose.Workload, cfg vm.Config, hints compose.Hints) ([]byte, error) {
+func Archive(w *compose.Workload, cfg vm.Config, hints configdisk.Hints) ([]byte, error) {
 	canonical, err := cfg.Canonical()
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
-	_, err = compose.Archive{Config: canonical, Compose: w.Compose, Files: w.Files, Hints: hints}.WriteTo(&out)
+	_, err = configdisk.Archive{Config: canonical, Compose: w.Compose, Files: w.Files, Hints: hints}.WriteTo(&out)
 	return out.Bytes(), err
 }

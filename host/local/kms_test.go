@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 )
 
 // A key manager of four: all are started, told to the machine, stopped, and found
@@ -29,7 +29,7 @@ func TestUpWithFourNodes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		archive, err := compose.ReadArchive(disk)
+		archive, err := configdisk.ReadArchive(disk)
 		disk.Close()
 		var want []string
 		for i := range 4 {

@@ -145,7 +145,7 @@ func (in *Installation) newNode(i int, w *compose.Workload, image Image) (*nodeM
 	if err != nil {
 		return nil, err
 	}
-	ports[compose.AttestationPort] = 0
+	ports[vm.AttestationPort] = 0
 	if m.addresses, m.attestation, _, err = plan(w.Ports(), ports); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/image/oci"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -78,7 +79,7 @@ func TestUpWithNodesInMachines(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer disk.Close()
-	archive, err := compose.ReadArchive(disk)
+	archive, err := configdisk.ReadArchive(disk)
 	if err != nil || len(in.nodes) != 2 || !slices.Equal(archive.Hints.KMS, []string{forGuest(founder), forGuest(in.nodes[0].api), forGuest(in.nodes[1].api)}) {
 		t.Errorf("the machine is told of %q, %v", archive.Hints.KMS, err)
 	}
@@ -89,7 +90,7 @@ func TestUpWithNodesInMachines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		archive, err := compose.ReadArchive(config)
+		archive, err := configdisk.ReadArchive(config)
 		config.Close()
 		if err != nil {
 			t.Fatal(err)

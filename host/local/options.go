@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/doctor"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/oci"
@@ -33,7 +34,7 @@ type Options struct {
 	Seal    bool   // the secrets of the compose file, from the files beside it, before the boot
 	EnvFile string // with these variables; implies Seal
 
-	Network *compose.Network // hints for the machine; nil: it asks by DHCP
+	Network *configdisk.Network // hints for the machine; nil: it asks by DHCP
 
 	// Image makes or finds the image folder and says which in a few words.
 	Image func(ctx context.Context, note Note) (folder, remark string, err error)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // Address is where one published port of the workload can be reached.
@@ -37,7 +38,7 @@ func plan(ports []compose.Port, asked map[int]int) (addresses []Address, attesta
 		taken[host] = what
 		return host, err
 	}
-	published := map[int]bool{compose.AttestationPort: true}
+	published := map[int]bool{vm.AttestationPort: true}
 	for _, p := range ports {
 		if note := unreachable(p); note != "" {
 			notes = append(notes, note)
@@ -62,7 +63,7 @@ func plan(ports []compose.Port, asked map[int]int) (addresses []Address, attesta
 			return nil, 0, nil, fmt.Errorf("--port %d=%d: the workload publishes no TCP port %d that could be forwarded", port, asked[port], port)
 		}
 	}
-	attestation, err = choose(compose.AttestationPort, "the attestation service")
+	attestation, err = choose(vm.AttestationPort, "the attestation service")
 	return addresses, attestation, notes, err
 }
 
@@ -105,7 +106,7 @@ func address(container uint16, host int) string {
 
 // forwards returns what QEMU must forward.
 func forwards(addresses []Address, attestation int) []qemu.Forward {
-	out := []qemu.Forward{{Host: attestation, Guest: compose.AttestationPort}}
+	out := []qemu.Forward{{Host: attestation, Guest: vm.AttestationPort}}
 	for _, a := range addresses {
 		out = append(out, qemu.Forward{Host: a.Host, Guest: a.Port})
 	}

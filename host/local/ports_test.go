@@ -9,6 +9,7 @@ import (
 
 	"github.com/secretvm/secretvm/compose"
 	"github.com/secretvm/secretvm/host/qemu"
+	"github.com/secretvm/secretvm/vm"
 )
 
 // busyPort returns a port of loopback that is taken until the test ends.
@@ -43,7 +44,7 @@ func TestPlan(t *testing.T) {
 		{Service: "db", Host: 0, Container: 6379, Protocol: "tcp"},
 		{Service: "db", Host: 6380, HostIP: "127.0.0.1", Container: 6379, Protocol: "tcp"},
 	}
-	addresses, attestation, notes, err := plan(ports, map[int]int{api: 0, compose.AttestationPort: 0})
+	addresses, attestation, notes, err := plan(ports, map[int]int{api: 0, vm.AttestationPort: 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestPlan(t *testing.T) {
 	if len(notes) != 3 {
 		t.Errorf("notes are %q, want one for each port that is not forwarded", notes)
 	}
-	want := []qemu.Forward{{Host: attestation, Guest: compose.AttestationPort}, {Host: web, Guest: web}, {Host: addresses[1].Host, Guest: api}}
+	want := []qemu.Forward{{Host: attestation, Guest: vm.AttestationPort}, {Host: web, Guest: web}, {Host: addresses[1].Host, Guest: api}}
 	if got := forwards(addresses, attestation); !slices.Equal(got, want) {
 		t.Errorf("forwards are %v, want %v", got, want)
 	}
@@ -69,7 +70,7 @@ func TestPlanForAuthorities(t *testing.T) {
 	asks := func(port int) []compose.Port {
 		return []compose.Port{{Service: "certificates", Host: uint16(port), Protocol: "tcp"}}
 	}
-	all := map[int]int{compose.AttestationPort: 0}
+	all := map[int]int{vm.AttestationPort: 0}
 	addresses, _, notes, err := plan(asks(free), all)
 	if err != nil || len(notes) != 0 || len(addresses) != 1 || addresses[0].URL != "tcp://127.0.0.1:"+strconv.Itoa(free) {
 		t.Errorf("addresses are %+v, %q, %v", addresses, notes, err)
@@ -97,8 +98,8 @@ func TestPlanRefuses(t *testing.T) {
 		"taken port":             {[]compose.Port{tcp(busy)}, nil, "is not free on this computer"},
 		"taken port names flag":  {[]compose.Port{tcp(busy)}, nil, "--port " + strconv.Itoa(busy) + "=N"},
 		"taken by choice":        {[]compose.Port{tcp(free)}, map[int]int{free: busy}, strconv.Itoa(busy)},
-		"attestation is taken":   {nil, map[int]int{compose.AttestationPort: busy}, "wanted for the attestation service"},
-		"not published":          {[]compose.Port{tcp(free)}, map[int]int{1234: 0, compose.AttestationPort: 0}, "publishes no TCP port 1234"},
+		"attestation is taken":   {nil, map[int]int{vm.AttestationPort: busy}, "wanted for the attestation service"},
+		"not published":          {[]compose.Port{tcp(free)}, map[int]int{1234: 0, vm.AttestationPort: 0}, "publishes no TCP port 1234"},
 		"one port wanted by two": {[]compose.Port{tcp(free), tcp(free + 1)}, map[int]int{free + 1: free}, "wanted by service"},
 	} {
 		t.Run(name, func(t *testing.T) {

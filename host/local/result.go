@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -50,7 +50,7 @@ func (in *Installation) verifyCommand(url string) []string {
 	w := in.o.Workload
 	argv := []string{in.o.Command, "verify", url, "--compose", w.Path}
 	if w.Files != nil {
-		argv = append(argv, "--files", filepath.Join(filepath.Dir(w.Path), compose.FilesName))
+		argv = append(argv, "--files", filepath.Join(filepath.Dir(w.Path), configdisk.FilesName))
 	}
 	argv = append(argv, "--manifest", in.manifest, "--service", in.service.ID)
 	if in.trustRoot != "" { // the vendor's is built in

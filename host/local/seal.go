@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 )
 
 // checkSeal holds the flags of what is sealed against the workload.
@@ -33,7 +33,7 @@ func (in *Installation) sealed(ctx context.Context, created bool) error {
 		return err
 	}
 	return fmt.Errorf("%s has secrets that nobody has sealed yet, %s for example: let up do it (--seal), from the files beside it, "+
-		"or put them into %s if they may be public", w.Path, missing[0].Name, compose.FilesName)
+		"or put them into %s if they may be public", w.Path, missing[0].Name, configdisk.FilesName)
 }
 
 // seal has the owner's command encrypt something for the machines of a service.

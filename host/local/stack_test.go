@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/image/oci"
@@ -126,7 +127,7 @@ func playTDX(args []string) {
 	fail(os.WriteFile("played", []byte(strings.Join(args, "\n")), 0o600))
 	disk, err := os.Open("config.img")
 	fail(err)
-	archive, err := compose.ReadArchive(disk)
+	archive, err := configdisk.ReadArchive(disk)
 	fail(err)
 	quote, err := os.ReadFile(os.Getenv("PLAY_QUOTE"))
 	fail(err)
@@ -299,7 +300,7 @@ func installation(t *testing.T, state, role string) *Installation {
 	w.Path = "compose file.yaml"
 	o := Options{
 		Workload: w, State: state, TEE: vm.Soft, Timeout: 20 * time.Second, Grace: 10 * time.Second, Note: quiet,
-		Ports: map[int]int{compose.AttestationPort: 0}, Kmsd: self, SecretVM: self, Command: "bin/secretvm",
+		Ports: map[int]int{vm.AttestationPort: 0}, Kmsd: self, SecretVM: self, Command: "bin/secretvm",
 		Containers: func(context.Context, string, Note) (*oci.Store, error) { return nil, nil },
 		TrustRoot:  func(dir string) (string, error) { return filepath.Join(dir, "dev-root.pem"), nil },
 	}

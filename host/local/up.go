@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
 	"github.com/secretvm/secretvm/host/registry"
@@ -271,7 +271,7 @@ func (in *Installation) boot(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	hints := compose.Hints{KMS: in.kmsHints(), Registry: in.registryHint(), Network: in.o.Network, DevKey: key}
+	hints := configdisk.Hints{KMS: in.kmsHints(), Registry: in.registryHint(), Network: in.o.Network, DevKey: key}
 	config, err := Archive(in.o.Workload, in.config, hints)
 	if err != nil {
 		return "", err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/machine"
 	"github.com/secretvm/secretvm/host/qemu"
@@ -154,7 +155,7 @@ func (o options) archive(folder *machine.Folder, b *machine.Boot) error {
 		return err
 	}
 	cfg.Dev = image.Manifest.Dev
-	hints := compose.Hints{Registry: o.registry}
+	hints := configdisk.Hints{Registry: o.registry}
 	if o.kms != "" {
 		hints.KMS = []string{o.kms}
 	}

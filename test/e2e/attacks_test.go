@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/host/console"
 	"github.com/secretvm/secretvm/host/local"
 	"github.com/secretvm/secretvm/host/machine"
@@ -108,7 +109,7 @@ func (h *host) archive(t *testing.T, cfg vm.Config, composeFile []byte) []byte {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	a := compose.Archive{Config: canonical, Compose: composeFile, Hints: compose.Hints{KMS: []string{h.kms}}}
+	a := configdisk.Archive{Config: canonical, Compose: composeFile, Hints: configdisk.Hints{KMS: []string{h.kms}}}
 	if _, err := a.WriteTo(&out); err != nil {
 		t.Fatal(err)
 	}
@@ -321,7 +322,7 @@ func TestB3_MissingComposeHaltsTheGuest(t *testing.T) {
 	}
 	var missing bytes.Buffer
 	w := tar.NewWriter(&missing)
-	if err := w.WriteHeader(&tar.Header{Name: compose.ConfigName, Size: int64(len(canonical)), Mode: 0o444, Format: tar.FormatUSTAR}); err != nil {
+	if err := w.WriteHeader(&tar.Header{Name: configdisk.ConfigName, Size: int64(len(canonical)), Mode: 0o444, Format: tar.FormatUSTAR}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Write(canonical); err != nil {
@@ -335,7 +336,7 @@ func TestB3_MissingComposeHaltsTheGuest(t *testing.T) {
 		archive []byte
 		word    string
 	}{
-		{"no compose file", missing.Bytes(), compose.ComposeName},
+		{"no compose file", missing.Bytes(), configdisk.ComposeName},
 		{"zeros", make([]byte, 4096), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

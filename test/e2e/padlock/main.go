@@ -8,7 +8,7 @@ import (
 	"log"
 	"net/http"
 
-	"github.com/secretvm/secretvm/compose"
+	"github.com/secretvm/secretvm/vm"
 )
 
 func main() {
@@ -18,7 +18,7 @@ func main() {
 			_, _ = io.WriteString(w, "locked\n")
 		}),
 		TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(compose.TLSFolder+"/cert.pem", compose.TLSFolder+"/key.pem")
+			pair, err := tls.LoadX509KeyPair(vm.TLSFolder+"/cert.pem", vm.TLSFolder+"/key.pem")
 			return &pair, err
 		}},
 	}

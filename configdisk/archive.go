@@ -1,4 +1,4 @@
-package compose
+package configdisk
 
 import (
 	"bytes"
@@ -13,8 +13,12 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-// MaxArchiveSize bounds the whole config archive, padding included, in bytes.
-const MaxArchiveSize = 16 << 20
+// Bounds on the whole config archive, padding included, and on the compose file
+// in it, in bytes.
+const (
+	MaxArchiveSize = 16 << 20
+	MaxComposeSize = 1 << 20
+)
 
 // Names of the entries of an archive, in the order in which they must appear.
 const (

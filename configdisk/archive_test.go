@@ -1,4 +1,4 @@
-package compose
+package configdisk
 
 import (
 	"archive/tar"
@@ -11,25 +11,22 @@ import (
 	"github.com/secretvm/secretvm/vm"
 )
 
-var testKMS = vm.KMS{ChainID: "test-1", GroupKey: strings.Repeat("8a", 96)}
-
-const testInstance = "00112233445566778899aabbccddeeff"
-
 func testArchive(t testing.TB, files []byte) Archive {
 	t.Helper()
-	w, err := Parse([]byte(pinnedFile), files)
-	if err != nil {
-		t.Fatal(err)
+	compose := []byte("services: {}\n")
+	cfg := vm.Config{
+		Version: 1, ComposeHash: vm.HashOf(compose), Service: "svm1abc/guestbook", InstanceID: "00112233445566778899aabbccddeeff",
+		KMS: vm.KMS{ChainID: "test-1", GroupKey: strings.Repeat("8a", 96)}, TLS: "self", Open: []string{}, Images: "digest", GPU: vm.GPUNone,
 	}
-	cfg, err := w.Config("svm1abc/guestbook", testKMS, testInstance)
-	if err != nil {
-		t.Fatal(err)
+	if files != nil {
+		h := vm.HashOf(files)
+		cfg.FilesHash = &h
 	}
 	raw, err := cfg.Canonical()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Archive{Config: raw, Compose: w.Compose, Files: files, Hints: Hints{KMS: []string{"http://10.0.2.2:26680"}, Registry: "10.0.2.2:5000"}}
+	return Archive{Config: raw, Compose: compose, Files: files, Hints: Hints{KMS: []string{"http://10.0.2.2:26680"}, Registry: "10.0.2.2:5000"}}
 }
 
 func encode(t testing.TB, a Archive) []byte {
