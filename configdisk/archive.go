@@ -1,7 +1,6 @@
 package configdisk
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,48 +37,8 @@ type Archive struct {
 	Hints   Hints
 }
 
-// WriteTo writes the archive: one byte sequence for one Archive. It refuses
-// what ReadArchive would refuse.
-func (a Archive) WriteTo(w io.Writer) (int64, error) {
-	hints, err := a.Hints.encode()
-	if err != nil {
-		return 0, err
-	}
-	var buf bytes.Buffer
-	for _, e := range []struct {
-		name string
-		data []byte
-		max  int
-	}{
-		{ConfigName, a.Config, vm.MaxConfigSize},
-		{ComposeName, a.Compose, MaxComposeSize},
-		{FilesName, a.Files, MaxArchiveSize},
-		{HintsName, hints, maxHintsSize},
-	} {
-		if e.name == FilesName && e.data == nil {
-			continue
-		}
-		if err := checkEntry(e.name, len(e.data), e.max); err != nil {
-			return 0, fmt.Errorf("write config archive: %w", err)
-		}
-		header := ustarHeader(e.name, len(e.data))
-		buf.Write(header[:])
-		buf.Write(e.data)
-		buf.Write(make([]byte, padding(len(e.data))))
-	}
-	buf.Write(make([]byte, 2*blockSize))
-	if buf.Len() > MaxArchiveSize {
-		return 0, fmt.Errorf("write config archive: it has %d bytes, want at most %d: make the files archive smaller", buf.Len(), MaxArchiveSize)
-	}
-	n, err := buf.WriteTo(w)
-	if err != nil {
-		return n, fmt.Errorf("write config archive: %w", err)
-	}
-	return n, nil
-}
-
 // ReadArchive reads r to its end into memory, once. It accepts exactly what
-// WriteTo writes, followed by any number of zero bytes within MaxArchiveSize.
+// Write writes, followed by any number of zero bytes within MaxArchiveSize.
 func ReadArchive(r io.Reader) (Archive, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, MaxArchiveSize+1))
 	if err != nil {
@@ -121,29 +80,33 @@ func parseArchive(raw []byte) (Archive, error) {
 }
 
 // Open parses the config and holds the other bytes against the digests in it.
-// It is the one comparison that ties a compose file to a machine's identity.
 func (a Archive) Open() (vm.Config, error) {
 	cfg, err := vm.ParseConfig(a.Config)
 	if err != nil {
 		return cfg, err
 	}
-	if got := vm.HashOf(a.Compose); got != cfg.ComposeHash {
-		return cfg, vm.Refuse(vm.CodeCompose, "the compose file is not the one that the VM config names").
-			On("compose_hash", got.String(), cfg.ComposeHash.String())
+	return cfg, a.Check(cfg)
+}
+
+// Check holds the bytes of the workload against the digests in a config. It is the
+// one comparison that ties a compose file to a machine's identity. It refuses a
+// files archive that the config does not name: bytes that nobody measured must not
+// reach the workload.
+func (a Archive) Check(cfg vm.Config) error {
+	if found := vm.HashOf(a.Compose); found != cfg.ComposeHash {
+		return vm.Refuse(vm.CodeCompose, "docker-compose.yaml is not the one of the config").
+			On("SHA-256", found.String(), cfg.ComposeHash.String())
 	}
-	switch {
-	case cfg.FilesHash == nil && a.Files == nil:
-		return cfg, nil
-	case cfg.FilesHash == nil:
-		return cfg, vm.Refuse(vm.CodeConfig, "there is a files archive that the VM config does not name")
-	case a.Files == nil:
-		return cfg, vm.Refuse(vm.CodeConfig, "the files archive that the VM config names is missing")
+	switch want := cfg.FilesHash; {
+	case want == nil && a.Files != nil:
+		return vm.Refuse(vm.CodeCompose, "there is a files archive that the config does not name")
+	case want != nil && a.Files == nil:
+		return vm.Refuse(vm.CodeCompose, "the files archive %s of the config is missing", want)
+	case want != nil && vm.HashOf(a.Files) != *want:
+		return vm.Refuse(vm.CodeCompose, "the files archive is not the one of the config").
+			On("SHA-256", vm.HashOf(a.Files).String(), want.String())
 	}
-	if got := vm.HashOf(a.Files); got != *cfg.FilesHash {
-		return cfg, vm.Refuse(vm.CodeConfig, "the files archive is not the one that the VM config names").
-			On("files_hash", got.String(), cfg.FilesHash.String())
-	}
-	return cfg, nil
+	return nil
 }
 
 // OpenFolder reads the entries of an archive from the files of a folder, and opens

@@ -32,7 +32,7 @@ func testArchive(t testing.TB, files []byte) Archive {
 func encode(t testing.TB, a Archive) []byte {
 	t.Helper()
 	var buf bytes.Buffer
-	if _, err := a.WriteTo(&buf); err != nil {
+	if err := Write(&buf, a); err != nil {
 		t.Fatal(err)
 	}
 	return buf.Bytes()
@@ -157,9 +157,9 @@ func TestB2_OtherBytesThanTheConfigNames(t *testing.T) {
 		want   vm.Code
 	}{
 		{"compose file", func(a *Archive) { a.Compose = append(bytes.Clone(a.Compose), '\n') }, vm.CodeCompose},
-		{"files archive", func(a *Archive) { a.Files = []byte("other files") }, vm.CodeConfig},
-		{"files archive left out", func(a *Archive) { a.Files = nil }, vm.CodeConfig},
-		{"files archive slipped in", func(a *Archive) { *a = testArchive(t, nil); a.Files = []byte("files") }, vm.CodeConfig},
+		{"files archive", func(a *Archive) { a.Files = []byte("other files") }, vm.CodeCompose},
+		{"files archive left out", func(a *Archive) { a.Files = nil }, vm.CodeCompose},
+		{"files archive slipped in", func(a *Archive) { *a = testArchive(t, nil); a.Files = []byte("files") }, vm.CodeCompose},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := testArchive(t, []byte("files"))
@@ -188,7 +188,7 @@ func TestWriteArchiveRefuses(t *testing.T) {
 		{"bad hint", Archive{Config: []byte("{}"), Compose: []byte("x"), Hints: Hints{KMS: []string{"x"}}}, "want an http or https URL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := c.archive.WriteTo(io.Discard)
+			err := Write(io.Discard, c.archive)
 			if err == nil || !strings.Contains(err.Error(), c.wantErr) {
 				t.Fatalf("error is %v, want %q", err, c.wantErr)
 			}

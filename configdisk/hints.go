@@ -1,14 +1,12 @@
 package configdisk
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"strconv"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 const (
@@ -50,26 +48,10 @@ func (h Hints) validate() error {
 	return nil
 }
 
-func (h Hints) encode() ([]byte, error) {
-	if err := h.validate(); err != nil {
-		return nil, err
-	}
-	b, err := json.Marshal(h)
-	if err != nil {
-		return nil, fmt.Errorf("encode hints: %w", err)
-	}
-	return b, nil
-}
-
 func parseHints(b []byte) (Hints, error) {
 	var h Hints
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&h); err != nil {
+	if err := vm.DecodeStrict(b, &h); err != nil {
 		return h, fmt.Errorf("decode hints: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return h, errors.New("decode hints: trailing bytes after the document")
 	}
 	return h, h.validate()
 }

@@ -43,7 +43,7 @@ func TestNetworkHints(t *testing.T) {
 			t.Errorf("%s: %v", tt.hints, err)
 			continue
 		}
-		if b, err := h.encode(); err != nil || string(b) != tt.hints {
+		if b, err := encodeHints(h); err != nil || string(b) != tt.hints {
 			t.Errorf("%s becomes %s, %v", tt.hints, b, err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 )
@@ -107,13 +106,8 @@ func ParseConfig(b []byte) (Config, error) {
 	if len(b) > MaxConfigSize {
 		return c, fmt.Errorf("VM config has %d bytes, want at most %d", len(b), MaxConfigSize)
 	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&c); err != nil {
+	if err := DecodeStrict(b, &c); err != nil {
 		return c, fmt.Errorf("decode VM config: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return c, errors.New("decode VM config: trailing bytes after the document")
 	}
 	canonical, err := c.Canonical()
 	if err != nil {

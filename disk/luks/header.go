@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // Offsets of the binary header's fields (LUKS2 specification, figure 2).
@@ -140,13 +141,8 @@ func parseCopy(b, magic []byte, position uint64) (c binaryCopy, err error) {
 }
 
 func parseMetadata(b []byte) (m metadata, err error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&m); err != nil {
+	if err := vm.DecodeStrict(b, &m); err != nil {
 		return m, fmt.Errorf("decode metadata: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return m, errors.New("decode metadata: trailing bytes after the document")
 	}
 	return m, m.check()
 }

@@ -80,7 +80,7 @@ func (m *machine) OpenConfig(context.Context) (io.ReadCloser, error) {
 	disk := m.disk
 	if disk == nil {
 		var buf bytes.Buffer
-		if _, err := m.archive.WriteTo(&buf); err != nil {
+		if err := configdisk.Write(&buf, m.archive); err != nil {
 			return nil, err
 		}
 		disk = append(buf.Bytes(), make([]byte, 4096)...)
@@ -254,7 +254,7 @@ func TestB3_UsedRegisterHalts(t *testing.T) {
 func TestB3_DamagedArchiveHalts(t *testing.T) {
 	whole := func() []byte {
 		var buf bytes.Buffer
-		if _, err := newMachine(t).archive.WriteTo(&buf); err != nil {
+		if err := configdisk.Write(&buf, newMachine(t).archive); err != nil {
 			t.Fatal(err)
 		}
 		return buf.Bytes()

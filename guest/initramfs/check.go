@@ -8,24 +8,8 @@ import (
 )
 
 // checkWorkload compares the raw bytes of the workload with the digests in the
-// config. It refuses a files archive that the config does not name: bytes that
-// nobody measured must not reach the workload.
-func (b *boot) checkWorkload(context.Context) (string, error) {
-	if found := vm.HashOf(b.archive.Compose); found != b.config.ComposeHash {
-		return "", vm.Refuse(vm.CodeCompose, "docker-compose.yaml is not the one of the config").
-			On("SHA-256", found.String(), b.config.ComposeHash.String())
-	}
-	switch want := b.config.FilesHash; {
-	case want == nil && b.archive.Files != nil:
-		return "", vm.Refuse(vm.CodeCompose, "there is a files archive that the config does not name")
-	case want != nil && b.archive.Files == nil:
-		return "", vm.Refuse(vm.CodeCompose, "the files archive %s of the config is missing", want)
-	case want != nil && vm.HashOf(b.archive.Files) != *want:
-		return "", vm.Refuse(vm.CodeCompose, "the files archive is not the one of the config").
-			On("SHA-256", vm.HashOf(b.archive.Files).String(), want.String())
-	}
-	return "", nil
-}
+// config.
+func (b *boot) checkWorkload(context.Context) (string, error) { return "", b.archive.Check(b.config) }
 
 // checkBinding compares the config with MR_CONFIG_ID, which was fixed before
 // the first instruction of the guest ran.

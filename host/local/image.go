@@ -99,6 +99,6 @@ func Archive(w *compose.Workload, cfg vm.Config, hints configdisk.Hints) ([]byte
 		return nil, err
 	}
 	var out bytes.Buffer
-	_, err = configdisk.Archive{Config: canonical, Compose: w.Compose, Files: w.Files, Hints: hints}.WriteTo(&out)
+	err = configdisk.Write(&out, configdisk.Archive{Config: canonical, Compose: w.Compose, Files: w.Files, Hints: hints})
 	return out.Bytes(), err
 }

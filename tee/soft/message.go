@@ -1,11 +1,8 @@
 package soft
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/secretvm/secretvm/vm"
 )
@@ -51,7 +48,7 @@ type Answer struct {
 // operation are errors.
 func ParseRequest(b []byte) (Request, error) {
 	var r Request
-	if err := decode(b, &r); err != nil {
+	if err := vm.DecodeStrict(b, &r); err != nil {
 		return r, fmt.Errorf("decode soft TEE request: %w", err)
 	}
 	return r, r.validate()
@@ -80,7 +77,7 @@ func (r Request) validate() error {
 // operation, and checks that it holds what that operation promises.
 func ParseAnswer(op Op, b []byte) (Answer, error) {
 	var a Answer
-	if err := decode(b, &a); err != nil {
+	if err := vm.DecodeStrict(b, &a); err != nil {
 		return a, fmt.Errorf("decode soft TEE answer: %w", err)
 	}
 	switch {
@@ -94,17 +91,4 @@ func ParseAnswer(op Op, b []byte) (Answer, error) {
 		return a, errors.New("soft TEE answer lacks the measurement")
 	}
 	return a, nil
-}
-
-// decode reads exactly one JSON document without unknown fields.
-func decode(b []byte, to any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(to); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("trailing bytes after the document")
-	}
-	return nil
 }

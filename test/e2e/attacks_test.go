@@ -110,7 +110,7 @@ func (h *host) archive(t *testing.T, cfg vm.Config, composeFile []byte) []byte {
 	}
 	var out bytes.Buffer
 	a := configdisk.Archive{Config: canonical, Compose: composeFile, Hints: configdisk.Hints{KMS: []string{h.kms}}}
-	if _, err := a.WriteTo(&out); err != nil {
+	if err := configdisk.Write(&out, a); err != nil {
 		t.Fatal(err)
 	}
 	return out.Bytes()
