@@ -16,8 +16,7 @@ import (
 )
 
 // Device is one trusted execution environment. Its methods may be called by
-// several goroutines. It needs no closing before an exec; a process that stops
-// using it earlier may close what Open returned where that is an io.Closer.
+// several goroutines. It is there until the process ends.
 type Device interface {
 	// Kind says what the device is; vm.Soft means that nothing is confidential.
 	Kind() vm.TEE

@@ -58,7 +58,6 @@ func TestSoftTEECommand(t *testing.T) {
 	if evidence, err := device.Quote(ctx, [64]byte{}); err != nil || string(evidence.BootLog) != "events" {
 		t.Errorf("the quote comes with the boot log %q (%v)", evidence.BootLog, err)
 	}
-	device.Close()
 	cancel()
 	if code := <-done; code != exitOK {
 		t.Errorf("exit code %d: %s", code, stderr.String())

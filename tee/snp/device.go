@@ -49,9 +49,6 @@ func Open() (*Device, error) {
 // Kind returns vm.SNP.
 func (d *Device) Kind() vm.TEE { return vm.SNP }
 
-// Close does nothing: the device holds no file open.
-func (d *Device) Close() error { return nil }
-
 // Extend folds the digest of event into a register in the guest's own memory, so
 // that boot can check its list as everywhere. No report says anything of it.
 func (d *Device) Extend(ctx context.Context, event vm.Event) error {
@@ -124,27 +121,14 @@ func (d *Device) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, e
 	return vm.Evidence{TEE: vm.SNP, Quote: blob}, nil
 }
 
-// report asks in the background: the kernel waits for the host, which may let it
-// wait for ever, without a bound of ours.
+// report makes one report and checks that it is about what was asked.
 func (d *Device) report(ctx context.Context, reportData [64]byte) ([]byte, error) {
-	type outcome struct {
-		blob []byte
-		err  error
+	blob, err := tsm.Ask(ctx, &d.mu, d.reports, tsm.Request{Provider: provider, Level: level, Data: reportData})
+	if err == nil {
+		blob, err = check(blob, reportData)
 	}
-	done := make(chan outcome, 1)
-	go func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		blob, err := ask(d.reports, reportData)
-		done <- outcome{blob, err}
-	}()
-	select {
-	case o := <-done:
-		if o.err != nil {
-			return nil, fmt.Errorf("report by SNP firmware: %w", o.err)
-		}
-		return o.blob, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("report by SNP firmware: %w", ctx.Err())
+	if err != nil {
+		return nil, fmt.Errorf("report by SNP firmware: %w", err)
 	}
+	return blob, nil
 }

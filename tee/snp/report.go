@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-
-	"github.com/secretvm/secretvm/tee/tsm"
 )
 
 // What is read of an ATTESTATION_REPORT (SEV-SNP firmware ABI 1.58, table 23):
@@ -26,15 +24,6 @@ const provider = "sev_guest"
 // level is the privilege level (VMPL) that reports are asked for: the highest,
 // where Linux runs in machines that have nothing beside it.
 const level = "0"
-
-// ask makes one report.
-func ask(files tsm.Files, reportData [64]byte) ([]byte, error) {
-	blob, err := tsm.Ask(files, tsm.Request{Provider: provider, Level: level, Data: reportData})
-	if err != nil {
-		return nil, err
-	}
-	return check(blob, reportData)
-}
 
 // check returns the report without what may follow it.
 func check(blob []byte, reportData [64]byte) ([]byte, error) {

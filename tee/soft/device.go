@@ -2,7 +2,6 @@ package soft
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -35,9 +34,6 @@ type Device struct {
 
 	boot sync.Mutex
 	log  *[]byte // of the boot, once the host was asked
-
-	closing sync.Once
-	closed  chan struct{}
 }
 
 // NewDevice makes a Device that reaches the host through dial. It dials at the
@@ -45,7 +41,7 @@ type Device struct {
 func NewDevice(dial func(context.Context) (Conn, error)) *Device {
 	// Starting at the clock keeps the ids of two users of one port apart, such
 	// as guest-init and then guestd.
-	d := &Device{dial: dial, turn: make(chan struct{}, 1), closed: make(chan struct{}), lastID: uint64(time.Now().UnixNano())}
+	d := &Device{dial: dial, turn: make(chan struct{}, 1), lastID: uint64(time.Now().UnixNano())}
 	d.turn <- struct{}{}
 	return d
 }
@@ -102,20 +98,6 @@ func (d *Device) bootLog(ctx context.Context) []byte {
 	return *d.log
 }
 
-// Close releases the port, so that another process can open it. Later requests
-// fail.
-func (d *Device) Close() error {
-	var err error
-	d.closing.Do(func() {
-		close(d.closed)
-		<-d.turn // wait for the request under way; its token is never given back
-		if d.conn != nil {
-			err = d.conn.Close()
-		}
-	})
-	return err
-}
-
 // ask waits for its turn, sends one request and waits for its answer.
 func (d *Device) ask(ctx context.Context, request Request) (Answer, error) {
 	if _, ok := ctx.Deadline(); !ok {
@@ -124,15 +106,8 @@ func (d *Device) ask(ctx context.Context, request Request) (Answer, error) {
 		defer cancel()
 	}
 	select {
-	case <-d.closed:
-		return Answer{}, errors.New("device is closed")
-	default:
-	}
-	select {
 	case <-d.turn:
 		defer func() { d.turn <- struct{}{} }()
-	case <-d.closed:
-		return Answer{}, errors.New("device is closed")
 	case <-ctx.Done():
 		return Answer{}, ctx.Err()
 	}

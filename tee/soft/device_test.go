@@ -58,7 +58,6 @@ func (h *host) answer(r Request) Answer {
 func TestDeviceExtendsAndReads(t *testing.T) {
 	h := &host{}
 	d := NewDevice(h.dial)
-	defer d.Close()
 	events := []vm.Event{vm.RuntimeEvent("one", []byte("1")), vm.RuntimeEvent("two", nil)}
 	for _, e := range events {
 		if err := d.Extend(t.Context(), e); err != nil {
@@ -90,7 +89,6 @@ func TestDeviceRefusesForgedEvent(t *testing.T) {
 func TestDeviceBigAnswer(t *testing.T) {
 	h := &host{quote: make([]byte, vm.MaxQuoteSize-64), evidence: vm.Collateral{TCBInfo: bytes.Repeat([]byte("x"), vm.MaxCollateralSize)}}
 	d := NewDevice(h.dial)
-	defer d.Close()
 	ev, err := d.Quote(t.Context(), [64]byte{1, 2, 3})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +101,6 @@ func TestDeviceBigAnswer(t *testing.T) {
 func TestDeviceManyCallers(t *testing.T) {
 	h := &host{}
 	d := NewDevice(h.dial)
-	defer d.Close()
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
@@ -131,7 +128,6 @@ func TestDeviceTimesOutAndRecovers(t *testing.T) {
 		}
 		return h.dial(ctx)
 	})
-	defer d.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if _, err := d.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -195,7 +191,6 @@ func TestDeviceAnswers(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := scripted(t, tt.answers...)
-			defer d.Close()
 			ev, err := d.Quote(t.Context(), data)
 			checkErr(t, err, tt.wantErr)
 			if tt.wantErr == "" && string(ev.Quote) != "fresh" {
@@ -203,22 +198,6 @@ func TestDeviceAnswers(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestDeviceClosed(t *testing.T) {
-	h := &host{}
-	d := NewDevice(h.dial)
-	if _, err := d.Read(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		t.Errorf("second Close: %v", err)
-	}
-	_, err := d.Read(t.Context())
-	checkErr(t, err, "device is closed")
 }
 
 func TestServeAnswersWhatItCannotRead(t *testing.T) {
@@ -273,10 +252,8 @@ func TestDeviceBootLog(t *testing.T) {
 		if n := h.logs.Load(); n != 1 {
 			t.Errorf("the log was asked for %d times, want once", n)
 		}
-		d.Close()
 	}
 	d := scripted(t, Answer{ID: 7, Quote: []byte("fresh")}) // and hangs up when it is asked more
-	defer d.Close()
 	if ev, err := d.Quote(t.Context(), [64]byte{}); err != nil || ev.BootLog != nil {
 		t.Errorf("a host without logs: %q, %v", ev.BootLog, err)
 	}

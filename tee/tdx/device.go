@@ -54,9 +54,6 @@ func Open() (*Device, error) {
 // Kind returns vm.TDX.
 func (d *Device) Kind() vm.TEE { return vm.TDX }
 
-// Close does nothing: the device holds no file open.
-func (d *Device) Close() error { return nil }
-
 // Extend folds the digest of event into its register: a write of 48 bytes to
 // the register's file becomes TDG.MR.RTMR.EXTEND.
 func (d *Device) Extend(ctx context.Context, event vm.Event) error {
@@ -126,28 +123,7 @@ func (d *Device) register(name string) (vm.Register, error) {
 // the machine has one. It carries no collateral: a TDX guest
 // has none of its own, so that the verifier or a relay must bring it.
 func (d *Device) Quote(ctx context.Context, reportData [64]byte) (vm.Evidence, error) {
-	type outcome struct {
-		evidence vm.Evidence
-		err      error
-	}
-	// The kernel waits for the host's quoting service without a bound of ours.
-	done := make(chan outcome, 1)
-	go func() {
-		evidence, err := d.quote(reportData)
-		done <- outcome{evidence, err}
-	}()
-	select {
-	case o := <-done:
-		return o.evidence, o.err
-	case <-ctx.Done():
-		return vm.Evidence{}, fmt.Errorf("quote by TDX module: %w", ctx.Err())
-	}
-}
-
-func (d *Device) quote(reportData [64]byte) (vm.Evidence, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	quote, err := tsm.Ask(d.quotes, tsm.Request{Provider: provider, Data: reportData})
+	quote, err := tsm.Ask(ctx, &d.mu, d.quotes, tsm.Request{Provider: provider, Data: reportData})
 	switch {
 	case err != nil:
 		return vm.Evidence{}, fmt.Errorf("quote by TDX module: %w", err)

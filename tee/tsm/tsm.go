@@ -7,11 +7,13 @@
 package tsm
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 )
 
@@ -59,9 +61,28 @@ func (configfs) ReadFile(name string) ([]byte, error)          { return os.ReadF
 func (configfs) WriteFile(name string, b []byte) error         { return os.WriteFile(name, b, 0o200) }
 func (configfs) RemoveAll(path string) error                   { return os.Remove(path) }
 
-// Ask returns the report, in a request of its own. The kernel waits for the host
-// without a bound.
-func Ask(files Files, r Request) (blob []byte, err error) {
+// Ask returns the report. It waits for turn, so that one request is made at a
+// time, and until ctx ends: the kernel waits for the host without a bound.
+func Ask(ctx context.Context, turn sync.Locker, files Files, r Request) ([]byte, error) {
+	var blob []byte
+	done := make(chan error, 1)
+	go func() {
+		turn.Lock()
+		defer turn.Unlock()
+		var err error
+		blob, err = insist(files, r)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return blob, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// insist makes a request of its own, and another one where it was disturbed.
+func insist(files Files, r Request) (blob []byte, err error) {
 	for range attempts {
 		blob, err = ask(files, r)
 		if !errors.Is(err, ErrDisturbed) && !errors.Is(err, syscall.EBUSY) && !errors.Is(err, syscall.EAGAIN) {

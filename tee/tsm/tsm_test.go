@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -110,7 +111,7 @@ func TestAsk(t *testing.T) {
 		{"no provider", kernel{fail: "provider"}, "", 1, "read provider"},
 	} {
 		r := Request{Provider: "some_guest", Level: tt.level, Data: [64]byte{7}}
-		got, err := Ask(&tt.kernel, r)
+		got, err := Ask(t.Context(), new(sync.Mutex), &tt.kernel, r)
 		if tt.kernel.made != tt.made || len(tt.kernel.entries) != 0 {
 			t.Errorf("%s: %d requests were made, want %d; %d are left", tt.name, tt.kernel.made, tt.made, len(tt.kernel.entries))
 		}
@@ -119,7 +120,7 @@ func TestAsk(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", tt.name, got, err, tt.wantErr)
 		}
 	}
-	if _, err := Ask(&kernel{}, Request{Provider: "other_guest"}); err == nil || !strings.Contains(err.Error(), `provider is "some_guest\n"`) {
+	if _, err := Ask(t.Context(), new(sync.Mutex), &kernel{}, Request{Provider: "other_guest"}); err == nil || !strings.Contains(err.Error(), `provider is "some_guest\n"`) {
 		t.Errorf("another TEE answers: %v", err)
 	}
 }

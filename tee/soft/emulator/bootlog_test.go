@@ -42,7 +42,6 @@ func TestPredictedIsQuoted(t *testing.T) {
 		go m.ServeConn(t.Context(), host)
 		return guest, nil
 	})
-	defer device.Close()
 	evidence, err := device.Quote(t.Context(), [64]byte{})
 	if err != nil {
 		t.Fatal(err)

@@ -42,7 +42,11 @@ func TestGuestTalksToEmulator(t *testing.T) {
 	served := make(chan error)
 	go func() { served <- machine.Serve(ctx, listener) }()
 
-	dial := func(context.Context) (soft.Conn, error) { return net.Dial("unix", socket) }
+	var open soft.Conn
+	dial := func(context.Context) (conn soft.Conn, err error) {
+		open, err = net.Dial("unix", socket)
+		return open, err
+	}
 	device := soft.NewDevice(dial)
 	if found, err := device.Read(ctx); err != nil || found != launch() {
 		t.Fatalf("Read = %+v, %v, want the launch registers", found, err)
@@ -54,9 +58,8 @@ func TestGuestTalksToEmulator(t *testing.T) {
 		}
 	}
 	// Another connection of the same boot: the registers stay.
-	device.Close()
+	open.Close()
 	device = soft.NewDevice(dial)
-	defer device.Close()
 	evidence, err := device.Quote(ctx, [64]byte{9})
 	if err != nil {
 		t.Fatal(err)
