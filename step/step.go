@@ -63,3 +63,13 @@ func Within(ctx context.Context, patience time.Duration, run func(context.Contex
 	}
 	return err
 }
+
+// Pause waits for d, or until ctx ends, which is its error.
+func Pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -31,7 +31,7 @@ func OpenEphemeral(ctx context.Context, o Options) (*Volume, error) {
 		return nil, fmt.Errorf("draw disk key: %w", err)
 	}
 	v := &Volume{Formatted: true, mountPoint: o.MountPoint, system: o.System}
-	once := Options{Device: o.Device, Integrity: o.Integrity}
+	once := Options{Device: o.Device, Integrity: o.Integrity, Lap: o.Lap}
 	if err := v.open(ctx, unlocked{key: &key, size: size}, once); err != nil {
 		return nil, errors.Join(fmt.Errorf("data disk %s: %w", o.Device, err), v.Close())
 	}

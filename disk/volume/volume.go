@@ -28,6 +28,13 @@ type Options struct {
 	Integrity  bool       // every block carries a tag, and one that was changed is a read error
 	Uncounted  bool       // nobody counts: Generation is 0 always, and only a blank disk is ever written to
 	System     System
+	Lap        func(part string) // is told when a part is done; nil: nobody is
+}
+
+func (o Options) lap(part string) {
+	if o.Lap != nil {
+		o.Lap(part)
+	}
 }
 
 // System is what opening a disk needs of the machine: see Linux.
@@ -127,7 +134,9 @@ func unlock(ctx context.Context, o Options) (u unlocked, err error) {
 			return u, fmt.Errorf("%w (generation %d): attach the right disk, or accept the loss as the owner", ErrGone, o.Generation)
 		}
 		u.formatted = true
+		o.lap("check")
 		u.key, err = format(ctx, o)
+		o.lap("header")
 		return u, err
 	}
 	u.key, u.stale, err = luks.Open(disk, o.Key, o.Older...)
@@ -165,10 +174,12 @@ func (v *Volume) open(ctx context.Context, u unlocked, o Options) error {
 	if o.Integrity {
 		name = lowerName
 	}
+	o.lap("check")
 	lower, err := v.system.Activate(name, o.Device, u.size, u.key)
 	if err != nil {
 		return err
 	}
+	o.lap("activate")
 	v.mapped = append(v.mapped, name)
 
 	again := o.Generation == 0 && (v.Formatted || !o.Uncounted) // the first format may be made, or repeated
@@ -181,6 +192,7 @@ func (v *Volume) open(ctx context.Context, u unlocked, o Options) error {
 		if err := v.format(ctx, path, lower, u, o); err != nil {
 			return err
 		}
+		o.lap("mkfs")
 		path, err = v.mount(lower, u, o)
 	}
 	if err != nil {
@@ -212,6 +224,7 @@ func (v *Volume) mount(lower string, u unlocked, o Options) (path string, err er
 		v.mapped = append(v.mapped, mapName)
 	}
 	err = v.system.Mount(path, v.mountPoint)
+	o.lap("mount")
 	// A file system whose first blocks were never written does not read there.
 	if o.Integrity && errors.Is(err, syscall.EIO) && o.Generation == 0 {
 		err = fmt.Errorf("%w: %w", errNoFileSystem, err)

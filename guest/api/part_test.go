@@ -94,7 +94,7 @@ func TestW2_ProcessWithoutRightsAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret := proof.Secret(bytes.Repeat([]byte{7}, 32))
+	secret := ipc.Secret(bytes.Repeat([]byte{7}, 32))
 	commands := &tracked{}
 	stop, err := ipc.Service{
 		Program: program, Part: proof.Part, User: ipc.UserAPI, Files: append([]*os.File{own}, files...),

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/clock"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -31,16 +32,10 @@ const (
 	AskReady    = "ready"    // nothing: nothing; the service answers strangers now
 )
 
-// Secret is a key on its way between two processes of the machine.
-type Secret []byte
-
-// String keeps it out of logs.
-func (Secret) String() string { return "redacted" }
-
 // Settings is what the service is started with, each time the same.
 type Settings struct {
-	Socket      string // on which it asks guestd
-	Key         Secret // PKCS #8, DER
+	Socket      string     // on which it asks guestd
+	Key         ipc.Secret // PKCS #8, DER
 	TEE         vm.TEE
 	Measurement vm.Measurement // the registers after boot-complete
 	Config      []byte         // canonical vm.Config, as measured

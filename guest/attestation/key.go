@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -30,7 +31,7 @@ func NewKey() (Key, error) {
 }
 
 // ParseKey reads the one in Settings.
-func ParseKey(s Secret) (Key, error) {
+func ParseKey(s ipc.Secret) (Key, error) {
 	private, err := x509.ParsePKCS8PrivateKey(s)
 	if err != nil {
 		return Key{}, fmt.Errorf("read TLS key: %w", err)
@@ -54,7 +55,7 @@ func keyOf(private *ecdsa.PrivateKey) (Key, error) {
 func (Key) String() string { return "redacted" }
 
 // Secret is the key as ParseKey reads it.
-func (k Key) Secret() (Secret, error) {
+func (k Key) Secret() (ipc.Secret, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(k.Private)
 	if err != nil {
 		return nil, fmt.Errorf("encode TLS key: %w", err)

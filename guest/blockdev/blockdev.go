@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/secretvm/secretvm/step"
 )
 
 // Serials of the virtio-blk disks of a machine.
@@ -40,10 +42,8 @@ func find(ctx context.Context, sysfs, dev, serial string) (string, error) {
 		if disk != "" {
 			return filepath.Join(dev, disk), nil
 		}
-		select {
-		case <-ctx.Done():
+		if step.Pause(ctx, 10*time.Millisecond) != nil {
 			return "", fmt.Errorf("disk with serial %q: %w", serial, os.ErrNotExist)
-		case <-time.After(10 * time.Millisecond):
 		}
 	}
 }

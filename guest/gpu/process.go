@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 
 	"github.com/secretvm/secretvm/guest/ipc"
@@ -20,19 +19,11 @@ type Process struct {
 // Start starts the process, which is asked at socket and inherits it. Its rights
 // are those of its service: it loads drivers.
 func Start(ctx context.Context, commands ipc.Commands, service ipc.Service, socket string) (*Process, error) {
-	l, err := ipc.Listen(ctx, socket, os.Getuid())
+	theirs, err := ipc.Hand(ctx, socket, os.Getuid())
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", service.Program, err)
 	}
-	// Only the process listens: when it has ended, nobody waits for it.
-	own := l.(*net.UnixListener)
-	own.SetUnlinkOnClose(false)
-	defer own.Close()
-	theirs, err := own.File()
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", service.Program, err)
-	}
-	defer theirs.Close()
+	defer theirs.Close() // only the process listens: when it has ended, nobody waits for it
 	service.Files = []*os.File{theirs}
 	running, err := service.Start(commands)
 	if err != nil {

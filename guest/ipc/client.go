@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -34,39 +35,44 @@ func Dial(path string, known Errors) *Client {
 // process answered with is an *Answered.
 func Ask[Q, A any](ctx context.Context, c *Client, question string, q Q) (a A, err error) {
 	body, err := json.Marshal(q)
-	if err != nil {
-		return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
-	}
 	defer clear(body)
+	if err == nil {
+		err = c.ask(ctx, question, body, &a)
+	}
+	var answered *Answered
+	if err != nil && !errors.As(err, &answered) {
+		err = fmt.Errorf("ask %s for %s: %w", c.path, question, err)
+	}
+	return a, err
+}
+
+func (c *Client) ask(ctx context.Context, question string, body []byte, answer any) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://secretvm/"+question, bytes.NewReader(body))
 	if err != nil {
-		return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
+		return err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
+		return err
 	}
 	defer response.Body.Close()
 	out, err := io.ReadAll(io.LimitReader(response.Body, MaxMessage+1))
 	defer clear(out)
 	switch {
 	case err != nil:
-		return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
+		return err
 	case len(out) > MaxMessage:
-		return a, fmt.Errorf("ask %s for %s: the answer has more than %d bytes", c.path, question, MaxMessage)
+		return fmt.Errorf("the answer has more than %d bytes", MaxMessage)
 	case response.StatusCode == http.StatusOK:
-		if err := json.Unmarshal(out, &a); err != nil {
-			return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
-		}
-		return a, nil
+		return json.Unmarshal(out, answer)
 	case response.StatusCode == http.StatusUnprocessableEntity:
 		var f failure
 		if err := json.Unmarshal(out, &f); err != nil {
-			return a, fmt.Errorf("ask %s for %s: %w", c.path, question, err)
+			return err
 		}
-		return a, c.known.decode(f)
+		return c.known.decode(f)
 	}
-	return a, fmt.Errorf("ask %s for %s: it answers %s", c.path, question, response.Status)
+	return fmt.Errorf("it answers %s", response.Status)
 }
 
 // Close gives up connections that nobody uses.

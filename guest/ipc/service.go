@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/step"
 )
 
 // Commands starts and waits for commands: see guest/process.
@@ -148,11 +150,7 @@ func (s Service) Keep(ctx context.Context, commands Commands, note func(string))
 				break
 			}
 			note(fmt.Sprintf("%s ended, starting it again: %v", s.name(), err))
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-			if ctx.Err() == nil {
+			if step.Pause(ctx, pause) == nil {
 				var again *Running
 				if again, err = s.Start(commands); err == nil {
 					running = again

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/step"
 )
 
 // How often in a row a process may end without an answer, after so long a pause,
@@ -120,10 +121,8 @@ func persist[Q any](ctx context.Context, a *Asker, question string, q Q) (Answer
 			return Answer{}, fmt.Errorf("%w (%d times in a row)", err, ends)
 		}
 		a.Note(bounded(err.Error()) + "; starting it again")
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return Answer{}, ctx.Err()
+		if err := step.Pause(ctx, pause); err != nil {
+			return Answer{}, err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/step"
 )
 
 // maxOutput bounds what Run keeps of a command's output, in bytes.
@@ -109,34 +112,60 @@ func (t *Table) Reap() int {
 }
 
 // zombies lists the dead children of this process from /proc.
-func zombies() []int {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return nil
-	}
+func zombies() (dead []int) {
 	self := strconv.Itoa(os.Getpid())
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue
-		}
+	for _, pid := range all() {
 		// "pid (name) state ppid …"; the name may hold spaces and parentheses.
+		stat := about(pid, "stat")
 		_, rest, _ := bytes.Cut(stat[bytes.LastIndexByte(stat, ')')+1:], []byte(" "))
 		fields := strings.Fields(string(rest))
 		if len(fields) > 1 && fields[0] == "Z" && fields[1] == self {
+			dead = append(dead, pid)
+		}
+	}
+	return dead
+}
+
+// all lists the processes in /proc.
+func all() (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// KillAll sends signal to every process but this one and the kernel's.
-func KillAll(signal unix.Signal) error {
+// about reads what /proc says of a process; nothing of one that has gone.
+func about(pid int, file string) []byte {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+	return b
+}
+
+// EndAll ends every process but this one and the kernel's: asked first, then
+// killed.
+func EndAll(ctx context.Context) error {
+	if err := killAll(unix.SIGTERM); err != nil {
+		return err
+	}
+	for range 20 {
+		if !othersRun() {
+			return nil
+		}
+		_ = step.Pause(ctx, 100*time.Millisecond)
+	}
+	return killAll(unix.SIGKILL)
+}
+
+// othersRun reports whether a process of user space beside this one lives, or
+// nobody can tell. Kernel threads have no command line.
+func othersRun() bool {
+	pids := all()
+	return len(pids) == 0 || slices.ContainsFunc(pids, func(pid int) bool { return pid != os.Getpid() && len(about(pid, "cmdline")) > 0 })
+}
+
+func killAll(signal unix.Signal) error {
 	if os.Getpid() != 1 {
 		return errors.New("signal all processes: only PID 1 may")
 	}

@@ -70,8 +70,8 @@ func (m *machine) startAPI(ctx context.Context) error {
 // keysOfContainers are those that the key manager released for what the measured
 // config grants.
 func (m *machine) keysOfContainers() (held []proof.Key) {
-	for _, k := range m.session.ForContainers() {
-		held = append(held, proof.Key{Name: k.Name, Epoch: k.Epoch, Secret: proof.Secret(k.Key)})
+	for _, k := range m.session.Named {
+		held = append(held, proof.Key{Name: k.Name, Epoch: k.Epoch, Secret: k.Key})
 	}
 	return held
 }

@@ -49,7 +49,7 @@ type machine struct {
 	work    *order.Process             // which runs the workload
 	checked *task                      // what it says of the compose file
 	asker   *keys.Asker                // asks the key manager
-	session session                    // what the key manager granted
+	session granted                    // what the key manager granted
 	sockets map[string]string          // of the machine's API, by service
 	api     atomic.Pointer[proof.Desk] // for containers; none is granted anything: nil
 

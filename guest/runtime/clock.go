@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/clock"
+	"github.com/secretvm/secretvm/step"
 )
 
 const (
@@ -54,10 +55,7 @@ func (m *machine) askServers(ctx context.Context, servers []string) {
 		if err := m.askOnce(ctx, servers); err != nil && ctx.Err() == nil {
 			m.out.Note(fmt.Sprintf("time servers: %v", err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(timePause):
-		}
+		_ = step.Pause(ctx, timePause)
 	}
 }
 

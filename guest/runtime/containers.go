@@ -8,6 +8,7 @@ import (
 
 	"github.com/secretvm/secretvm/guest/initramfs"
 	"github.com/secretvm/secretvm/guest/workload/order"
+	"github.com/secretvm/secretvm/step"
 )
 
 const (
@@ -63,9 +64,7 @@ func (m *machine) prepareWorkload(ctx context.Context) error {
 		return fmt.Errorf("environment from the key manager: %w", err)
 	}
 	defer clear(w.Environment)
-	if w.Registry, err = m.session.Registry(); err != nil {
-		return fmt.Errorf("registry credentials from the key manager: %w", err)
-	}
+	w.Registry = m.session.Registry()
 	defer clear(w.Registry)
 	_, err = order.Ask[order.Work, struct{}](ctx, m.work, order.Prepare, w)
 	return err
@@ -97,10 +96,8 @@ func (m *machine) supervise(ctx context.Context) {
 		if ctx.Err() == nil {
 			m.out.Note(fmt.Sprintf("what runs the workload has ended, starting it again in %v: %v", wait, err))
 		}
-		select {
-		case <-ctx.Done():
+		if step.Pause(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
 		}
 		wait = min(2*wait, maxRestart)
 		if err := m.workAgain(ctx); err != nil && ctx.Err() == nil {

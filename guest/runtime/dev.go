@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/secretvm/secretvm/step"
 )
 
 // devProgram lets the operator of the machine run commands in it. Only images for
@@ -29,10 +31,7 @@ func (m *machine) startDev(ctx context.Context) {
 			if ctx.Err() == nil {
 				m.out.Note(fmt.Sprintf("commands for development: %v", err))
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(10 * time.Second):
-			}
+			_ = step.Pause(ctx, 10*time.Second)
 		}
 	}()
 }

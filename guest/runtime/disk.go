@@ -53,7 +53,7 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 	m.stops.add("close the disk", 30*time.Second, func(context.Context) error {
 		return errors.Join(unmountBelow(dataFolder), v.Close())
 	})
-	m.stops.add("end all processes", 10*time.Second, endProcesses)
+	m.stops.add("end all processes", 10*time.Second, process.EndAll) // so that nothing holds the disk
 	if cfg.Ephemeral {
 		return "ephemeral, formatted" + laps.text, nil
 	}
@@ -83,11 +83,11 @@ func (m *machine) openDisk(ctx context.Context) (remark string, err error) {
 func (m *machine) openVolume(ctx context.Context, device string, laps *laps) (*volume.Volume, error) {
 	o := volume.Options{
 		Device: device, MountPoint: dataFolder, Generation: m.session.Generation(), Uncounted: m.uncounted(),
-		Integrity: m.handover.config.Disk.Integrity,
-		System: timedDisk{volume.Linux{
+		Integrity: m.handover.config.Disk.Integrity, Lap: laps.lap,
+		System: volume.Linux{
 			Run: m.commands, Cryptsetup: "/usr/sbin/cryptsetup", MakeExt4: "/usr/sbin/mkfs.ext4",
 			Progress: m.diskProgress(),
-		}, laps},
+		},
 	}
 	if m.handover.config.Disk.Ephemeral {
 		return volume.OpenEphemeral(ctx, o)
@@ -147,7 +147,10 @@ func loaded(module string) bool {
 // at the next boot.
 type generations struct {
 	volume  interface{ SetGeneration(n uint64) error }
-	session session
+	session interface {
+		Generation() uint64
+		Advance(ctx context.Context, n uint64, wait bool) error
+	}
 
 	mu        sync.Mutex
 	written   uint64
@@ -208,22 +211,4 @@ func (g *generations) last(ctx context.Context) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.advance(ctx, false)
-}
-
-// endProcesses ends whatever is left beside PID 1, so that nothing holds the
-// disk: asked first, then killed.
-func endProcesses(ctx context.Context) error {
-	if err := process.KillAll(termSignal); err != nil {
-		return err
-	}
-	for range 20 {
-		if !othersRun() {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-	return process.KillAll(killSignal)
 }

@@ -4,35 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
-	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/vm"
 )
-
-// session is what the key manager granted to this boot.
-type session interface {
-	// Decided returns the time of the block that granted, and between which moments of
-	// this machine that was; zero where nobody vouches for a time.
-	Decided() (block, offered, heard time.Time)
-	// Generation is how often the chain has seen this instance's disk ready.
-	Generation() uint64
-	// DiskKeys returns the key of this instance's disk, and those that it may have
-	// from earlier epochs, newest first.
-	DiskKeys() ([]luks.Key, error)
-	// Environment returns the variables that the owner sealed; nil: none.
-	Environment() (vm.Environment, error)
-	// Registry returns the auths of a Docker config that the owner sealed; nil:
-	// none. The caller wipes it.
-	Registry() ([]byte, error)
-	// ForContainers returns the keys for what containers are granted.
-	ForContainers() []keys.Named
-	// Advance tells the chain that the disk has reached generation n, and waits for
-	// its decision where that has to be.
-	Advance(ctx context.Context, n uint64, wait bool) error
-}
 
 // startAsker starts the process that will ask the key manager, so that it is
 // there when the network is.

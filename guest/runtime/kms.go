@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/disk/luks"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/vm"
 )
 
-// granted is the session of what the key manager released.
+// granted is what the key manager granted to this boot.
 type granted struct {
 	*keys.Released
 	asker          *keys.Asker
@@ -23,13 +24,15 @@ func newGranted(r *keys.Released, asker *keys.Asker) granted {
 	return granted{r, asker, now.Add(-max(r.Offered, r.Heard, 0)), now.Add(-max(r.Heard, 0))}
 }
 
-// Decided implements session.
+// Decided returns the time of the block that granted, and between which moments of
+// this machine that was; zero where nobody vouches for a time.
 func (g granted) Decided() (block, offered, heard time.Time) { return g.Block, g.offered, g.heard }
 
-// Generation implements session.
+// Generation is how often the chain has seen this instance's disk ready.
 func (g granted) Generation() uint64 { return g.Released.Generation }
 
-// DiskKeys implements session, once.
+// DiskKeys returns the key of this instance's disk, and those that it may have
+// from earlier epochs, newest first; once.
 func (g granted) DiskKeys() (out []luks.Key, err error) {
 	if len(g.Disk) == 0 {
 		return nil, vm.Refuse(vm.CodeInternal, "there is no key of the disk")
@@ -47,7 +50,7 @@ func (g granted) DiskKeys() (out []luks.Key, err error) {
 	return out, nil
 }
 
-// Environment implements session.
+// Environment returns the variables that the owner sealed; nil: none.
 func (g granted) Environment() (vm.Environment, error) {
 	if g.Environ == nil {
 		return nil, nil
@@ -55,19 +58,18 @@ func (g granted) Environment() (vm.Environment, error) {
 	return vm.ParseEnvironment(g.Environ)
 }
 
-// Registry implements session.
-func (g granted) Registry() ([]byte, error) { return slices.Clone(g.Released.Registry), nil }
+// Registry returns the auths of a Docker config that the owner sealed; nil: none.
+// The caller wipes it.
+func (g granted) Registry() ipc.Secret { return slices.Clone(g.Released.Registry) }
 
-// Advance implements session.
+// Advance tells the chain that the disk has reached generation n, and waits for
+// its decision where that has to be.
 func (g granted) Advance(ctx context.Context, n uint64, wait bool) error {
 	if g.Voice == nil {
 		return errors.New("the key manager counts no generations")
 	}
 	return g.asker.Advance(ctx, keys.Advance{Voice: g.Voice, Generation: n, Wait: wait})
 }
-
-// ForContainers implements session.
-func (g granted) ForContainers() []keys.Named { return g.Named }
 
 func wipe(keys []luks.Key) {
 	for i := range keys {

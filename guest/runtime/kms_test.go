@@ -29,13 +29,13 @@ func TestGranted(t *testing.T) {
 		if env, err := g.Environment(); err != nil || env["A"] != "b" {
 			t.Errorf("environment: %v", err)
 		}
-		auths, err := g.Registry()
-		if string(auths) != "{}" || err != nil {
-			t.Errorf("registry: %s, %v", auths, err)
+		auths := g.Registry()
+		if string([]byte(auths)) != "{}" {
+			t.Errorf("registry: %d bytes", len(auths))
 		}
 		clear(auths)
 	}
-	if named := g.ForContainers(); len(named) != 1 || named[0].Name != "key/wallet" || named[0].Epoch != 3 || string(named[0].Key) != "wallet" {
+	if named := g.Named; len(named) != 1 || named[0].Name != "key/wallet" || named[0].Epoch != 3 || string(named[0].Key) != "wallet" {
 		t.Errorf("for containers: %v", named)
 	}
 	if err := g.Advance(t.Context(), 1, true); err == nil {

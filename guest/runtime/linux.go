@@ -5,15 +5,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
-
-const (
-	termSignal = unix.SIGTERM
-	killSignal = unix.SIGKILL
 )
 
 // unmountBelow unmounts everything that is mounted below root, deepest last
@@ -53,25 +47,6 @@ func mountsBelow(info, root string) []string {
 }
 
 var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
-// othersRun reports whether a process of user space beside this one lives.
-// Kernel threads have no command line.
-func othersRun() bool {
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return true
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		if cmdline, err := os.ReadFile("/proc/" + e.Name() + "/cmdline"); err == nil && len(cmdline) > 0 {
-			return true
-		}
-	}
-	return false
-}
 
 // PowerOff writes out what is left and ends the machine. Should the kernel
 // refuse, PID 1 exits, which makes it panic and reset.

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/configdisk"
-	"github.com/secretvm/secretvm/disk/luks"
 	"github.com/secretvm/secretvm/guest/console"
 	"github.com/secretvm/secretvm/guest/initramfs"
 	"github.com/secretvm/secretvm/guest/keys"
@@ -114,16 +113,6 @@ type ledger struct {
 }
 
 func (l *ledger) Generation() uint64 { return l.chain }
-
-func (l *ledger) Decided() (block, offered, heard time.Time) { return block, offered, heard }
-
-func (l *ledger) Environment() (vm.Environment, error) { return nil, nil }
-
-func (l *ledger) ForContainers() []keys.Named { return nil }
-
-func (l *ledger) Registry() ([]byte, error) { return nil, nil }
-
-func (l *ledger) DiskKeys() ([]luks.Key, error) { return []luks.Key{{}}, nil }
 
 func (l *ledger) Advance(_ context.Context, n uint64, wait bool) error {
 	for l.deaf || time.Now().Before(l.deafUntil) {

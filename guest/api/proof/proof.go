@@ -9,7 +9,6 @@ package proof
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync/atomic"
 
 	"github.com/secretvm/secretvm/guest/ipc"
@@ -55,18 +54,8 @@ type Settings struct {
 type Key struct {
 	Name   string // as vm.API.KeyNames has it
 	Epoch  uint64
-	Secret Secret
+	Secret ipc.Secret
 }
-
-// Secret is a key on its way between two processes of the machine. It prints as
-// "redacted".
-type Secret []byte
-
-// String keeps it out of logs.
-func (Secret) String() string { return "redacted" }
-
-// Format prints "redacted" whatever the verb.
-func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
 
 // Question asks for a quote by what it is for.
 type Question struct {
