@@ -43,6 +43,7 @@ type build struct {
 	guestInit []byte
 	guestd    []byte
 	programs  map[string][]byte // by their path in the root file system
+	engine    []vm.PackageFile  // the modules that the engine's programs consist of
 	key       vm.Hash
 	dir       string // where files are written: a temporary folder beside the final one
 	final     string
@@ -63,13 +64,14 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	b := &build{Options: o}
 	defer b.cleanUp()
 	err := step.Run(ctx, o.Report,
-		step.Step{Name: "programs", Run: b.compile},  // guest-init and guestd, from this source tree
-		step.Step{Name: "cache", Run: b.lookUp},      // the same inputs were built before: nothing else is done
-		step.Step{Name: "packages", Run: b.fetch},    // from the mirrors, checked against the lock
-		step.Step{Name: "tools", Run: b.openTools},   // mkfs.erofs, unpacked
-		step.Step{Name: "unpack", Run: b.unpack},     // guest, kernel and firmware packages, in memory
-		step.Step{Name: "rootfs", Run: b.makeRootfs}, // erofs
-		step.Step{Name: "verity", Run: b.addVerity},  // hash tree behind it, root hash to the command line
+		step.Step{Name: "programs", Run: b.compile},     // guest-init and guestd, from this source tree
+		step.Step{Name: "engine", Run: b.compileEngine}, // dockerd and what it starts, from pinned modules
+		step.Step{Name: "cache", Run: b.lookUp},         // the same inputs were built before: nothing else is done
+		step.Step{Name: "packages", Run: b.fetch},       // from the mirrors, checked against the lock
+		step.Step{Name: "tools", Run: b.openTools},      // mkfs.erofs, unpacked
+		step.Step{Name: "unpack", Run: b.unpack},        // guest, kernel and firmware packages, in memory
+		step.Step{Name: "rootfs", Run: b.makeRootfs},    // erofs
+		step.Step{Name: "verity", Run: b.addVerity},     // hash tree behind it, root hash to the command line
 		step.Step{Name: "initramfs", Run: b.makeInitramfs},
 		step.Step{Name: "manifest", Run: b.writeManifest}, // with the predicted registers, then everything into place
 	)

@@ -23,6 +23,14 @@ var goSettings = []string{
 // depends on the sources and go.mod only: the toolchain is the one that go.mod
 // names, and no setting of the user or the machine goes into it.
 func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
+	return goBuild(ctx, source, ".", command, linkerFlags)
+}
+
+// linkerFlags leave out symbols for debuggers and what differs from build to build.
+const linkerFlags = "-s -w -buildid="
+
+// goBuild compiles a command of the module in a folder of the source tree.
+func goBuild(ctx context.Context, source, module, command, linker string, flags ...string) ([]byte, error) {
 	compiler, err := goCommand(ctx, source)
 	if err != nil {
 		return nil, err
@@ -37,8 +45,9 @@ func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	output := filepath.Join(dir, filepath.Base(command))
-	c := exec.CommandContext(ctx, compiler, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", output, command)
-	c.Dir, c.Env = source, env
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + linker, "-o", output}, flags...)
+	c := exec.CommandContext(ctx, compiler, append(args, command)...)
+	c.Dir, c.Env = filepath.Join(source, module), env
 	var messages bytes.Buffer
 	c.Stdout, c.Stderr = &messages, &messages
 	if err := c.Run(); err != nil {

@@ -123,6 +123,7 @@ func (b *build) describe() error {
 	for _, p := range packages {
 		m.Packages = append(m.Packages, vm.PackageFile{Name: p.Name, Version: p.Version, SHA256: p.SHA256})
 	}
+	m.Packages = append(m.Packages, b.engine...)
 	return err
 }
 

@@ -53,6 +53,7 @@ type RootfsSpec struct {
 	Files   map[string]string `yaml:"files"` // path: content
 
 	Programs map[string]string `yaml:"programs"` // path: command of this source tree
+	Engine   map[string]string `yaml:"engine"`   // path: command of a module that EngineModule pins
 }
 
 // Source is a Spec and its Lock with the bytes they were read from.

@@ -26,7 +26,7 @@ type Manifest struct {
 	Verity      Verity        `json:"verity"`
 	CommandLine string        `json:"command_line"` // holds the verity root hash; given to QEMU byte for byte
 	Predictions []Prediction  `json:"predictions"`
-	Packages    []PackageFile `json:"packages"` // what the image was made from, in the order of the lock
+	Packages    []PackageFile `json:"packages"` // what the image was made from, in the order of the lock; then modules
 }
 
 // DevArgument stands on the measured command line of images for development.
@@ -52,7 +52,8 @@ type Verity struct {
 	DataBlocks int64 `json:"data_blocks"`
 }
 
-// PackageFile names one Debian package.
+// PackageFile names one Debian package, or one Go module by its path: its SHA256
+// is what go.sum has of it (h1).
 type PackageFile struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`

@@ -103,7 +103,7 @@ func (m *machine) boot(ctx context.Context) error {
 		step.Step{Name: "keys", Run: m.getKeys},
 		// Open the encrypted disk, or format it where that is safe.
 		step.Step{Name: "disk", Run: m.openDisk},
-		// containerd and dockerd, with all they store on that disk.
+		// dockerd, with all it stores on that disk.
 		step.Step{Name: "engine", Run: m.startEngine},
 	)
 }

@@ -24,8 +24,8 @@ const (
 	calm       = 5 * time.Minute
 )
 
-// startEngine has the process that runs the workload start containerd and dockerd,
-// and compose beside them.
+// startEngine has the process that runs the workload start dockerd, and compose
+// beside it.
 func (m *machine) startEngine(ctx context.Context) (string, error) {
 	if err := m.startAPI(ctx); err != nil {
 		return "", err

@@ -122,6 +122,8 @@ var settings = []struct{ name, value, why string }{
 	{"fs/protected_hardlinks", "1", ""},
 	{"fs/protected_symlinks", "1", ""},
 	{"net/ipv4/ip_forward", "1", "Docker's bridges route"},
+	{"net/ipv6/conf/default/forwarding", "1", "and so do those with IPv6, for which dockerd wants both"},
+	{"net/ipv6/conf/all/forwarding", "1", ""},
 	{"net/ipv4/conf/all/accept_redirects", "0", "the network is the host's"},
 	{"net/ipv4/conf/default/accept_redirects", "0", ""},
 	{"net/ipv4/conf/all/accept_source_route", "0", ""},

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/gate"
+	"github.com/secretvm/secretvm/guest/gpu"
 	"github.com/secretvm/secretvm/guest/process"
 )
 
@@ -109,9 +112,28 @@ func TestDaemonThatIsMissing(t *testing.T) {
 func TestEngineThatKeepsDying(t *testing.T) {
 	f := Folders{Run: t.TempDir(), Data: t.TempDir()}
 	e := NewEngine(f, new(process.Table), func(string) {})
-	e.containerd.died, e.containerd.log = maxDeaths, tailLog{}
-	_, _ = e.containerd.log.Write([]byte("no such plugin\n"))
-	if err := e.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "containerd does not start: no such plugin") {
+	e.dockerd.died, e.dockerd.log = maxDeaths, tailLog{}
+	_, _ = e.dockerd.log.Write([]byte("no such plugin\n"))
+	if err := e.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "dockerd does not start: no such plugin") {
 		t.Errorf("ready: %v", err)
+	}
+}
+
+// TestDaemonSettings holds what dockerd reads against what it is to be told: it
+// ignores features that it does not know.
+func TestDaemonSettings(t *testing.T) {
+	for _, c := range []struct {
+		policy gate.Policy
+		want   string
+	}{
+		{gate.Policy{}, `{"features":{"cdi":false,"containerd-snapshotter":false,"embedded-containerd":true,"time-namespaces":false}}`},
+		{
+			gate.Policy{GPUs: true},
+			`{"features":{"cdi":true,"containerd-snapshotter":false,"embedded-containerd":true,"time-namespaces":false},"cdi-spec-dirs":["` + gpu.CDIFolder + `"]}`,
+		},
+	} {
+		if got, err := json.Marshal(dockerdSettings(c.policy)); err != nil || string(got) != c.want {
+			t.Errorf("GPUs %t: %s, %v", c.policy.GPUs, got, err)
+		}
 	}
 }

@@ -1,9 +1,9 @@
-// Package workload runs the containers of a machine: Debian's containerd and
-// dockerd with everything they store on the encrypted disk, and the measured
-// compose file by docker compose. It keeps the two daemons alive, tells what
+// Package workload runs the containers of a machine: dockerd, with
+// everything it stores on the encrypted disk, and the measured
+// compose file by docker compose. It keeps dockerd alive, tells what
 // becomes of the containers, and stops all of it in order.
 //
-// Docker is used as it is: its own iptables rules, its bridge networks, its
+// Docker is used as it is: its own rules of nf_tables, its bridge networks, its
 // restart policies. What differs from a common host is written down in
 // daemonArguments, with the reason.
 package workload
@@ -12,9 +12,8 @@ import "path/filepath"
 
 // Programs of the image.
 const (
-	containerd = "/usr/bin/containerd"
-	dockerd    = "/usr/sbin/dockerd"
-	crun       = "/usr/bin/crun"
+	dockerd = "/usr/sbin/dockerd"
+	crun    = "/usr/bin/crun"
 	// The plugin runs by itself: going through the docker command would start
 	// three processes for one, a second of each under emulation.
 	dockerCompose = "/usr/libexec/docker/cli-plugins/docker-compose"
@@ -34,10 +33,6 @@ func (f Folders) Socket() string { return filepath.Join(f.Run, "docker.sock") }
 
 // gateSocket is where docker compose talks to dockerd.
 func (f Folders) gateSocket() string { return filepath.Join(f.Run, "docker-gate.sock") }
-
-func (f Folders) containerdSocket() string {
-	return filepath.Join(f.Run, "containerd", "containerd.sock")
-}
 
 func (f Folders) dockerConfig() string { return filepath.Join(f.Run, "docker-config") }
 

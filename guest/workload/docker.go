@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// apiVersion is the Docker Engine API that is spoken; dockerd 26 has up to 1.45.
+// apiVersion is the Docker Engine API that is spoken; dockerd has 1.40 to 1.56.
 const apiVersion = "/v1.43"
 
 // Labels that docker compose gives its containers.

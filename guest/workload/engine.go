@@ -2,7 +2,7 @@ package workload
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -15,19 +15,14 @@ import (
 	"github.com/secretvm/secretvm/guest/gpu"
 )
 
-// containerdConfig is where the image keeps containerd's configuration: the
-// plugins that Docker does not use are off.
-const containerdConfig = "/etc/containerd/config.toml"
-
 // Engine is the container engine of a machine.
 type Engine struct {
-	folders    Folders
-	commands   Commands
-	note       func(string)
-	restarted  chan struct{}
-	containerd *daemon
-	dockerd    *daemon
-	docker     *docker
+	folders   Folders
+	commands  Commands
+	note      func(string)
+	restarted chan struct{}
+	dockerd   *daemon
+	docker    *docker
 
 	policy   gate.Policy
 	resolver netip.Addr
@@ -41,7 +36,7 @@ func (e *Engine) Hold(policy gate.Policy, resolver netip.Addr) {
 }
 
 // NewEngine makes an engine that is not started. note tells a person what
-// happens to the daemons.
+// happens to dockerd.
 func NewEngine(folders Folders, commands Commands, note func(string)) *Engine {
 	e := &Engine{folders: folders, commands: commands, note: note, restarted: make(chan struct{}, 1), docker: newDocker(folders.Socket())}
 	born := func(pid int) {
@@ -49,9 +44,6 @@ func NewEngine(folders Folders, commands Commands, note func(string)) *Engine {
 			note(fmt.Sprintf("a daemon may be the first that dies where memory runs out: %v", err))
 		}
 	}
-	e.containerd = &daemon{name: "containerd", commands: commands, note: note, born: born, command: func() *exec.Cmd {
-		return command(containerd, containerdArguments(folders)...)
-	}}
 	e.dockerd = &daemon{name: "dockerd", commands: commands, note: note, born: born, command: func() *exec.Cmd {
 		return command(dockerd, dockerdArguments(folders, e.resolver)...)
 	}, lost: e.workloadLost}
@@ -72,16 +64,6 @@ func command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func containerdArguments(f Folders) []string {
-	return []string{
-		"--config", containerdConfig,
-		"--root", filepath.Join(f.Data, "containerd"),
-		"--state", filepath.Join(f.Run, "containerd"),
-		"--address", f.containerdSocket(),
-		"--log-level", "warn",
-	}
-}
-
 // dockerdArguments lists where this engine differs from Docker's defaults.
 func dockerdArguments(f Folders, resolver netip.Addr) []string {
 	args := []string{
@@ -90,10 +72,9 @@ func dockerdArguments(f Folders, resolver netip.Addr) []string {
 		"--exec-root", filepath.Join(f.Run, "docker"),
 		"--pidfile", filepath.Join(f.Run, "docker.pid"),
 		"--host", "unix://" + f.Socket(), // no TCP: only guestd talks to it
-		// An own containerd starts beside dockerd instead of after it, and
-		// survives it.
-		"--containerd", f.containerdSocket(),
 		"--storage-driver", "overlay2",
+		// A transaction for each change, where iptables runs once for each rule.
+		"--firewall-backend", "nftables",
 		// crun starts containers in a third of the time that runc takes.
 		"--add-runtime", "crun=" + crun, "--default-runtime", "crun",
 		// There is no systemd in the guest.
@@ -113,27 +94,47 @@ func dockerdArguments(f Folders, resolver netip.Addr) []string {
 	return args
 }
 
-// Start starts both daemons. Ready says when they can be used.
+// settings are what dockerd takes from a file only.
+type settings struct {
+	Features map[string]bool `json:"features"`
+	CDIDirs  []string        `json:"cdi-spec-dirs,omitempty"`
+}
+
+func dockerdSettings(policy gate.Policy) settings {
+	s := settings{Features: map[string]bool{
+		// Images stay where the disks of existing machines have them.
+		"containerd-snapshotter": false,
+		// containerd is a part of dockerd: one program to read and start. Containers
+		// do not outlive dockerd anyway, which has no --live-restore.
+		"embedded-containerd": true,
+		// crun 1.21 gives a container that has a time namespace one for processes as
+		// well, whatever was asked for: "pid: host" would show the container alone.
+		"time-namespaces": false,
+		"cdi":             policy.GPUs,
+	}}
+	if policy.GPUs {
+		s.CDIDirs = []string{gpu.CDIFolder}
+	}
+	return s
+}
+
+// Start starts dockerd. Ready says when it can be used.
 func (e *Engine) Start() error {
 	for _, dir := range []string{
-		filepath.Join(e.folders.Run, "containerd"), filepath.Join(e.folders.Run, "docker"),
-		filepath.Join(e.folders.Data, "containerd"), filepath.Join(e.folders.Data, "docker"),
+		filepath.Join(e.folders.Run, "docker"), filepath.Join(e.folders.Data, "docker"),
 	} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return fmt.Errorf("prepare the container engine: %w", err)
 		}
 	}
-	settings := "{}\n"
-	if e.policy.GPUs {
-		settings = `{"features": {"cdi": true}, "cdi-spec-dirs": ["` + gpu.CDIFolder + `"]}` + "\n"
+	settings, err := json.Marshal(dockerdSettings(e.policy))
+	if err != nil {
+		return fmt.Errorf("prepare the container engine: %w", err)
 	}
-	if err := os.WriteFile(e.folders.dockerdConfig(), []byte(settings), 0o444); err != nil {
+	if err := os.WriteFile(e.folders.dockerdConfig(), settings, 0o444); err != nil {
 		return fmt.Errorf("prepare the container engine: %w", err)
 	}
 	if err := e.openGate(); err != nil {
-		return err
-	}
-	if err := e.containerd.start(); err != nil {
 		return err
 	}
 	return e.dockerd.start()
@@ -175,11 +176,11 @@ func (e *Engine) Listening(ctx context.Context) error {
 	}
 }
 
-// maxDeaths is how often a daemon may die before the first answer until the
+// maxDeaths is how often dockerd may die before the first answer until the
 // engine is given up.
 const maxDeaths = 3
 
-// Ready waits until dockerd answers, or one of the daemons keeps dying.
+// Ready waits until dockerd answers, or keeps dying.
 func (e *Engine) Ready(ctx context.Context) error {
 	for {
 		// dockerd makes its socket early and answers late: one question that
@@ -190,14 +191,12 @@ func (e *Engine) Ready(ctx context.Context) error {
 				return nil
 			}
 		}
-		for _, d := range []*daemon{e.containerd, e.dockerd} {
-			if d.deaths() >= maxDeaths {
-				return fmt.Errorf("%s does not start: %s", d.name, d.log.last())
-			}
+		if e.dockerd.deaths() >= maxDeaths {
+			return fmt.Errorf("dockerd does not start: %s", e.dockerd.log.last())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("the container engine does not answer: %w; dockerd: %s; containerd: %s", err, e.dockerd.log.last(), e.containerd.log.last())
+			return fmt.Errorf("the container engine does not answer: %w; dockerd: %s", err, e.dockerd.log.last())
 		case <-time.After(poll):
 		}
 	}
@@ -214,21 +213,10 @@ func (e *Engine) workloadLost() {
 	}
 }
 
-// Stop stops dockerd, which stops what containers are left, then containerd.
-// Each gets half of the time that ctx leaves.
+// Stop stops dockerd, which stops what containers are left.
 func (e *Engine) Stop(ctx context.Context) error {
-	half, cancel := context.WithTimeout(ctx, remaining(ctx)/2)
-	defer cancel()
 	if e.shut != nil {
 		defer e.shut()
 	}
-	return errors.Join(e.dockerd.end(half), e.containerd.end(ctx))
-}
-
-func remaining(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return time.Hour
-	}
-	return time.Until(deadline)
+	return e.dockerd.end(ctx)
 }

@@ -33,7 +33,7 @@ func endLeftovers(ctx context.Context, root, run string) error {
 		}
 	}
 	folders := Folders{Run: run}
-	for _, path := range []string{folders.Socket(), folders.gateSocket(), folders.containerdSocket()} {
+	for _, path := range []string{folders.Socket(), folders.gateSocket()} {
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("end what ran before: %w", err)
 		}

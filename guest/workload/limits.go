@@ -20,7 +20,7 @@ const (
 
 // What containers leave to the machine, so that it can always say what it is.
 const (
-	minReserve = 448 << 20 // bytes of memory: the kernel, dockerd, containerd, their helpers for ten containers, guestd
+	minReserve = 448 << 20 // bytes of memory: the kernel, dockerd, its helpers for ten containers, guestd
 	maxReserve = 2 << 30
 	// cpuWeight of all containers together, where guestd has 100 by itself.
 	cpuWeight = "50"

@@ -128,10 +128,15 @@ func (m Machine) Arguments() ([]string, error) {
 	return args, nil
 }
 
-// processor chooses accelerator and CPU. Under emulation an old model boots
-// fastest: newer ones make OpenSSL and Go pick instructions that are slow to emulate.
+// softCPU is an old model, which boots fastest under emulation: newer ones make
+// OpenSSL and Go pick instructions that are slow to emulate. But one instruction
+// that does a round of AES or two of SHA-256 is one call for the emulator, and what
+// every block of the disks would cost without it is dozens of others.
 // AMD's name keeps Linux from isolating page tables against Meltdown, which an
 // emulated CPU does not have, and which costs emulation its TLB at every system call.
+const softCPU = "Nehalem,vendor=AuthenticAMD,+aes,+pclmulqdq,+sha-ni"
+
+// processor chooses accelerator and CPU.
 func (m Machine) processor() ([]string, error) {
 	switch {
 	case m.TEE != vm.Soft:
@@ -147,7 +152,7 @@ func (m Machine) processor() ([]string, error) {
 	case m.KVM:
 		return []string{"-accel", "kvm", "-cpu", "host"}, nil
 	default:
-		return []string{"-accel", "tcg,thread=multi", "-cpu", "Nehalem,vendor=AuthenticAMD"}, nil
+		return []string{"-accel", "tcg,thread=multi", "-cpu", softCPU}, nil
 	}
 }
 

@@ -134,7 +134,7 @@ func (b bench) boot(t *testing.T, kernel, processor string) (m machine) {
 }
 
 // ofSoftMachines is the processor that host/qemu emulates.
-const ofSoftMachines = "Nehalem,vendor=AuthenticAMD"
+const ofSoftMachines = "Nehalem,vendor=AuthenticAMD,+aes,+pclmulqdq,+sha-ni"
 
 // nested is a vulnerability of hosts: a kernel without KVM has nothing to mitigate
 // it with, and nothing that could be attacked by it.

@@ -320,4 +320,4 @@ func (m *machine) put(content []byte) {
 }
 
 // softCPU is the processor of machines with the soft TEE (host/qemu).
-const softCPU = "Nehalem,vendor=AuthenticAMD"
+const softCPU = "Nehalem,vendor=AuthenticAMD,+aes,+pclmulqdq,+sha-ni"

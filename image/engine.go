@@ -1,0 +1,170 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+
+	"github.com/secretvm/secretvm/vm"
+)
+
+// EngineModule is the folder of the Go module that pins the container engine. It
+// has no code: its go.mod names the programs and the versions of all modules, its
+// go.sum their content.
+const EngineModule = "image/engine"
+
+// moby is the module of dockerd, which learns its own version from the linker.
+const moby = "github.com/moby/moby/v2"
+
+// engineTags leave out graph drivers for file systems that the guest does not have.
+const engineTags = "exclude_graphdriver_btrfs,exclude_graphdriver_zfs"
+
+// compileEngine builds the container engine, or finds it in the cache: linking it
+// takes longer than all the rest of a build in which nothing has changed.
+func (b *build) compileEngine(ctx context.Context) (string, error) {
+	commands := b.Source.Spec.Rootfs.Engine
+	if len(commands) == 0 {
+		return "none", nil
+	}
+	pins, err := readEnginePins(b.Tree)
+	if err != nil {
+		return "", err
+	}
+	var remarks []string
+	modules := map[string]vm.PackageFile{}
+	for _, name := range slices.Sorted(maps.Keys(commands)) {
+		program, err := b.engineProgram(ctx, pins, commands[name])
+		if err != nil {
+			return "", err
+		}
+		if err := addModules(modules, program); err != nil {
+			return "", fmt.Errorf("%s: %w", name, err)
+		}
+		b.programs[name] = program
+		remarks = append(remarks, fmt.Sprintf("%s %.1f MB", filepath.Base(name), megabytes(len(program))))
+	}
+	for _, path := range slices.Sorted(maps.Keys(modules)) {
+		b.engine = append(b.engine, modules[path])
+	}
+	return strings.Join(remarks, ", "), nil
+}
+
+// engineProgram compiles one command, unless the cache has what the same pins,
+// toolchain and flags gave. A fresh build asks no cache.
+func (b *build) engineProgram(ctx context.Context, pins enginePins, command string) ([]byte, error) {
+	linker := linkerFlags + " -X " + moby + "/dockerversion.Version=" + pins.version
+	cached := filepath.Join(b.CacheDir, "programs", pins.key(command, linker))
+	if !b.Fresh {
+		if program, err := os.ReadFile(cached); err == nil {
+			if _, err := buildinfo.Read(bytes.NewReader(program)); err == nil {
+				return program, nil
+			}
+		}
+	}
+	program, err := goBuild(ctx, b.Tree, EngineModule, command, linker, "-tags="+engineTags)
+	if err != nil || b.Fresh {
+		return program, err
+	}
+	if err := os.MkdirAll(filepath.Dir(cached), 0o755); err != nil {
+		return nil, fmt.Errorf("keep %s: %w", command, err)
+	}
+	if err := writeWhole(cached, program); err != nil {
+		return nil, fmt.Errorf("keep %s: %w", command, err)
+	}
+	return program, nil
+}
+
+// enginePins is what the engine's programs depend on beside their flags.
+type enginePins struct {
+	goMod, goSum []byte
+	toolchain    string // of the source tree's go.mod
+	version      string // of moby, without its v
+}
+
+func readEnginePins(source string) (p enginePins, err error) {
+	if p.goMod, err = os.ReadFile(filepath.Join(source, EngineModule, "go.mod")); err != nil {
+		return p, fmt.Errorf("find the container engine: %w (run in the source tree, or name it with --source)", err)
+	}
+	if p.goSum, err = os.ReadFile(filepath.Join(source, EngineModule, "go.sum")); err != nil {
+		return p, fmt.Errorf("find the container engine: %w", err)
+	}
+	root, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	if err != nil {
+		return p, fmt.Errorf("find the source tree: %w (run in it, or name it with --source)", err)
+	}
+	tree, err := modfile.Parse("go.mod", root, nil)
+	if err != nil {
+		return p, fmt.Errorf("read go.mod: %w", err)
+	}
+	p.toolchain = tree.Go.Version
+	engine, err := modfile.Parse("go.mod", p.goMod, nil)
+	if err != nil {
+		return p, fmt.Errorf("read %s/go.mod: %w", EngineModule, err)
+	}
+	for _, r := range engine.Require {
+		if r.Mod.Path == moby {
+			p.version = strings.TrimPrefix(r.Mod.Version, "v")
+		}
+	}
+	if p.version == "" {
+		return p, fmt.Errorf("%s/go.mod does not require %s", EngineModule, moby)
+	}
+	return p, nil
+}
+
+// key names what command becomes.
+func (p enginePins) key(command, linker string) string {
+	d := sha256.New()
+	for _, part := range [][]byte{p.goMod, p.goSum, []byte(p.toolchain), []byte(command), []byte(linker), []byte(engineTags)} {
+		add(d, part)
+	}
+	return hex.EncodeToString(d.Sum(nil))
+}
+
+// addModules adds the modules that a program says it was linked from.
+func addModules(modules map[string]vm.PackageFile, program []byte) error {
+	info, err := buildinfo.Read(bytes.NewReader(program))
+	if err != nil {
+		return fmt.Errorf("read what it was made from: %w", err)
+	}
+	for _, m := range info.Deps {
+		sum, ok := strings.CutPrefix(m.Sum, "h1:")
+		if !ok {
+			return fmt.Errorf("module %s %s has the sum %q, want h1:…", m.Path, m.Version, m.Sum)
+		}
+		digest, err := base64.StdEncoding.DecodeString(sum)
+		if err != nil || len(digest) != len(vm.Hash{}) {
+			return fmt.Errorf("module %s %s has the sum %q, want h1:…", m.Path, m.Version, m.Sum)
+		}
+		modules[m.Path] = vm.PackageFile{Name: m.Path, Version: m.Version, SHA256: vm.Hash(digest)}
+	}
+	return nil
+}
+
+// writeWhole writes a file that appears whole or not at all.
+func writeWhole(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
