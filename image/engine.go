@@ -41,14 +41,19 @@ func (b *build) compileEngine(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	folder, err := os.MkdirTemp("", "secretvm-engine-*")
+	if err != nil {
+		return "", fmt.Errorf("make folder: %w", err)
+	}
+	defer os.RemoveAll(folder)
 	var remarks []string
 	modules := map[string]vm.PackageFile{}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
-		program, err := b.engineProgram(ctx, pins, commands[name])
+		program, err := b.engineProgram(ctx, pins, commands[name], folder)
 		if err != nil {
 			return "", err
 		}
-		if err := addModules(modules, program); err != nil {
+		if err := pins.addModules(modules, program); err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
 		}
 		b.programs[name] = program
@@ -61,8 +66,9 @@ func (b *build) compileEngine(ctx context.Context) (string, error) {
 }
 
 // engineProgram compiles one command, unless the cache has what the same pins,
-// toolchain and flags gave. A fresh build asks no cache.
-func (b *build) engineProgram(ctx context.Context, pins enginePins, command string) ([]byte, error) {
+// toolchain and flags gave. A fresh build asks no cache. The first that compiles
+// puts the patched modules into folder.
+func (b *build) engineProgram(ctx context.Context, pins enginePins, command, folder string) ([]byte, error) {
 	linker := linkerFlags + " -X " + moby + "/dockerversion.Version=" + pins.version
 	cached := filepath.Join(b.CacheDir, "programs", pins.key(command, linker))
 	if !b.Fresh {
@@ -72,7 +78,12 @@ func (b *build) engineProgram(ctx context.Context, pins enginePins, command stri
 			}
 		}
 	}
-	program, err := goBuild(ctx, b.Tree, EngineModule, command, linker, "-tags="+engineTags)
+	if _, err := os.Stat(filepath.Join(folder, "go.mod")); err != nil {
+		if err := pins.patches.apply(ctx, b.Tree, folder, pins); err != nil {
+			return nil, err
+		}
+	}
+	program, err := goBuild(ctx, b.Tree, folder, command, linker, "-tags="+engineTags)
 	if err != nil || b.Fresh {
 		return program, err
 	}
@@ -90,6 +101,7 @@ type enginePins struct {
 	goMod, goSum []byte
 	toolchain    string // of the source tree's go.mod
 	version      string // of moby, without its v
+	patches      patches
 }
 
 func readEnginePins(source string) (p enginePins, err error) {
@@ -112,6 +124,9 @@ func readEnginePins(source string) (p enginePins, err error) {
 	if err != nil {
 		return p, fmt.Errorf("read %s/go.mod: %w", EngineModule, err)
 	}
+	if p.patches, err = readPatches(source, engine.Require); err != nil {
+		return p, fmt.Errorf("read the engine's patches: %w", err)
+	}
 	for _, r := range engine.Require {
 		if r.Mod.Path == moby {
 			p.version = strings.TrimPrefix(r.Mod.Version, "v")
@@ -126,30 +141,44 @@ func readEnginePins(source string) (p enginePins, err error) {
 // key names what command becomes.
 func (p enginePins) key(command, linker string) string {
 	d := sha256.New()
-	for _, part := range [][]byte{p.goMod, p.goSum, []byte(p.toolchain), []byte(command), []byte(linker), []byte(engineTags)} {
+	for _, part := range [][]byte{p.goMod, p.goSum, []byte(p.toolchain), []byte(command), []byte(linker), []byte(engineTags), p.patches.digest()} {
 		add(d, part)
 	}
 	return hex.EncodeToString(d.Sum(nil))
 }
 
-// addModules adds the modules that a program says it was linked from.
-func addModules(modules map[string]vm.PackageFile, program []byte) error {
+// addModules adds the modules that a program says it was linked from. Patched ones
+// are named as such, with the hash of what was patched.
+func (p enginePins) addModules(modules map[string]vm.PackageFile, program []byte) error {
 	info, err := buildinfo.Read(bytes.NewReader(program))
 	if err != nil {
 		return fmt.Errorf("read what it was made from: %w", err)
 	}
-	for _, m := range info.Deps {
-		sum, ok := strings.CutPrefix(m.Sum, "h1:")
-		if !ok {
-			return fmt.Errorf("module %s %s has the sum %q, want h1:…", m.Path, m.Version, m.Sum)
+	for _, m := range append(info.Deps, &info.Main) {
+		version, sum := m.Version, m.Sum
+		if m.Replace != nil {
+			if p.patches[m.Path] == nil || m.Replace.Path != patchedPath(m.Path) {
+				return fmt.Errorf("module %s is replaced by %s", m.Path, m.Replace.Path)
+			}
+			version, sum = m.Version+"+patched", p.sum(m.Path, m.Version)
 		}
-		digest, err := base64.StdEncoding.DecodeString(sum)
-		if err != nil || len(digest) != len(vm.Hash{}) {
-			return fmt.Errorf("module %s %s has the sum %q, want h1:…", m.Path, m.Version, m.Sum)
+		digest, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(sum, "h1:"))
+		if err != nil || len(digest) != len(vm.Hash{}) || !strings.HasPrefix(sum, "h1:") {
+			return fmt.Errorf("module %s %s has the sum %q, want h1:…", m.Path, m.Version, sum)
 		}
-		modules[m.Path] = vm.PackageFile{Name: m.Path, Version: m.Version, SHA256: vm.Hash(digest)}
+		modules[m.Path] = vm.PackageFile{Name: m.Path, Version: version, SHA256: vm.Hash(digest)}
 	}
 	return nil
+}
+
+// sum is what go.sum has of a module, or nothing.
+func (p enginePins) sum(module, version string) string {
+	for line := range strings.Lines(string(p.goSum)) {
+		if sum, ok := strings.CutPrefix(line, module+" "+version+" "); ok {
+			return strings.TrimSpace(sum)
+		}
+	}
+	return ""
 }
 
 // writeWhole writes a file that appears whole or not at all.

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"golang.org/x/mod/modfile"
-
-	"github.com/secretvm/secretvm/vm"
 )
 
 // TestEngineIsPinned compares what the base image takes from the engine's module
@@ -95,25 +93,6 @@ func TestEngineKeyCoversEveryPin(t *testing.T) {
 			}
 			seen[key] = name + ", command " + command
 		}
-	}
-}
-
-// TestModulesOfAProgram reads them from a program of this tree.
-func TestModulesOfAProgram(t *testing.T) {
-	program, err := goBuild(t.Context(), "..", ".", "./cmd/guest-ntp", linkerFlags)
-	if err != nil {
-		t.Fatal(err)
-	}
-	modules := map[string]vm.PackageFile{}
-	if err := addModules(modules, program); err != nil {
-		t.Fatal(err)
-	}
-	m := modules["golang.org/x/sys"]
-	if m.Name != "golang.org/x/sys" || !strings.HasPrefix(m.Version, "v0.") || m.SHA256.IsZero() {
-		t.Errorf("golang.org/x/sys is %+v", m)
-	}
-	if err := addModules(modules, []byte("no program")); err == nil || !strings.Contains(err.Error(), "read what it was made from") {
-		t.Errorf("what is no program: %v", err)
 	}
 }
 

@@ -23,14 +23,15 @@ var goSettings = []string{
 // depends on the sources and go.mod only: the toolchain is the one that go.mod
 // names, and no setting of the user or the machine goes into it.
 func buildGuest(ctx context.Context, source, command string) ([]byte, error) {
-	return goBuild(ctx, source, ".", command, linkerFlags)
+	return goBuild(ctx, source, source, command, linkerFlags)
 }
 
 // linkerFlags leave out symbols for debuggers and what differs from build to build.
 const linkerFlags = "-s -w -buildid="
 
-// goBuild compiles a command of the module in a folder of the source tree.
-func goBuild(ctx context.Context, source, module, command, linker string, flags ...string) ([]byte, error) {
+// goBuild compiles a command of the module in folder, by the Go release of the
+// source tree.
+func goBuild(ctx context.Context, source, folder, command, linker string, flags ...string) ([]byte, error) {
 	compiler, err := goCommand(ctx, source)
 	if err != nil {
 		return nil, err
@@ -47,11 +48,11 @@ func goBuild(ctx context.Context, source, module, command, linker string, flags 
 	output := filepath.Join(dir, filepath.Base(command))
 	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + linker, "-o", output}, flags...)
 	c := exec.CommandContext(ctx, compiler, append(args, command)...)
-	c.Dir, c.Env = filepath.Join(source, module), env
+	c.Dir, c.Env = folder, env
 	var messages bytes.Buffer
 	c.Stdout, c.Stderr = &messages, &messages
 	if err := c.Run(); err != nil {
-		return nil, fmt.Errorf("build %s in %s: %w\n%s", command, source, err, strings.TrimSpace(messages.String()))
+		return nil, fmt.Errorf("build %s in %s: %w\n%s", command, folder, err, strings.TrimSpace(messages.String()))
 	}
 	return os.ReadFile(output)
 }

@@ -77,7 +77,8 @@ func TestNamesAreNouns(t *testing.T) {
 	}
 }
 
-// goFiles returns the absolute paths of the Go files below dir.
+// goFiles returns the absolute paths of the Go files below dir, without folders that
+// Go ignores.
 func goFiles(t *testing.T, dir string) []string {
 	t.Helper()
 	var files []string
@@ -85,7 +86,7 @@ func goFiles(t *testing.T, dir string) []string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") || d.Name() == "dist" || d.Name() == "testdata") && path != root(t) {
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_") || d.Name() == "dist" || d.Name() == "testdata") && path != root(t) {
 			return filepath.SkipDir
 		}
 		if !d.IsDir() && strings.HasSuffix(path, ".go") {
