@@ -26,33 +26,28 @@ type Target struct {
 // Create makes the device name with one target, activates it and returns its
 // path, "/dev/dm-N". On an error nothing is left behind.
 func Create(name, uuid string, readOnly bool, t Target) (path string, err error) {
-	control, err := os.OpenFile(controlPath, os.O_RDWR, 0)
-	if err != nil {
-		return "", fmt.Errorf("open device mapper: %w", err)
-	}
-	defer control.Close()
 	var flags uint32
 	if readOnly {
 		flags |= flagReadOnly
 	}
-	created, err := do(control, cmdCreate, request{name: name, uuid: uuid})
+	created, err := do(cmdCreate, request{name: name, uuid: uuid})
 	if err != nil {
 		return "", fmt.Errorf("create mapped device %s: %w", name, err)
 	}
 	defer func() {
 		if err != nil {
-			_, _ = do(control, cmdRemove, request{name: name})
+			_, _ = do(cmdRemove, request{name: name})
 		}
 	}()
 	load := request{name: name, flags: flags, target: &t}
 	if t.Secret {
 		load.flags |= flagSecure
 	}
-	if _, err = do(control, cmdLoad, load); err != nil {
+	if _, err = do(cmdLoad, load); err != nil {
 		return "", fmt.Errorf("load %s table of mapped device %s: %w", t.Type, name, err)
 	}
 	// Suspend without the suspend flag resumes, which makes the table live.
-	if _, err = do(control, cmdSuspend, request{name: name, flags: flags}); err != nil {
+	if _, err = do(cmdSuspend, request{name: name, flags: flags}); err != nil {
 		return "", fmt.Errorf("activate mapped device %s: %w", name, err)
 	}
 	return fmt.Sprintf("/dev/dm-%d", unix.Minor(created)), nil
@@ -60,18 +55,19 @@ func Create(name, uuid string, readOnly bool, t Target) (path string, err error)
 
 // Remove takes the device name away. It fails while the device is in use.
 func Remove(name string) error {
-	control, err := os.OpenFile(controlPath, os.O_RDWR, 0)
-	if err != nil {
-		return fmt.Errorf("open device mapper: %w", err)
-	}
-	defer control.Close()
-	if _, err := do(control, cmdRemove, request{name: name}); err != nil {
+	if _, err := do(cmdRemove, request{name: name}); err != nil {
 		return fmt.Errorf("remove mapped device %s: %w", name, err)
 	}
 	return nil
 }
 
-func do(control *os.File, cmd uintptr, r request) (dev uint64, err error) {
+// do makes one call.
+func do(cmd uintptr, r request) (dev uint64, err error) {
+	control, err := os.OpenFile(controlPath, os.O_RDWR, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open device mapper: %w", err)
+	}
+	defer control.Close()
 	buf, err := r.encode()
 	if err != nil {
 		return 0, err

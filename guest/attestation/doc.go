@@ -17,6 +17,7 @@ import (
 
 	"github.com/secretvm/secretvm/guest/clock"
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/workload/order"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -61,14 +62,12 @@ type Status struct {
 	Goroutines int               // of guestd
 }
 
-// Container is what became of a container of the workload.
-type Container struct {
-	Name     string `json:"name"`
-	Service  string `json:"service"`
-	State    string `json:"state"`               // the engine's word: running, exited …
-	Health   string `json:"health,omitempty"`    // healthy, unhealthy or starting; empty: nothing checks it
-	ExitCode *int   `json:"exit_code,omitempty"` // of one that has ended
-}
+// Container is what became of a container of the workload, and Line a line of a log,
+// as what runs the workload says it.
+type (
+	Container = order.Container
+	Line      = order.Line
+)
 
 // Certificates is what the machine says about its public certificates.
 type Certificates struct {
@@ -100,13 +99,6 @@ type LogQuery struct {
 type Log struct {
 	Lines []Line
 	More  bool // there are later ones already: ask on from the last
-}
-
-// Line is one line of a log.
-type Line struct {
-	Time   time.Time
-	Source string // name of the container
-	Text   []byte // whatever bytes the container wrote
 }
 
 // MaxLog is where a Log ends between two moments, in bytes, so that it fits into

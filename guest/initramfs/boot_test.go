@@ -157,8 +157,8 @@ func TestBoot(t *testing.T) {
 	want := []string{
 		"mount", "modules", "open TEE", "read", "config", "read", "command line", "root",
 		"extend os-image-hash", "extend compose-hash", "extend docker-files-hash", "extend config-hash", "extend boot-complete", "read",
-		"hand over config.json", "hand over docker-compose.yaml", "hand over files.tar", "hand over hints.json",
-		"hand over events.json", "hand over steps.json", "switch root",
+		"hand over config.json", "hand over docker-compose.yaml", "hand over events.json", "hand over files.tar", "hand over hints.json",
+		"hand over steps.json", "switch root",
 	}
 	if !slices.Equal(m.calls, want) {
 		t.Errorf("calls are\n%q, want\n%q", m.calls, want)

@@ -3,6 +3,8 @@ package initramfs
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/secretvm/secretvm/configdisk"
 	"github.com/secretvm/secretvm/step"
@@ -22,31 +24,21 @@ const (
 
 // handOver writes the files of HandOverDir.
 func (b *boot) handOver(steps []step.Result) error {
-	files := []struct {
-		name string
-		raw  []byte
-		json any // in place of raw
-	}{
-		{configdisk.ConfigName, b.archive.Config, nil},
-		{configdisk.ComposeName, b.archive.Compose, nil},
-		{configdisk.FilesName, b.archive.Files, nil},
-		{configdisk.HintsName, nil, b.archive.Hints},
-		{EventsName, nil, b.events},
-		{StepsName, nil, steps},
+	files := map[string][]byte{
+		configdisk.ConfigName: b.archive.Config, configdisk.ComposeName: b.archive.Compose, configdisk.FilesName: b.archive.Files,
 	}
-	for _, f := range files {
-		if f.name == configdisk.FilesName && f.raw == nil {
+	for name, v := range map[string]any{configdisk.HintsName: b.archive.Hints, EventsName: b.events, StepsName: steps} {
+		var err error
+		if files[name], err = json.Marshal(v); err != nil {
+			return fmt.Errorf("hand over %s: %w", name, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if files[name] == nil { // there is no files archive
 			continue
 		}
-		content := f.raw
-		if f.json != nil {
-			var err error
-			if content, err = json.Marshal(f.json); err != nil {
-				return fmt.Errorf("hand over %s: %w", f.name, err)
-			}
-		}
-		if err := b.sys.HandOver(f.name, content); err != nil {
-			return fmt.Errorf("hand over %s: %w", f.name, err)
+		if err := b.sys.HandOver(name, files[name]); err != nil {
+			return fmt.Errorf("hand over %s: %w", name, err)
 		}
 	}
 	return nil

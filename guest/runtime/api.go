@@ -10,7 +10,6 @@ import (
 	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
-	"github.com/secretvm/secretvm/vm"
 )
 
 const (
@@ -27,8 +26,8 @@ func (m *machine) startAPI(ctx context.Context) error {
 	if len(config.API) == 0 {
 		return nil
 	}
-	desk, asked := proof.New(m.device, config), filepath.Join(ipc.Desk, proof.Part)
-	if err := m.answer(ctx, asked, ipc.UserAPI, desk.Server()); err != nil {
+	asked := filepath.Join(ipc.Desk, proof.Part)
+	if err := m.answer(ctx, asked, ipc.UserAPI, m.desk.Server()); err != nil {
 		return fmt.Errorf("start the containers' API: %w", err)
 	}
 	paths, services, sockets, err := proof.Listen(ctx, apiFolder, config.API)
@@ -57,12 +56,11 @@ func (m *machine) startAPI(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		err = desk.Show(public)
+		err = m.desk.Show(public)
 	}
 	if err != nil {
 		return fmt.Errorf("start the containers' API: %w", err)
 	}
-	m.api.Store(desk)
 	m.sockets = paths
 	return nil
 }
@@ -76,31 +74,13 @@ func (m *machine) keysOfContainers() (held []proof.Key) {
 	return held
 }
 
-// signing shows what containers can prove; nil: nothing is granted to them.
+// signing shows what containers can prove, from before they have keys; nil: nothing
+// is granted to them.
 func (m *machine) signing() attestation.Signing {
-	if len(m.handover.config.API) == 0 {
+	if m.desk == nil {
 		return nil
 	}
-	return shownAPI{m}
-}
-
-// shownAPI is the API from before it has keys.
-type shownAPI struct{ m *machine }
-
-// PublicKey implements attestation.Signing.
-func (s shownAPI) PublicKey(kind string) ([]byte, [64]byte) {
-	if desk := s.m.api.Load(); desk != nil {
-		return desk.PublicKey(kind)
-	}
-	return nil, [64]byte{}
-}
-
-// Application implements attestation.Signing.
-func (s shownAPI) Application() (vm.Register, []vm.Event) {
-	if desk := s.m.api.Load(); desk != nil {
-		return desk.Application()
-	}
-	return vm.Register{}, nil
+	return m.desk
 }
 
 // answer has the questions of a service answered that come by a socket which only

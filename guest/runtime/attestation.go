@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
@@ -24,7 +24,7 @@ const servicePatience = time.Minute
 // strangers is what the attestation service, a process of its own, is to guestd.
 type strangers struct {
 	key   attestation.Key
-	ready chan struct{} // closed when it answers strangers
+	ready *task // it answers strangers
 }
 
 // beginAttestation starts the process that makes the machine answer strangers,
@@ -40,7 +40,7 @@ func (m *machine) beginAttestation(ctx context.Context) error {
 		return err
 	}
 	socket := filepath.Join(ipc.Desk, attestation.Part)
-	m.strangers = &strangers{key: key, ready: make(chan struct{})}
+	m.strangers = &strangers{key: key, ready: begin()}
 	if err := m.answer(ctx, socket, ipc.UserAttestation, m.answersForStrangers()); err != nil {
 		return err
 	}
@@ -62,19 +62,15 @@ func (m *machine) beginAttestation(ctx context.Context) error {
 
 // startAttestation waits until strangers are answered.
 func (m *machine) startAttestation(ctx context.Context) (string, error) {
-	err := within(ctx, servicePatience, func(ctx context.Context) error {
-		select {
-		case <-m.strangers.ready:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	err := within(ctx, servicePatience, m.strangers.ready.wait)
 	return fmt.Sprintf("key sha256:%.8s", m.strangers.key.SPKI), err
 }
 
 // answersForStrangers is all that the attestation service can ask.
 func (m *machine) answersForStrangers() *ipc.Server {
+	if len(m.handover.config.API) > 0 {
+		m.desk = proof.New(m.device, m.handover.config)
+	}
 	key := m.strangers.key.SPKI
 	claims := attestation.Claims(key, m.device.Kind(), m.handover.events)
 	quotes := attestation.NewQuotes(m.device, m.quotedGPUs(), key, claims, m.signing())
@@ -87,8 +83,10 @@ func (m *machine) answersForStrangers() *ipc.Server {
 	})
 	ipc.Handle(s, attestation.AskServices, func(ctx context.Context, _ struct{}) ([]string, error) { return m.services(ctx) })
 	ipc.Handle(s, attestation.AskLogs, m.logs)
-	ready := sync.OnceFunc(func() { close(m.strangers.ready) })
-	ipc.Handle(s, attestation.AskReady, func(context.Context, struct{}) (struct{}, error) { ready(); return struct{}{}, nil })
+	ipc.Handle(s, attestation.AskReady, func(context.Context, struct{}) (struct{}, error) {
+		m.strangers.ready.end(nil)
+		return struct{}{}, nil
+	})
 	return s
 }
 

@@ -45,13 +45,13 @@ type machine struct {
 	clock     clock.Clock // held against the key manager's chain
 	reading   sync.Mutex  // of logs
 
-	modules *task                      // loading drivers
-	work    *order.Process             // which runs the workload
-	checked *task                      // what it says of the compose file
-	asker   *keys.Asker                // asks the key manager
-	session granted                    // what the key manager granted
-	sockets map[string]string          // of the machine's API, by service
-	api     atomic.Pointer[proof.Desk] // for containers; none is granted anything: nil
+	modules *task             // loading drivers
+	work    *order.Process    // which runs the workload
+	checked *task             // what it says of the compose file
+	asker   *keys.Asker       // asks the key manager
+	session granted           // what the key manager granted
+	sockets map[string]string // of the machine's API, by service
+	desk    *proof.Desk       // answers their API; nil: none is granted anything
 
 	certificates atomic.Pointer[attestation.Report] // nil: none are wanted, or none yet
 
@@ -117,16 +117,25 @@ func (m *machine) bringUp(ctx context.Context) error {
 // task is work that goes on beside the steps, until somebody needs its result.
 type task struct {
 	done chan struct{}
+	once sync.Once
 	err  error
 }
 
 func start(run func() error) *task {
-	t := &task{done: make(chan struct{})}
-	go func() {
-		defer close(t.done)
-		t.err = run()
-	}()
+	t := begin()
+	go func() { t.end(run()) }()
 	return t
+}
+
+// begin makes a task that somebody ends.
+func begin() *task { return &task{done: make(chan struct{})} }
+
+// end says what became of the task; the first time counts.
+func (t *task) end(err error) {
+	t.once.Do(func() {
+		t.err = err
+		close(t.done)
+	})
 }
 
 // wait returns the task's error once it is done.

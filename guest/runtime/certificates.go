@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/secretvm/secretvm/guest/attestation"
@@ -39,7 +38,7 @@ func (m *machine) keepCertificates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first, socket := make(chan error, 1), filepath.Join(ipc.Desk, attestation.CertificatesPart)
+	first, socket := begin(), filepath.Join(ipc.Desk, attestation.CertificatesPart)
 	if err := m.answer(ctx, socket, ipc.UserCertificates, m.answersAboutCertificates(first)); err != nil {
 		return err
 	}
@@ -51,29 +50,19 @@ func (m *machine) keepCertificates(ctx context.Context) error {
 		return err
 	}
 	m.stops.add("stop writing certificates", 8*time.Second, stop)
-	return within(ctx, servicePatience, func(ctx context.Context) error {
-		select {
-		case err := <-first:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	return within(ctx, servicePatience, first.wait)
 }
 
 // answersAboutCertificates keeps what the process reports. The first report says
 // whether containers find their key.
-func (m *machine) answersAboutCertificates(first chan<- error) *ipc.Server {
+func (m *machine) answersAboutCertificates(first *task) *ipc.Server {
 	s := ipc.NewServer(nil)
-	var once sync.Once
 	ipc.Handle(s, attestation.AskShow, func(_ context.Context, r attestation.Report) (struct{}, error) {
-		once.Do(func() {
-			var err error
-			if r.Error != "" {
-				err = errors.New(r.Error)
-			}
-			first <- err
-		})
+		var err error
+		if r.Error != "" {
+			err = errors.New(r.Error)
+		}
+		first.end(err)
 		if last := m.certificates.Load(); len(r.Chain) == 0 && last != nil { // it was started again
 			r.Chain = last.Chain
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/secretvm/secretvm/disk/volume"
 	"github.com/secretvm/secretvm/guest/blockdev"
 	"github.com/secretvm/secretvm/guest/process"
+	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -190,14 +191,7 @@ func (g *generations) advance(ctx context.Context, wait bool) error {
 
 // hourly advances until ctx ends. A failure only delays it.
 func (g *generations) hourly(ctx context.Context, note func(string)) {
-	ticker := time.NewTicker(advanceEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	for step.Pause(ctx, advanceEvery) == nil {
 		attempt, cancel := context.WithTimeout(ctx, advancePatience)
 		if err := g.last(attempt); err != nil {
 			note(fmt.Sprintf("advance the disk's generation: %v", err))

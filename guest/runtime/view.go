@@ -18,11 +18,8 @@ const lineSize = 128
 // status is what the attestation service tells about the boot.
 func (m *machine) status() attestation.Status {
 	s := m.journal.status()
-	word, containers := m.work.State()
-	s.Workload, s.Clock = word, m.clock.Status()
-	for _, c := range containers {
-		s.Containers = append(s.Containers, attestation.Container(c))
-	}
+	s.Workload, s.Containers = m.work.State()
+	s.Clock = m.clock.Status()
 	if signing := m.signing(); signing != nil {
 		s.Keys = map[string][]byte{}
 		for _, kind := range []string{vm.SignEd25519, vm.SignSecp256k1} {
@@ -63,11 +60,11 @@ func (m *machine) logs(ctx context.Context, q attestation.LogQuery) (log attesta
 	if err != nil {
 		return log, err
 	}
-	return begin(lines), nil
+	return firstOf(lines), nil
 }
 
-// begin returns as many of the first lines as fit into a message.
-func begin(lines []order.Line) (log attestation.Log) {
+// firstOf returns as many of the first lines as fit into a message.
+func firstOf(lines []order.Line) (log attestation.Log) {
 	size := 0
 	for i, l := range lines {
 		// What was written at the same moment stays together: what is asked next
@@ -77,7 +74,7 @@ func begin(lines []order.Line) (log attestation.Log) {
 			log.More = true
 			break
 		}
-		log.Lines = append(log.Lines, attestation.Line{Time: l.Time, Source: l.Source, Text: l.Text})
+		log.Lines = append(log.Lines, l)
 	}
 	return log
 }

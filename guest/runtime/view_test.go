@@ -71,7 +71,7 @@ func TestLongLogsComeInParts(t *testing.T) {
 	}
 	next, parts := 0, 0
 	for rest := all; ; parts++ {
-		log := begin(rest)
+		log := firstOf(rest)
 		if encoded := len(attestation.Encode(log)); encoded > ipc.MaxMessage {
 			t.Errorf("a part has %d bytes", encoded)
 		}
@@ -93,7 +93,7 @@ func TestLongLogsComeInParts(t *testing.T) {
 	for i := range same {
 		same[i].Text = bytes.Repeat([]byte("x"), 16<<10)
 	}
-	if log := begin(same); !log.More || len(attestation.Encode(log)) > ipc.MaxMessage {
+	if log := firstOf(same); !log.More || len(attestation.Encode(log)) > ipc.MaxMessage {
 		t.Errorf("of one moment there are %d lines, more %t", len(log.Lines), log.More)
 	}
 }

@@ -2,14 +2,13 @@ package proof
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -24,16 +23,11 @@ func Listen(ctx context.Context, folder string, grants vm.API) (paths map[string
 	paths, services = map[string]string{}, slices.Sorted(maps.Keys(grants))
 	for _, service := range services {
 		path := filepath.Join(folder, service+".sock")
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "unix", path)
-		if err != nil {
-			return nil, nil, nil, fmt.Errorf("start the containers' API: %w", err)
+		file, err := ipc.Hand(ctx, path, os.Getuid())
+		if err == nil { // whoever sees the socket may ask: containers run as all kinds of users
+			err = os.Chmod(path, 0o666)
 		}
-		unix := l.(*net.UnixListener)
-		unix.SetUnlinkOnClose(false)
-		file, err := unix.File()
-		// Whoever sees the socket may ask: containers run as all kinds of users.
-		if err := errors.Join(err, os.Chmod(path, 0o666), unix.Close()); err != nil {
+		if err != nil {
 			return nil, nil, nil, fmt.Errorf("start the containers' API: %w", err)
 		}
 		paths[service], sockets = path, append(sockets, file)
