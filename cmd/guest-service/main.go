@@ -13,6 +13,8 @@ import (
 	"github.com/secretvm/secretvm/guest/certificate"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/keys/release"
+	"github.com/secretvm/secretvm/guest/network"
+	"github.com/secretvm/secretvm/guest/network/dhcp"
 	"github.com/secretvm/secretvm/guest/workload"
 	"github.com/secretvm/secretvm/guest/workload/order"
 )
@@ -22,6 +24,7 @@ var parts = map[string]func() error{
 	attestation.Part:             attestd.Run,
 	attestation.CertificatesPart: certificate.Run,
 	keys.Part:                    release.Run,
+	network.Part:                 dhcp.Run,
 	order.Part:                   workload.Run,
 	proof.Part:                   api.Run,
 }

@@ -31,6 +31,7 @@ const (
 	UserAttestation  = 61002
 	UserAPI          = 61003
 	UserCertificates = 61004
+	UserDHCP         = 61005
 )
 
 // MaxMessage bounds a question and an answer, in bytes: the largest config,

@@ -10,14 +10,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-)
 
-// requestTimeout is how long one DHCP request waits for its answer.
-const requestTimeout = 2 * time.Second
+	"github.com/secretvm/secretvm/configdisk"
+	"github.com/secretvm/secretvm/step"
+)
 
 // Loopback brings up lo.
 func Loopback() error {
@@ -53,11 +51,8 @@ func AddLocal(address netip.Addr) error {
 	return nil
 }
 
-// Linux is an Ethernet interface of this machine, asked over DHCPv4.
-type Linux struct {
-	link  netlink.Link
-	lease *nclient4.Lease // nil until the first one
-}
+// Linux is an Ethernet interface of this machine.
+type Linux struct{ link netlink.Link }
 
 // Find waits for the machine's Ethernet interface, whose driver may still be
 // loading. With several the first by index is taken.
@@ -70,10 +65,8 @@ func Find(ctx context.Context) (*Linux, error) {
 		if link != nil {
 			return &Linux{link: link}, nil
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("this machine has no network interface: %w", ctx.Err())
-		case <-time.After(20 * time.Millisecond):
+		if err := step.Pause(ctx, 20*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("this machine has no network interface: %w", err)
 		}
 	}
 }
@@ -103,44 +96,14 @@ func (l *Linux) Up() error {
 // Name returns the interface's name, e.g. "eth0".
 func (l *Linux) Name() string { return l.link.Attrs().Name }
 
-// Acquire implements Link. A renewal that fails ends in a request for a new
-// lease, as RFC 2131 has it.
-func (l *Linux) Acquire(ctx context.Context) (Lease, error) {
-	client, err := nclient4.New(l.Name(), nclient4.WithTimeout(requestTimeout), nclient4.WithRetry(2))
-	if err != nil {
-		return Lease{}, fmt.Errorf("DHCP on %s: %w", l.Name(), err)
-	}
-	defer client.Close()
-	var lease *nclient4.Lease
-	if l.lease != nil {
-		lease, err = client.Renew(ctx, l.lease)
-	}
-	if l.lease == nil || err != nil {
-		lease, err = client.Request(ctx, dhcpv4.WithRequestedOptions(
-			dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer))
-	}
-	if err != nil {
-		return Lease{}, fmt.Errorf("DHCP on %s: %w", l.Name(), err)
-	}
-	read, err := readLease(lease.ACK)
-	if err != nil {
-		return Lease{}, err
-	}
-	l.lease = lease
-	return read, nil
-}
-
 // Apply implements Link.
-func (l *Linux) Apply(lease Lease) error {
+func (l *Linux) Apply(n configdisk.Network) error {
 	old, err := netlink.AddrList(l.link, netlink.FAMILY_V4)
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", l.Name(), err)
 	}
 	var want []*netlink.Addr
-	for _, prefix := range append([]netip.Prefix{lease.Address}, lease.Others...) {
-		if !prefix.IsValid() {
-			continue
-		}
+	for _, prefix := range n.Addresses {
 		a := &netlink.Addr{IPNet: ipNet(prefix)}
 		if err := netlink.AddrReplace(l.link, a); err != nil {
 			return fmt.Errorf("set address of %s to %s: %w", l.Name(), prefix, err)
@@ -156,17 +119,15 @@ func (l *Linux) Apply(lease Lease) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("remove an old address of %s: %w", l.Name(), err)
 	}
-	return errors.Join(l.route(netip.IPv4Unspecified(), lease.Router), l.route(netip.IPv6Unspecified(), lease.Router6))
-}
-
-// route sends everything of a family to a router, if there is one.
-func (l *Linux) route(everything, router netip.Addr) error {
-	if !router.IsValid() {
-		return nil
-	}
-	route := &netlink.Route{LinkIndex: l.link.Attrs().Index, Dst: ipNet(netip.PrefixFrom(everything, 0)), Gw: router.AsSlice()}
-	if err := netlink.RouteReplace(route); err != nil {
-		return fmt.Errorf("set default route to %s: %w", router, err)
+	for _, router := range n.Gateways {
+		everything := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		if router.Is4() {
+			everything = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		}
+		route := &netlink.Route{LinkIndex: l.link.Attrs().Index, Dst: ipNet(everything), Gw: router.AsSlice()}
+		if err := netlink.RouteReplace(route); err != nil {
+			return fmt.Errorf("set default route to %s: %w", router, err)
+		}
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,177 +12,151 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/configdisk"
 )
 
-func ack(t testing.TB, ip net.IP, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	t.Helper()
-	m, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithMessageType(dhcpv4.MessageTypeAck), dhcpv4.WithYourIP(ip)}, mods...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
+// wire is a Link that keeps what it is given.
+type wire struct{ applied []configdisk.Network }
 
-func TestReadLease(t *testing.T) {
-	ip4 := net.IPv4
-	mask := dhcpv4.WithNetmask(net.CIDRMask(24, 32))
-	for _, tt := range []struct {
-		name    string
-		ack     *dhcpv4.DHCPv4
-		want    string
-		wantErr string
-	}{
-		{
-			"QEMU's", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(10, 0, 2, 2)), dhcpv4.WithDNS(ip4(10, 0, 2, 3)), dhcpv4.WithLeaseTime(86400)),
-			"10.0.2.15/24 via 10.0.2.2 dns [10.0.2.3] renew 12h0m0s", "",
-		},
-		{
-			"router elsewhere", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithRouter(ip4(192, 168, 0, 1), ip4(10, 0, 2, 15), ip4(10, 0, 2, 9))),
-			"10.0.2.15/24 via 10.0.2.9 dns [] renew 30m0s", "",
-		},
-		{"lease of no time", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithLeaseTime(0)), "10.0.2.15/24 via invalid IP dns [] renew 1m0s", ""},
-		{"lease of all time", ack(t, ip4(10, 0, 2, 15), mask, dhcpv4.WithLeaseTime(0xffffffff)), "10.0.2.15/24 via invalid IP dns [] renew 12h0m0s", ""},
-		{
-			"many and odd name servers", ack(t, ip4(10, 0, 2, 15), mask,
-				dhcpv4.WithDNS(ip4(127, 0, 0, 1), ip4(255, 255, 255, 255), ip4(1, 1, 1, 1), ip4(2, 2, 2, 2), ip4(3, 3, 3, 3), ip4(4, 4, 4, 4))),
-			"10.0.2.15/24 via invalid IP dns [1.1.1.1 2.2.2.2 3.3.3.3] renew 30m0s", "",
-		},
-		{"no address", ack(t, ip4(0, 0, 0, 0), mask), "", "want a unicast"},
-		{"loopback", ack(t, ip4(127, 0, 0, 2), mask), "", "want a unicast"},
-		{"multicast", ack(t, ip4(224, 0, 0, 1), mask), "", "want a unicast"},
-		{"link-local", ack(t, ip4(169, 254, 169, 254), mask), "", "want a unicast"},
-		{"no mask", ack(t, ip4(10, 0, 2, 15)), "", "network mask"},
-		{"mask of everything", ack(t, ip4(10, 0, 2, 15), dhcpv4.WithNetmask(net.CIDRMask(0, 32))), "", "network mask"},
-		{"mask with holes", ack(t, ip4(10, 0, 2, 15), dhcpv4.WithNetmask(net.IPv4Mask(255, 0, 255, 0))), "", "network mask"},
-	} {
-		l, err := readLease(tt.ack)
-		if tt.wantErr != "" {
-			if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
-				t.Errorf("%s: %v, want an error with %q", tt.name, err, tt.wantErr)
-			}
-			continue
-		}
-		got := l.Address.String() + " via " + l.Router.String() + " dns " + strings.ReplaceAll(strings.Join(names(l.NameServers), " "), "  ", " ") + " renew " + l.Renew.String()
-		if err != nil || got != strings.NewReplacer("[", "", "]", "").Replace(tt.want) {
-			t.Errorf("%s: %s, %v, want %s", tt.name, got, err, tt.want)
-		}
-	}
-}
-
-func names(as []netip.Addr) (out []string) {
-	for _, a := range as {
-		out = append(out, a.String())
-	}
-	return out
-}
-
-func FuzzReadLease(f *testing.F) {
-	f.Add(ack(f, net.IPv4(10, 0, 2, 15), dhcpv4.WithNetmask(net.CIDRMask(24, 32)), dhcpv4.WithRouter(net.IPv4(10, 0, 2, 2))).ToBytes())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := dhcpv4.FromBytes(b)
-		if err != nil {
-			return
-		}
-		l, err := readLease(m)
-		if err == nil && (!l.Address.IsValid() || l.Renew < minRenew || l.Renew > maxRenew || len(l.NameServers) > maxNameServers) {
-			t.Errorf("accepted %+v", l)
-		}
-	})
-}
-
-// wire is a Link whose server answers as told, once per request.
-type wire struct {
-	answers []Lease // a zero Lease stands for no answer
-	asked   int
-	applied []Lease
-}
-
-func (w *wire) Acquire(context.Context) (Lease, error) {
-	w.asked++
-	if len(w.answers) == 0 {
-		return Lease{}, errors.New("no answer")
-	}
-	l := w.answers[0]
-	w.answers = w.answers[1:]
-	if !l.Address.IsValid() {
-		return Lease{}, errors.New("no answer")
-	}
-	return l, nil
-}
-
-func (w *wire) Apply(l Lease) error {
-	w.applied = append(w.applied, l)
+func (w *wire) Apply(n configdisk.Network) error {
+	w.applied = append(w.applied, n)
 	return nil
 }
 
-func TestUpAndKeep(t *testing.T) {
+func offer(address string, more ...netip.Prefix) Offer {
+	return Offer{Network: configdisk.Network{
+		Addresses: append([]netip.Prefix{netip.MustParsePrefix(address)}, more...), DNS: []netip.Addr{netip.MustParseAddr("10.0.2.3")},
+	}}
+}
+
+// TestOffers: the first offer ends the wait, later ones replace it, and what is none
+// changes nothing, whoever makes it.
+func TestOffers(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "resolv.conf")
-	first := Lease{Address: netip.MustParsePrefix("10.0.2.15/24"), NameServers: []netip.Addr{netip.MustParseAddr("10.0.2.3")}, Renew: time.Hour}
-	second := Lease{Address: netip.MustParsePrefix("10.0.2.16/24"), NameServers: []netip.Addr{netip.MustParseAddr("10.0.2.4")}, Renew: time.Hour}
 	synctest.Test(t, func(t *testing.T) {
-		w := &wire{answers: []Lease{{}, {}, first, {}, second}}
+		w := &wire{}
+		var notes []string
+		o := NewOffers(w, nil, conf, func(s string) { notes = append(notes, s) })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go func() {
+			_, _ = o.Take(ctx, Offer{Error: "DHCP on eth0: nobody answers"})
+			_, _ = o.Take(ctx, offer("10.0.2.15/24"))
+		}()
 		start := time.Now()
-		got, err := Up(t.Context(), w, conf, time.Minute)
-		if err != nil || got.Address != first.Address || w.asked != 3 || time.Since(start) != 200*time.Millisecond {
-			t.Fatalf("up: %+v, %v after %d requests", got, err, w.asked)
+		first, err := o.First(ctx, time.Minute)
+		if err != nil || fmt.Sprint(first.Addresses) != "[10.0.2.15/24]" || time.Since(start) > 2*time.Second {
+			t.Fatalf("first: %v, %v after %v", first, err, time.Since(start))
 		}
+		time.Sleep(2 * pause)
 		if b, _ := os.ReadFile(conf); string(b) != "# of the host's choice: answers prove nothing\nnameserver 10.0.2.3\n" {
 			t.Errorf("resolv.conf is %q", b)
 		}
 		if got := NameServers(conf); len(got) != 1 || got[0] != netip.MustParseAddrPort("10.0.2.3:53") {
 			t.Errorf("name servers are %v", got)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
-		defer cancel()
-		var notes []string
-		Keep(ctx, w, got, conf, func(s string) { notes = append(notes, s) })
-		if len(w.applied) != 2 || w.applied[1].Address != second.Address || len(notes) != 2 {
-			t.Errorf("keep: applied %+v, noted %q", w.applied, notes)
+		for _, next := range []Offer{offer("10.0.2.15/24"), offer("10.0.2.16/24"), {Error: "nobody answers"}} {
+			_, _ = o.Take(t.Context(), next)
 		}
-		if b, _ := os.ReadFile(conf); string(b) != "# of the host's choice: answers prove nothing\nnameserver 10.0.2.4\n" {
-			t.Errorf("resolv.conf is %q", b)
-		}
-		start = time.Now()
-		if _, err := Up(t.Context(), &wire{}, conf, 10*time.Second); err == nil || time.Since(start) != 10*time.Second {
-			t.Errorf("up without a server: %v after %v, want an error after 10 s", err, time.Since(start))
+		if got := strings.Join(notes, ", "); got != "address is now 10.0.2.16/24, renew address: nobody answers" || len(w.applied) != 3 {
+			t.Errorf("noted %s, applied %v", got, w.applied)
 		}
 	})
 }
 
-func TestStatic(t *testing.T) {
-	prefixes := func(texts ...string) (out []netip.Prefix) {
-		for _, text := range texts {
-			out = append(out, netip.MustParsePrefix(text))
+// TestA8_OffersAreJudged: a client of DHCP that a stranger has taken over gives the
+// machine no address that is none, and cannot keep it busy.
+func TestA8_OffersAreJudged(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "resolv.conf")
+	synctest.Test(t, func(t *testing.T) {
+		w := &wire{}
+		hinted := []netip.Addr{netip.MustParseAddr("192.0.2.53")}
+		o := NewOffers(w, hinted, conf, func(string) {})
+		elsewhere := offer("10.0.2.15/24")
+		elsewhere.Network.Gateways = []netip.Addr{netip.MustParseAddr("192.168.0.1")}
+		start := time.Now()
+		bad := map[string]Offer{
+			"loopback": offer("127.0.0.1/8"), "everything": offer("10.0.2.15/0"), "multicast": offer("224.0.0.1/24"), "nothing": {},
+			"many": offer("10.0.2.15/24", make([]netip.Prefix, 100)...), "only of IPv6": offer("2001:db8::1/64"), "router elsewhere": elsewhere,
+			"long": {Error: strings.Repeat("x", 1<<20)},
 		}
-		return out
+		for name, b := range bad {
+			if _, err := o.Take(t.Context(), b); err == nil || len(err.Error()) > 300 {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if len(w.applied) != 0 || time.Since(start) < time.Duration(len(bad))*pause {
+			t.Errorf("applied %v, after %v", w.applied, time.Since(start))
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := o.First(ended, time.Minute); err == nil || !strings.HasPrefix(err.Error(), "no address by DHCP within 1m0s: ") || errors.Is(err, context.Canceled) {
+			t.Errorf("first: %v", err)
+		}
+		if _, err := o.Take(t.Context(), offer("10.0.2.15/24")); err != nil {
+			t.Error(err)
+		}
+		if got := NameServers(conf); len(got) != 1 || got[0].Addr() != hinted[0] {
+			t.Errorf("name servers are %v, want the hinted one", got)
+		}
+	})
+}
+
+// TestA8_SocketHearsAnswersOnly: what the client of DHCP is handed lets it hear
+// nothing of what else is said on the machine, and it cannot change that.
+func TestA8_SocketHearsAnswersOnly(t *testing.T) {
+	socket, err := Socket()
+	if errors.Is(err, unix.EPERM) {
+		t.Skip("this needs CAP_NET_RAW")
 	}
-	dns := []netip.Addr{netip.MustParseAddr("192.0.2.53")}
-	for _, tt := range []struct {
-		addresses []netip.Prefix
-		gateways  []string
-		want      string // address, others, routers
-	}{
-		{prefixes("192.0.2.7/24"), []string{"192.0.2.1"}, "192.0.2.7/24 [] 192.0.2.1 invalid IP"},
-		{prefixes("2001:db8::7/64", "192.0.2.7/24"), []string{"fe80::1", "192.0.2.1"}, "192.0.2.7/24 [2001:db8::7/64] 192.0.2.1 fe80::1"},
-		{prefixes("2001:db8::7/64"), []string{"2001:db8::1"}, "invalid Prefix [2001:db8::7/64] invalid IP 2001:db8::1"},
-		{prefixes("192.0.2.7/24", "192.0.2.8/24"), nil, "192.0.2.7/24 [192.0.2.8/24] invalid IP invalid IP"},
-	} {
-		var gateways []netip.Addr
-		for _, g := range tt.gateways {
-			gateways = append(gateways, netip.MustParseAddr(g))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if err := unix.SetsockoptInt(int(socket.Fd()), unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0); !errors.Is(err, unix.EPERM) {
+		t.Errorf("the filter comes off: %v", err)
+	}
+	if err := unix.Bind(int(socket.Fd()), &unix.SockaddrLinklayer{Protocol: unix.ETH_P_IP >> 8, Ifindex: 1}); err != nil { // lo
+		t.Fatal(err)
+	}
+	said := []int{67, 68, 69}
+	for _, port := range said {
+		conn, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
-		w, conf := &wire{}, filepath.Join(t.TempDir(), "resolv.conf")
-		if err := Fix(w, Static(tt.addresses, gateways, dns), conf); err != nil || w.asked != 0 || len(w.applied) != 1 {
-			t.Errorf("%v: %v, asked %d times", tt.addresses, err, w.asked)
-			continue
+		err = unix.Sendto(conn, []byte{byte(port)}, 0, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+		unix.Close(conn)
+		if err != nil {
+			t.Skipf("nothing can be said on lo: %v", err)
 		}
-		l := w.applied[0]
-		if got := fmt.Sprint(l.Address, " ", l.Others, " ", l.Router, " ", l.Router6); got != tt.want || len(l.String()) < 12 {
-			t.Errorf("%s, want %s", got, tt.want)
+	}
+	heard := make([]byte, 100)
+	for {
+		n, _, err := unix.Recvfrom(int(socket.Fd()), heard, unix.MSG_DONTWAIT)
+		if err != nil {
+			break
 		}
-		if got := NameServers(conf); len(got) != 1 || got[0].Addr() != dns[0] {
-			t.Errorf("name servers are %v", got)
+		if n != 29 || heard[28] != 68 { // headers of IPv4 and UDP before it
+			t.Errorf("heard % x", heard[:n])
 		}
+		said = nil
+	}
+	if said != nil {
+		t.Error("heard no answer")
+	}
+}
+
+// TestFix: the first address of IPv4 is the machine's own.
+func TestFix(t *testing.T) {
+	w, conf := &wire{}, filepath.Join(t.TempDir(), "resolv.conf")
+	n := offer("2001:db8::7/64", netip.MustParsePrefix("192.0.2.7/24"), netip.MustParsePrefix("192.0.2.8/24")).Network
+	if err := Fix(w, n, conf); err != nil || len(w.applied) != 1 || fmt.Sprint(w.applied[0].Addresses) != "[192.0.2.7/24 192.0.2.8/24 2001:db8::7/64]" {
+		t.Errorf("%v, applied %v", err, w.applied)
+	}
+	if got := NameServers(conf); len(got) != 1 || got[0] != netip.MustParseAddrPort("10.0.2.3:53") {
+		t.Errorf("name servers are %v", got)
 	}
 }

@@ -11,6 +11,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type machine struct {
 	booted   time.Time
 
 	strangers *strangers  // who answers them
+	dhcp      *os.File    // the socket of the client of DHCP; nil: none runs
 	uplink    string      // the machine's network interface
 	clock     clock.Clock // held against the key manager's chain
 	reading   sync.Mutex  // of logs

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/secretvm/secretvm/configdisk"
+	"github.com/secretvm/secretvm/guest/ipc"
 	"github.com/secretvm/secretvm/guest/network"
 )
 
 const (
 	resolvConf      = "/run/resolv.conf"
 	networkPatience = time.Minute
+	offersDesk      = ipc.Desk + "/" + network.Part // where the client of DHCP tells its offers
 )
 
 // metadata is where clouds answer questions about a machine to anyone in it,
@@ -28,37 +31,59 @@ func (m *machine) startNetwork(ctx context.Context) (remark string, err error) {
 		if err != nil {
 			return err
 		}
-		lease, err := m.address(bounded, link)
+		n, err := m.address(ctx, bounded, link)
 		if err != nil {
 			return err
 		}
 		if err := network.Block(metadata); err != nil {
 			return err
 		}
-		if lease.Renew > 0 {
-			go network.Keep(ctx, hinted{link, m.hints().DNS}, lease, resolvConf, m.out.Note)
-		}
 		m.uplink = link.Name()
 		m.startDev(ctx)
-		remark = link.Name() + " " + lease.String()
+		remark = link.Name()
+		for _, a := range n.Addresses {
+			remark += " " + a.String()
+		}
 		return nil
 	})
 	return remark, err
 }
 
+// startDHCP starts the client of DHCP, so that it is there when the interface is.
+// Where the host's hints have addresses there is none.
+func (m *machine) startDHCP(ctx context.Context) (err error) {
+	if len(m.hints().Addresses) > 0 {
+		return nil
+	}
+	if m.dhcp, err = network.Socket(); err != nil {
+		return err
+	}
+	_, err = ipc.Service{
+		Part: network.Part, User: ipc.UserDHCP, Files: []*os.File{m.dhcp}, Spared: true, Settings: network.Settings{Desk: offersDesk},
+	}.Keep(ctx, m.commands, m.out.Note)
+	return err
+}
+
 // address gives the interface the addresses of the host's hints, or without any
-// those that the network offers.
-func (m *machine) address(ctx context.Context, link *network.Linux) (lease network.Lease, err error) {
-	hints := m.hints()
-	static := len(hints.Addresses) > 0
+// those that the network offers, now and as long as ctx lasts.
+func (m *machine) address(ctx, bounded context.Context, link *network.Linux) (n configdisk.Network, err error) {
+	n = m.hints()
+	static := len(n.Addresses) > 0
 	if err := errors.Join(link.Advertised(!static), link.Up()); err != nil {
-		return lease, err
+		return n, err
 	}
 	if static {
-		lease = network.Static(hints.Addresses, hints.Gateways, hints.DNS)
-		return lease, network.Fix(link, lease, resolvConf)
+		return n, network.Fix(link, n, resolvConf)
 	}
-	return network.Up(ctx, hinted{link, hints.DNS}, resolvConf, networkPatience)
+	offers, server := network.NewOffers(link, n.DNS, resolvConf, m.out.Note), ipc.NewServer(nil)
+	ipc.Handle(server, network.AskOffer, offers.Take)
+	if err := m.answer(ctx, offersDesk, ipc.UserDHCP, server); err != nil {
+		return n, err
+	}
+	if err := link.Bind(m.dhcp); err != nil { // from now on it asks
+		return n, err
+	}
+	return offers.First(bounded, networkPatience)
 }
 
 // hints are the host's about the network.
@@ -67,19 +92,4 @@ func (m *machine) hints() (n configdisk.Network) {
 		n = *given
 	}
 	return n
-}
-
-// hinted is a link whose name servers are those of hints, if there are any.
-type hinted struct {
-	*network.Linux
-	dns []netip.Addr
-}
-
-// Acquire implements network.Link.
-func (h hinted) Acquire(ctx context.Context) (network.Lease, error) {
-	lease, err := h.Linux.Acquire(ctx)
-	if len(h.dns) > 0 {
-		lease.NameServers = h.dns
-	}
-	return lease, err
 }

@@ -27,6 +27,14 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if err := mountAll(); err != nil {
 		return "", err
 	}
+	var err error
+	if m.handover, err = readHandOver(initramfs.HandOverDir); err != nil {
+		return "", err
+	}
+	m.journal.add(m.handover.steps)
+	if err := m.startDHCP(ctx); err != nil {
+		return "", err
+	}
 	if err := m.work.Start(ctx); err != nil {
 		return "", err
 	}
@@ -40,11 +48,6 @@ func (m *machine) prepare(ctx context.Context) (string, error) {
 	if err := setKernel(); err != nil {
 		m.out.Note(err.Error()) // hardening that this kernel lacks
 	}
-	var err error
-	if m.handover, err = readHandOver(initramfs.HandOverDir); err != nil {
-		return "", err
-	}
-	m.journal.add(m.handover.steps)
 	if err := setIdentity(m.handover.name(), m.handover.config.InstanceID); err != nil {
 		return "", err
 	}

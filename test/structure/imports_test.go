@@ -52,6 +52,8 @@ var rules = []rule{
 	{"cmd/...", module + "/guest/gpu/nvml/nvmltest", "a library for tests only"},
 	{"cmd/guestd", module + "/guest/attestd", "strangers speak with a process of their own"},
 	{"cmd/guestd", module + "/guest/certificate", "authorities do, too"},
+	{"cmd/guestd", module + "/guest/network/dhcp", "what the host answers as a server of DHCP is read by a process without rights"},
+	{"cmd/guestd", "github.com/insomniacslk/dhcp/...", "what the host answers as a server of DHCP is read by a process without rights"},
 	{"cmd/guestd", module + "/web", "pages are for strangers"},
 	{"guest/attestd", module + "/guest/certificate", "who speaks with strangers has no key of the workload's"},
 	{"guest/attestd", module + "/tee/...", "who speaks with strangers gets quotes by what they are for"},
