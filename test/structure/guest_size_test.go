@@ -11,21 +11,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// Our own code in the guest, in lines with code on them, of what the linker put
-// into guest-init and guestd: what it should be, and what it must never exceed.
-// Lower the second when it can be, and argue for raising it (decision 26).
-const (
-	wantedGuestLines = 8000
-	maxGuestLines    = 8300
-)
+// maxGuestLines bounds our own code in the guest, in lines with code on them, of
+// what the linker put into guest-init and guestd (decision 26).
+const maxGuestLines = 8000
 
 // TestGuestIsSmall counts our own Go code that the guest runs: every package
 // that it links, without the functions, variables and types that the linker left
-// out since nothing uses them. Blank lines and comments do not count.
+// out since nothing uses them, and without constants that nothing which it kept
+// names. Blank lines and comments do not count.
 func TestGuestIsSmall(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the guest's programs")
@@ -43,7 +41,9 @@ func TestGuestIsSmall(t *testing.T) {
 	}
 	lines, linked := map[string]int{}, map[string]int{}
 	all, total := 0, 0
-	for pkg, files := range guestFiles(t) {
+	guest := guestFiles(t)
+	constants(t, guest, kept)
+	for pkg, files := range guest {
 		for _, file := range files {
 			n, left := count(t, pkg, file, kept)
 			lines[pkg] += n
@@ -55,7 +55,7 @@ func TestGuestIsSmall(t *testing.T) {
 	for pkg := range lines {
 		t.Logf("%5d of %5d  %s", linked[pkg], lines[pkg], strings.TrimPrefix(pkg, module+"/"))
 	}
-	t.Logf("%5d of %5d lines of code are linked into guest-init and guestd, of which there should be at most %d", total, all, wantedGuestLines)
+	t.Logf("%5d of %5d lines of code are linked into guest-init and guestd, of which there may be %d", total, all, maxGuestLines)
 	if total > maxGuestLines {
 		t.Errorf("the guest links %d lines of our code, want at most %d", total, maxGuestLines)
 	}
@@ -156,8 +156,98 @@ func guestFiles(t *testing.T) map[string][]string {
 	return files
 }
 
+// part is what is linked as a whole, or not at all.
+type part struct {
+	node ast.Node
+	tok  token.Token // FUNC, VAR, TYPE or CONST
+}
+
+// parts are those of a file.
+func parts(file *ast.File) (all []part) {
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			all = append(all, part{d, token.FUNC})
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if d.Tok != token.IMPORT {
+					all = append(all, part{spec, d.Tok})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// isKept reports whether a part of a file is in the binaries.
+func isKept(pkg string, file *ast.File, p part, kept map[string]bool) bool {
+	pkg = linked(pkg, file)
+	switch n := p.node.(type) {
+	case *ast.FuncDecl:
+		return kept[symbol(pkg, n)]
+	case *ast.TypeSpec: // an alias has no name in the binary
+		return n.Assign.IsValid() || kept[pkg+"."+n.Name.Name] || kept["*"+file.Name.Name+"."+n.Name.Name]
+	case *ast.ValueSpec:
+		return slices.ContainsFunc(n.Names, func(name *ast.Ident) bool { return name.Name == "_" || kept[pkg+"."+name.Name] })
+	}
+	return true
+}
+
+// linked is what the linker calls the package of a file.
+func linked(pkg string, file *ast.File) string {
+	if file.Name.Name == "main" {
+		return "main"
+	}
+	return pkg
+}
+
+// constants adds the constants that something kept names, by whatever name is the
+// same: no binary has a symbol of them.
+func constants(t *testing.T, guest map[string][]string, kept map[string]bool) {
+	t.Helper()
+	named := map[string]bool{}
+	waiting := map[string][]*ast.ValueSpec{} // by package
+	name := func(n ast.Node) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			if id, ok := n.(*ast.Ident); ok {
+				named[id.Name] = true
+			}
+			return true
+		})
+	}
+	for pkg, files := range guest {
+		for _, path := range files {
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range parts(file) {
+				if p.tok == token.CONST {
+					own := linked(pkg, file)
+					waiting[own] = append(waiting[own], p.node.(*ast.ValueSpec))
+				} else if isKept(pkg, file, p, kept) {
+					name(p.node)
+				}
+			}
+		}
+	}
+	for more := true; more; { // constants name constants
+		more = false
+		for pkg, specs := range waiting {
+			for _, spec := range specs {
+				for _, id := range spec.Names {
+					if named[id.Name] && !kept[pkg+"."+id.Name] {
+						kept[pkg+"."+id.Name], more = true, true
+						name(spec)
+					}
+				}
+			}
+		}
+	}
+}
+
 // count returns the lines of file with code on them, and how many of them are
-// in functions, variables and types that are not kept.
+// in functions, variables, types and constants that are not kept.
 func count(t *testing.T, pkg, file string, kept map[string]bool) (lines, left int) {
 	t.Helper()
 	source, err := os.ReadFile(file)
@@ -170,9 +260,6 @@ func count(t *testing.T, pkg, file string, kept map[string]bool) (lines, left in
 		t.Fatal(err)
 	}
 	code := codeLines(source)
-	if parsed.Name.Name == "main" {
-		pkg = "main"
-	}
 	leave := func(n ast.Node) {
 		for line := set.Position(n.Pos()).Line; line <= set.Position(n.End()).Line; line++ {
 			if code[line] {
@@ -180,25 +267,9 @@ func count(t *testing.T, pkg, file string, kept map[string]bool) (lines, left in
 			}
 		}
 	}
-	for _, d := range parsed.Decls {
-		switch d := d.(type) {
-		case *ast.FuncDecl:
-			if !kept[symbol(pkg, d)] {
-				leave(d)
-			}
-		case *ast.GenDecl:
-			for _, spec := range d.Specs {
-				switch s := spec.(type) {
-				case *ast.ValueSpec:
-					if d.Tok == token.VAR && s.Names[0].Name != "_" && !kept[pkg+"."+s.Names[0].Name] {
-						leave(s)
-					}
-				case *ast.TypeSpec:
-					if !s.Assign.IsValid() && !kept[pkg+"."+s.Name.Name] && !kept["*"+parsed.Name.Name+"."+s.Name.Name] { // an alias has no name in the binary
-						leave(s)
-					}
-				}
-			}
+	for _, part := range parts(parsed) {
+		if !isKept(pkg, parsed, part, kept) {
+			leave(part.node)
 		}
 	}
 	return len(code), left
