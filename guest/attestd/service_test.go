@@ -35,7 +35,7 @@ type guestd struct {
 
 // startService starts the real process of the service, as another user where the
 // test may, and returns its URL. Its program is the test's own.
-func startService(t *testing.T, opt Options) (url string, g *guestd) {
+func startService(t testing.TB, opt Options) (url string, g *guestd) {
 	t.Helper()
 	user := 0
 	if os.Getuid() == 0 {
