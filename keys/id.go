@@ -3,10 +3,11 @@ package keys
 import (
 	"encoding/binary"
 	"fmt"
-	"regexp"
 	"strings"
 
 	bls "github.com/consensys/gnark-crypto/ecc/bls12-381"
+
+	"github.com/secretvm/secretvm/vm"
 )
 
 // ScopeService is the scope of keys that every instance of a service shares.
@@ -32,9 +33,9 @@ type ID struct {
 }
 
 var (
-	servicePattern = regexp.MustCompile(`^[a-z0-9]{1,90}/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
-	scopePattern   = regexp.MustCompile(`^(?:service|instance:[0-9a-f]{32})$`)
-	namePattern    = regexp.MustCompile(`^(?:disk|env|registry|tls|sign/ed25519|sign/secp256k1|app/[a-zA-Z0-9._-]{1,64}(?:/[a-zA-Z0-9._-]{1,64}){0,2})$`)
+	servicePattern = vm.Pattern(`^[a-z0-9]{1,90}/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+	scopePattern   = vm.Pattern(`^(?:service|instance:[0-9a-f]{32})$`)
+	namePattern    = vm.Pattern(`^(?:disk|env|registry|tls|sign/ed25519|sign/secp256k1|app/[a-zA-Z0-9._-]{1,64}(?:/[a-zA-Z0-9._-]{1,64}){0,2})$`)
 )
 
 // InstanceScope returns the scope of the keys of one machine.
@@ -64,11 +65,11 @@ func (id ID) Instance() string {
 // Validate reports the first part that names nothing.
 func (id ID) Validate() error {
 	switch {
-	case !servicePattern.MatchString(id.Service):
+	case !servicePattern(id.Service):
 		return fmt.Errorf("key id: service is %q, want <owner>/<name> in lower case", id.Service)
-	case !scopePattern.MatchString(id.Scope):
+	case !scopePattern(id.Scope):
 		return fmt.Errorf("key id: scope is %q, want service or instance:<32 hex digits>", id.Scope)
-	case !namePattern.MatchString(id.Name):
+	case !namePattern(id.Name):
 		return fmt.Errorf("key id: name is %q, want disk, env, registry, tls, sign/ed25519, sign/secp256k1 or app/<path>", id.Name)
 	}
 	return nil

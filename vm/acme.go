@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -73,8 +72,8 @@ func (a *ACME) validate() error {
 }
 
 var (
-	dnsName = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
-	email   = regexp.MustCompile(`^[A-Za-z0-9.!#$&*+/=_~-]{1,64}@[a-zA-Z0-9.-]{1,253}$`)
+	dnsName = Pattern(`^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+	email   = Pattern(`^[A-Za-z0-9.!#$&*+/=_~-]{1,64}@[a-zA-Z0-9.-]{1,253}$`)
 )
 
 // CheckDNSName accepts a full name in lower case, as a certificate holds it.
@@ -82,7 +81,7 @@ func CheckDNSName(name string) error {
 	switch {
 	case strings.HasPrefix(name, "*."):
 		return fmt.Errorf("%q stands for many names, which only a change of the DNS could prove: list the names themselves", name)
-	case len(name) > 253 || !dnsName.MatchString(name):
+	case len(name) > 253 || !dnsName(name):
 		return fmt.Errorf("%.80q is no full DNS name in lower case, such as app.example.org (others than ASCII as xn--…)", name)
 	}
 	return nil
@@ -99,7 +98,7 @@ func CheckCA(ca string) error {
 
 // CheckEmail accepts one plain address.
 func CheckEmail(address string) error {
-	if !email.MatchString(address) {
+	if !email(address) {
 		return errors.New("want one plain address, such as owner@example.org")
 	}
 	return nil

@@ -3,7 +3,6 @@ package vm
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -45,13 +44,13 @@ var GrantNames = []string{GrantInfo, GrantQuote, GrantEvent, GrantSign + SignEd2
 var (
 	// apiService is narrower than Compose's own rule for names, so that a name
 	// fits into the path of a socket and into a log.
-	apiService = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
-	keyPath    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}(?:/[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}){0,7}$`)
+	apiService = Pattern(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$`)
+	keyPath    = Pattern(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}(?:/[a-zA-Z0-9_][a-zA-Z0-9._-]{0,63}){0,7}$`)
 )
 
 // CheckKeyPath reports a path that names no key.
 func CheckKeyPath(path string) error {
-	if !keyPath.MatchString(path) {
+	if !keyPath(path) {
 		return fmt.Errorf("%.80q is no path of a key: want 1 to 8 names of at most 64 letters, digits, dots, underscores and hyphens, none of them beginning with a dot or hyphen, with slashes between them", path)
 	}
 	return nil
@@ -98,7 +97,7 @@ func CheckGrant(grant string) error {
 
 // CheckAPIService reports a name that no service with grants can have.
 func CheckAPIService(name string) error {
-	if !apiService.MatchString(name) {
+	if !apiService(name) {
 		return fmt.Errorf("%.80q cannot have an API: want a name of at most 63 letters, digits, dots, underscores and hyphens", name)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 )
 
@@ -58,9 +57,9 @@ var Endpoints = []string{"compose", "logs", "metrics", "resources", "services"}
 const MaxTokens = 16
 
 var (
-	instancePattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	servicePattern  = regexp.MustCompile(`^[a-z0-9]{1,90}/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
-	chainPattern    = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
+	instancePattern = Pattern(`^[0-9a-f]{32}$`)
+	servicePattern  = Pattern(`^[a-z0-9]{1,90}/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+	chainPattern    = Pattern(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
 )
 
 // Canonical returns the bytes that are digested: JSON with the fields in the
@@ -126,9 +125,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("VM config: version is %d, want 1", c.Version)
 	case c.ComposeHash.IsZero():
 		return errors.New("VM config: compose_hash is missing")
-	case !servicePattern.MatchString(c.Service):
+	case !servicePattern(c.Service):
 		return fmt.Errorf("VM config: service is %q, want <owner>/<name> in lower case", c.Service)
-	case !instancePattern.MatchString(c.InstanceID):
+	case !instancePattern(c.InstanceID):
 		return fmt.Errorf("VM config: instance_id is %q, want 32 lower-case hex digits", c.InstanceID)
 	case c.TLS != "self" && c.TLS != "acme" || (c.TLS == "acme") != (c.ACME != nil):
 		return fmt.Errorf("VM config: tls is %q, want self, or acme and what belongs to it", c.TLS)

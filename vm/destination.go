@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,7 +25,7 @@ type Destination struct {
 	Port   uint16
 }
 
-var hostName = regexp.MustCompile(`^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
+var hostName = Pattern(`^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // ParseDestination reads the one text of a Destination.
 func ParseDestination(text string) (d Destination, err error) {
@@ -47,7 +46,7 @@ func ParseDestination(text string) (d Destination, err error) {
 		}
 	}
 	if d.Prefix, err = parsePrefix(inner); err != nil {
-		if bracketed || len(host) > 253 || !hostName.MatchString(host) {
+		if bracketed || len(host) > 253 || !hostName(host) {
 			return d, fmt.Errorf("%q is not host:port: the host is a name in lower case, an address, or a network such as 192.0.2.0/24", text)
 		}
 		d.Name, d.Prefix = host, netip.Prefix{}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -26,11 +25,11 @@ type Environment map[string]string
 // secretPrefix tells files from variables, whose names have no colon.
 const secretPrefix = "secret:"
 
-var secretPattern = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+var secretPattern = Pattern(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 
 // CheckSecret refuses what is no name of a secret.
 func CheckSecret(name string) error {
-	if !secretPattern.MatchString(name) {
+	if !secretPattern(name) {
 		return fmt.Errorf("%.40q is no name of a secret: want letters, digits, and after the first of them dots and hyphens, at most 128", name)
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -41,11 +40,11 @@ type Contract struct {
 // MaxPrevious bounds KMS.Previous.
 const MaxPrevious = 8
 
-var contractPattern = regexp.MustCompile(`^secret1[02-9ac-hj-np-z]{38,58}/`)
+var contractPattern = Pattern(`^secret1[02-9ac-hj-np-z]{38,58}/`)
 
 // Validate reports the first field that has no meaning for a service.
 func (k KMS) Validate(service string) error {
-	if !chainPattern.MatchString(k.ChainID) {
+	if !chainPattern(k.ChainID) {
 		return fmt.Errorf("kms.chain_id is %q", k.ChainID)
 	}
 	switch k.Provider {
@@ -60,7 +59,7 @@ func (k KMS) Validate(service string) error {
 			return fmt.Errorf("kms.provider %s has no group key", k.Provider)
 		case k.Contract == nil || !isHex(k.Contract.CodeHash, 32) || !isHex(k.Contract.ConsensusKey, 32):
 			return fmt.Errorf("kms.contract of provider %s names no code hash and consensus key of 32 bytes in lower-case hex", k.Provider)
-		case !contractPattern.MatchString(service):
+		case !contractPattern(service):
 			return fmt.Errorf("service is %q, want <contract address>/<service id> with provider %s", service, k.Provider)
 		}
 		return nil
@@ -106,7 +105,7 @@ func (k KMS) Weaknesses() []string {
 	}
 }
 
-var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+var envPattern = Pattern(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // MaxEnv bounds Config.Env.
 const MaxEnv = 256
@@ -129,7 +128,7 @@ func ReservedEnv(name string) bool {
 // CheckEnv refuses what is no name of a variable that an owner may set.
 func CheckEnv(name string) error {
 	switch {
-	case !envPattern.MatchString(name):
+	case !envPattern(name):
 		return fmt.Errorf("env names %q, want letters, digits and underscores", name)
 	case ReservedEnv(name):
 		return fmt.Errorf("env names %s, which would steer the container engine", name)

@@ -3,7 +3,6 @@ package vm
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 )
 
@@ -31,7 +30,7 @@ func (p Pins) validate() error {
 }
 
 // serviceOfFile is Compose's rule for the names of services and profiles.
-var serviceOfFile = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+var serviceOfFile = Pattern(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 
 // validateWorkload reports what in the fields about the workload has no meaning.
 func (c Config) validateWorkload() error {
@@ -52,7 +51,7 @@ func validateNames(what string, list []string) error {
 		return fmt.Errorf("%s: want a sorted list without repetition, not longer than %d", what, maxServices)
 	}
 	for _, name := range list {
-		if !serviceOfFile.MatchString(name) {
+		if !serviceOfFile(name) {
 			return fmt.Errorf("%s names %.40q, which nothing in a compose file can be called", what, name)
 		}
 	}

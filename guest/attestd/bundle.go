@@ -44,7 +44,7 @@ func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	url := ""
-	if plainHost.MatchString(r.Host) {
+	if plainHost(r.Host) {
 		url = "https://" + r.Host
 	}
 	var file bytes.Buffer

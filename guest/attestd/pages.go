@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"regexp"
 	"slices"
 	"time"
 
@@ -15,14 +14,14 @@ import (
 
 // plainHost is a host name or address with an optional port, safe to show in a
 // command that people copy.
-var plainHost = regexp.MustCompile(`^(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?)(:[0-9]{1,5})?$`)
+var plainHost = vm.Pattern(`^(\[[0-9a-fA-F:.]{2,45}\]|[0-9A-Za-z]([0-9A-Za-z.-]{0,251}[0-9A-Za-z])?)(:[0-9]{1,5})?$`)
 
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) {
 	page := web.AttestationPage{
 		TEE: s.opt.TEE, Config: s.config, ConfigHash: s.digest, Measurement: s.opt.Measurement,
 		Events: s.opt.Events, TLSKey: s.key.SPKI, Uptime: time.Since(s.opt.Booted),
 	}
-	if plainHost.MatchString(r.Host) {
+	if plainHost(r.Host) {
 		page.Host = r.Host
 	}
 	if slices.Contains(s.config.Open, "compose") {

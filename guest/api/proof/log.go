@@ -2,7 +2,6 @@ package proof
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"sync"
 
@@ -43,7 +42,7 @@ func (d *Desk) Log(_ context.Context, from From) (Log, error) {
 	return Log{d.log.register, slices.Clone(all[n:min(n+pageEvents, len(all))]), len(all)}, nil
 }
 
-var eventName = regexp.MustCompile(`^[a-zA-Z0-9._:-]{1,64}$`)
+var eventName = vm.Pattern(`^[a-zA-Z0-9._:-]{1,64}$`)
 
 // Add adds to the log, for a service that is granted that. It refuses what would
 // make the log too long: it never forgets.
@@ -52,7 +51,7 @@ func (d *Desk) Add(_ context.Context, e Event) (Logged, error) {
 	switch {
 	case !d.config.API.Allows(e.Service, vm.GrantEvent):
 		return Logged{}, vm.Refuse(vm.CodePermission, "service %.80q is not granted %s", e.Service, vm.GrantEvent)
-	case !eventName.MatchString(e.Name) || len(e.Payload) > vm.MaxEventPayload:
+	case !eventName(e.Name) || len(e.Payload) > vm.MaxEventPayload:
 		return Logged{}, vm.Refuse(vm.CodeInvalid, "want a name of 1 to %d letters, digits and ._:- and a payload of at most %d bytes", vm.MaxEventName, vm.MaxEventPayload)
 	}
 	l.mu.Lock()
