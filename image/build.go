@@ -43,7 +43,8 @@ type build struct {
 	guestInit []byte
 	guestd    []byte
 	programs  map[string][]byte // by their path in the root file system
-	engine    []vm.PackageFile  // the modules that the engine's programs consist of
+	pins      *enginePins       // what the engine's programs are made from; nil: there are none
+	engine    []vm.PackageFile  // the modules that they consist of
 	key       vm.Hash
 	dir       string // where files are written: a temporary folder beside the final one
 	final     string
@@ -65,8 +66,8 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	defer b.cleanUp()
 	err := step.Run(ctx, o.Report,
 		step.Step{Name: "programs", Run: b.compile},     // guest-init and guestd, from this source tree
-		step.Step{Name: "engine", Run: b.compileEngine}, // dockerd and what it starts, from pinned modules
 		step.Step{Name: "cache", Run: b.lookUp},         // the same inputs were built before: nothing else is done
+		step.Step{Name: "engine", Run: b.compileEngine}, // dockerd and what it starts, from pinned modules
 		step.Step{Name: "packages", Run: b.fetch},       // from the mirrors, checked against the lock
 		step.Step{Name: "tools", Run: b.openTools},      // mkfs.erofs, unpacked
 		step.Step{Name: "unpack", Run: b.unpack},        // guest, kernel and firmware packages, in memory
@@ -103,6 +104,11 @@ func (b *build) compile(ctx context.Context) (remark string, err error) {
 // lookUp decides where the image goes and whether it is there already.
 func (b *build) lookUp(context.Context) (string, error) {
 	var err error
+	if len(b.Source.Spec.Rootfs.Engine) > 0 {
+		if b.pins, err = readEnginePins(b.Tree); err != nil {
+			return "", err
+		}
+	}
 	if b.key, err = b.inputs(); err != nil {
 		return "", err
 	}

@@ -7,7 +7,9 @@ import (
 	"debug/buildinfo"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"hash"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +18,7 @@ import (
 
 	"golang.org/x/mod/modfile"
 
+	"github.com/secretvm/secretvm/image/pool"
 	"github.com/secretvm/secretvm/vm"
 )
 
@@ -33,14 +36,10 @@ const engineTags = "exclude_graphdriver_btrfs,exclude_graphdriver_zfs"
 // compileEngine builds the container engine, or finds it in the cache: linking it
 // takes longer than all the rest of a build in which nothing has changed.
 func (b *build) compileEngine(ctx context.Context) (string, error) {
+	if b.cached || b.pins == nil {
+		return "not needed", nil
+	}
 	commands := b.Source.Spec.Rootfs.Engine
-	if len(commands) == 0 {
-		return "none", nil
-	}
-	pins, err := readEnginePins(b.Tree)
-	if err != nil {
-		return "", err
-	}
 	folder, err := os.MkdirTemp("", "secretvm-engine-*")
 	if err != nil {
 		return "", fmt.Errorf("make folder: %w", err)
@@ -49,11 +48,11 @@ func (b *build) compileEngine(ctx context.Context) (string, error) {
 	var remarks []string
 	modules := map[string]vm.PackageFile{}
 	for _, name := range slices.Sorted(maps.Keys(commands)) {
-		program, err := b.engineProgram(ctx, pins, commands[name], folder)
+		program, err := b.engineProgram(ctx, commands[name], folder)
 		if err != nil {
 			return "", err
 		}
-		if err := pins.addModules(modules, program); err != nil {
+		if err := b.pins.addModules(modules, program); err != nil {
 			return "", fmt.Errorf("%s: %w", name, err)
 		}
 		b.programs[name] = program
@@ -68,7 +67,8 @@ func (b *build) compileEngine(ctx context.Context) (string, error) {
 // engineProgram compiles one command, unless the cache has what the same pins,
 // toolchain and flags gave. A fresh build asks no cache. The first that compiles
 // puts the patched modules into folder.
-func (b *build) engineProgram(ctx context.Context, pins enginePins, command, folder string) ([]byte, error) {
+func (b *build) engineProgram(ctx context.Context, command, folder string) ([]byte, error) {
+	pins := b.pins
 	linker := linkerFlags + " -X " + moby + "/dockerversion.Version=" + pins.version
 	cached := filepath.Join(b.CacheDir, "programs", pins.key(command, linker))
 	if !b.Fresh {
@@ -79,7 +79,7 @@ func (b *build) engineProgram(ctx context.Context, pins enginePins, command, fol
 		}
 	}
 	if _, err := os.Stat(filepath.Join(folder, "go.mod")); err != nil {
-		if err := pins.patches.apply(ctx, b.Tree, folder, pins); err != nil {
+		if err := pins.apply(ctx, b.Tree, folder); err != nil {
 			return nil, err
 		}
 	}
@@ -90,7 +90,7 @@ func (b *build) engineProgram(ctx context.Context, pins enginePins, command, fol
 	if err := os.MkdirAll(filepath.Dir(cached), 0o755); err != nil {
 		return nil, fmt.Errorf("keep %s: %w", command, err)
 	}
-	if err := writeWhole(cached, program); err != nil {
+	if err := pool.WriteWhole(cached, program); err != nil {
 		return nil, fmt.Errorf("keep %s: %w", command, err)
 	}
 	return program, nil
@@ -104,28 +104,24 @@ type enginePins struct {
 	patches      patches
 }
 
-func readEnginePins(source string) (p enginePins, err error) {
+func readEnginePins(source string) (*enginePins, error) {
+	var p enginePins
+	var err error
 	if p.goMod, err = os.ReadFile(filepath.Join(source, EngineModule, "go.mod")); err != nil {
-		return p, fmt.Errorf("find the container engine: %w (run in the source tree, or name it with --source)", err)
+		return nil, fmt.Errorf("find the container engine: %w (run in the source tree, or name it with --source)", err)
 	}
 	if p.goSum, err = os.ReadFile(filepath.Join(source, EngineModule, "go.sum")); err != nil {
-		return p, fmt.Errorf("find the container engine: %w", err)
+		return nil, fmt.Errorf("find the container engine: %w", err)
 	}
-	root, err := os.ReadFile(filepath.Join(source, "go.mod"))
-	if err != nil {
-		return p, fmt.Errorf("find the source tree: %w (run in it, or name it with --source)", err)
+	if p.toolchain, err = goRelease(source); err != nil {
+		return nil, err
 	}
-	tree, err := modfile.Parse("go.mod", root, nil)
-	if err != nil {
-		return p, fmt.Errorf("read go.mod: %w", err)
-	}
-	p.toolchain = tree.Go.Version
 	engine, err := modfile.Parse("go.mod", p.goMod, nil)
 	if err != nil {
-		return p, fmt.Errorf("read %s/go.mod: %w", EngineModule, err)
+		return nil, fmt.Errorf("read %s/go.mod: %w", EngineModule, err)
 	}
 	if p.patches, err = readPatches(source, engine.Require); err != nil {
-		return p, fmt.Errorf("read the engine's patches: %w", err)
+		return nil, fmt.Errorf("read the engine's patches: %w", err)
 	}
 	for _, r := range engine.Require {
 		if r.Mod.Path == moby {
@@ -133,23 +129,32 @@ func readEnginePins(source string) (p enginePins, err error) {
 		}
 	}
 	if p.version == "" {
-		return p, fmt.Errorf("%s/go.mod does not require %s", EngineModule, moby)
+		return nil, fmt.Errorf("%s/go.mod does not require %s", EngineModule, moby)
 	}
-	return p, nil
+	return &p, nil
+}
+
+// digest adds all pins.
+func (p *enginePins) digest(d hash.Hash) {
+	replaced, _ := json.Marshal(p.patches) // in the order of names; strings and bytes always can be
+	for _, part := range [][]byte{p.goMod, p.goSum, []byte(p.toolchain), replaced} {
+		add(d, part)
+	}
 }
 
 // key names what command becomes.
-func (p enginePins) key(command, linker string) string {
+func (p *enginePins) key(command, linker string) string {
 	d := sha256.New()
-	for _, part := range [][]byte{p.goMod, p.goSum, []byte(p.toolchain), []byte(command), []byte(linker), []byte(engineTags), p.patches.digest()} {
-		add(d, part)
+	p.digest(d)
+	for _, part := range []string{command, linker, engineTags} {
+		add(d, []byte(part))
 	}
 	return hex.EncodeToString(d.Sum(nil))
 }
 
 // addModules adds the modules that a program says it was linked from. Patched ones
 // are named as such, with the hash of what was patched.
-func (p enginePins) addModules(modules map[string]vm.PackageFile, program []byte) error {
+func (p *enginePins) addModules(modules map[string]vm.PackageFile, program []byte) error {
 	info, err := buildinfo.Read(bytes.NewReader(program))
 	if err != nil {
 		return fmt.Errorf("read what it was made from: %w", err)
@@ -172,28 +177,11 @@ func (p enginePins) addModules(modules map[string]vm.PackageFile, program []byte
 }
 
 // sum is what go.sum has of a module, or nothing.
-func (p enginePins) sum(module, version string) string {
+func (p *enginePins) sum(module, version string) string {
 	for line := range strings.Lines(string(p.goSum)) {
 		if sum, ok := strings.CutPrefix(line, module+" "+version+" "); ok {
 			return strings.TrimSpace(sum)
 		}
 	}
 	return ""
-}
-
-// writeWhole writes a file that appears whole or not at all.
-func writeWhole(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), name)
 }

@@ -3,13 +3,11 @@ package image
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -56,22 +54,14 @@ func readPatches(source string, required []*modfile.Require) (patches, error) {
 	return p, err
 }
 
-// digest is of all files that are replaced, and by what.
-func (p patches) digest() []byte {
-	d := sha256.New()
-	b, _ := json.Marshal(p) // in the order of names; strings and bytes always can be
-	d.Write(b)
-	return d.Sum(nil)
-}
-
 // apply makes a module in folder that requires what the engine's does, with the
 // patched modules as folders in it.
-func (p patches) apply(ctx context.Context, source, folder string, pins enginePins) error {
-	mod, err := modfile.Parse("go.mod", pins.goMod, nil)
+func (p *enginePins) apply(ctx context.Context, source, folder string) error {
+	mod, err := modfile.Parse("go.mod", p.goMod, nil)
 	if err != nil {
 		return fmt.Errorf("read %s/go.mod: %w", EngineModule, err)
 	}
-	for module, files := range p {
+	for module, files := range p.patches {
 		original, err := moduleFolder(ctx, source, EngineModule, module)
 		if err != nil {
 			return err
@@ -95,7 +85,7 @@ func (p patches) apply(ctx context.Context, source, folder string, pins enginePi
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(folder, "go.mod"), text, 0o644),
-		os.WriteFile(filepath.Join(folder, "go.sum"), pins.goSum, 0o644))
+		os.WriteFile(filepath.Join(folder, "go.sum"), p.goSum, 0o644))
 }
 
 // patchedPath is what a program says about where a patched module was.
@@ -117,16 +107,10 @@ func replaceFile(name string, content []byte) error {
 // moduleFolder downloads what a module of the source tree requires, unless it is
 // there, and returns where it is. Go checks what it downloads against go.sum.
 func moduleFolder(ctx context.Context, source, folder, module string) (string, error) {
-	compiler, err := goCommand(ctx, source)
+	c, err := goTool(ctx, source, filepath.Join(source, folder), "mod", "download", "-json", module)
 	if err != nil {
 		return "", err
 	}
-	env, err := guestEnvironment(ctx, source, compiler)
-	if err != nil {
-		return "", err
-	}
-	c := exec.CommandContext(ctx, compiler, "mod", "download", "-json", module)
-	c.Dir, c.Env = filepath.Join(source, folder), env
 	var messages bytes.Buffer
 	c.Stderr = &messages
 	out, err := c.Output()

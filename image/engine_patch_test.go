@@ -73,7 +73,7 @@ func TestPatchedModule(t *testing.T) {
 	var programs [2][]byte
 	for i := range programs {
 		folder := t.TempDir()
-		if err := pins.patches.apply(t.Context(), tree, folder, pins); err != nil {
+		if err := pins.apply(t.Context(), tree, folder); err != nil {
 			t.Fatal(err)
 		}
 		if programs[i], err = goBuild(t.Context(), "..", folder, patchedModule+"/gosumcheck", linkerFlags); err != nil {
@@ -109,7 +109,7 @@ func TestPatchedModule(t *testing.T) {
 	}
 	// As it is, the module has the same hash.
 	folder := t.TempDir()
-	if err := pins.patches.apply(t.Context(), tree, folder, pins); err != nil {
+	if err := pins.apply(t.Context(), tree, folder); err != nil {
 		t.Fatal(err)
 	}
 	program, err := goBuild(t.Context(), "..", folder, patchedModule+"/gosumcheck", linkerFlags)

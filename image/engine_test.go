@@ -84,6 +84,7 @@ func TestEngineKeyCoversEveryPin(t *testing.T) {
 		"other modules": {goMod: []byte("mod2"), goSum: []byte("sum"), toolchain: "1.26.8"},
 		"other content": {goMod: []byte("mod"), goSum: []byte("sum2"), toolchain: "1.26.8"},
 		"other border":  {goMod: []byte("mods"), goSum: []byte("um"), toolchain: "1.26.8"},
+		"other patch":   {goMod: []byte("mod"), goSum: []byte("sum"), toolchain: "1.26.8", patches: patches{"m": {"a.go": []byte("x")}}},
 		"other Go":      {goMod: []byte("mod"), goSum: []byte("sum"), toolchain: "1.26.9"},
 	} {
 		for _, command := range []string{"one", "two"} {
@@ -96,13 +97,18 @@ func TestEngineKeyCoversEveryPin(t *testing.T) {
 	}
 }
 
+// writeTree makes a folder of files; those without text are left out.
 func writeTree(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
+	maps.DeleteFunc(files, func(_, text string) bool { return text == "" })
+	writeFiles(t, dir, files)
+	return dir
+}
+
+func writeFiles(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
 	for name, text := range files {
-		if text == "" {
-			continue
-		}
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -111,5 +117,4 @@ func writeTree(t *testing.T, files map[string]string) string {
 			t.Fatal(err)
 		}
 	}
-	return dir
 }

@@ -32,6 +32,27 @@ const linkerFlags = "-s -w -buildid="
 // goBuild compiles a command of the module in folder, by the Go release of the
 // source tree.
 func goBuild(ctx context.Context, source, folder, command, linker string, flags ...string) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "secretvm-build-*")
+	if err != nil {
+		return nil, fmt.Errorf("make folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	output := filepath.Join(dir, filepath.Base(command))
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + linker, "-o", output}, flags...)
+	c, err := goTool(ctx, source, folder, append(args, command)...)
+	if err != nil {
+		return nil, err
+	}
+	var messages bytes.Buffer
+	c.Stdout, c.Stderr = &messages, &messages
+	if err := c.Run(); err != nil {
+		return nil, fmt.Errorf("build %s in %s: %w\n%s", command, folder, err, strings.TrimSpace(messages.String()))
+	}
+	return os.ReadFile(output)
+}
+
+// goTool is a command of the Go release of the source tree, to be run in folder.
+func goTool(ctx context.Context, source, folder string, args ...string) (*exec.Cmd, error) {
 	compiler, err := goCommand(ctx, source)
 	if err != nil {
 		return nil, err
@@ -40,21 +61,9 @@ func goBuild(ctx context.Context, source, folder, command, linker string, flags 
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "secretvm-build-*")
-	if err != nil {
-		return nil, fmt.Errorf("make folder: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	output := filepath.Join(dir, filepath.Base(command))
-	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-ldflags=" + linker, "-o", output}, flags...)
-	c := exec.CommandContext(ctx, compiler, append(args, command)...)
+	c := exec.CommandContext(ctx, compiler, args...)
 	c.Dir, c.Env = folder, env
-	var messages bytes.Buffer
-	c.Stdout, c.Stderr = &messages, &messages
-	if err := c.Run(); err != nil {
-		return nil, fmt.Errorf("build %s in %s: %w\n%s", command, folder, err, strings.TrimSpace(messages.String()))
-	}
-	return os.ReadFile(output)
+	return c, nil
 }
 
 // toolchainScript prints the path of the Go command that go.mod names. It stands
@@ -81,15 +90,24 @@ func goCommand(ctx context.Context, source string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// guestEnvironment is what the compiler sees of this machine.
-func guestEnvironment(ctx context.Context, source, compiler string) ([]string, error) {
+// goRelease is the release that the source tree's go.mod names, such as 1.26.8.
+func goRelease(source string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(source, "go.mod"))
 	if err != nil {
-		return nil, fmt.Errorf("find the source tree: %w (run in it, or name it with --source)", err)
+		return "", fmt.Errorf("find the source tree: %w (run in it, or name it with --source)", err)
 	}
 	mod, err := modfile.Parse("go.mod", text, nil)
 	if err != nil {
-		return nil, fmt.Errorf("read go.mod: %w", err)
+		return "", fmt.Errorf("read go.mod: %w", err)
+	}
+	return mod.Go.Version, nil
+}
+
+// guestEnvironment is what the compiler sees of this machine.
+func guestEnvironment(ctx context.Context, source, compiler string) ([]string, error) {
+	release, err := goRelease(source)
+	if err != nil {
+		return nil, err
 	}
 	c := exec.CommandContext(ctx, compiler, append([]string{"env", "-json"}, goSettings...)...)
 	c.Dir = source
@@ -111,6 +129,6 @@ func guestEnvironment(ctx context.Context, source, compiler string) ([]string, e
 		env = append(env, name+"="+settings[name])
 	}
 	return append(env,
-		"GOENV=off", "GOWORK=off", "GOFLAGS=-mod=readonly", "GOTOOLCHAIN=go"+mod.Go.Version,
+		"GOENV=off", "GOWORK=off", "GOFLAGS=-mod=readonly", "GOTOOLCHAIN=go"+release,
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1"), nil
 }

@@ -12,19 +12,11 @@ import (
 // sourceTree is a module with one command.
 func sourceTree(t *testing.T, dir string) string {
 	t.Helper()
-	for name, text := range map[string]string{
+	writeFiles(t, dir, map[string]string{
 		"go.mod":          "module example.test/tree\n\ngo " + strings.TrimPrefix(goVersion(t), "go") + "\n",
 		"cmd/one/main.go": "package main\n\nfunc main() { panic(\"where am I\") }\n",
 		"cmd/bad/main.go": "package main\n\nfunc main() { undefined() }\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	})
 	return dir
 }
 

@@ -24,7 +24,8 @@ import (
 var builderSources embed.FS
 
 // inputs digests everything that the image is made from: the builder, the
-// specification, the locked packages (tools included) and the guest's programs.
+// specification, the locked packages (tools included), the guest's programs and
+// what the engine's are made from: these are named in the specification.
 func (b *build) inputs() (vm.Hash, error) {
 	d := sha256.New()
 	err := fs.WalkDir(builderSources, ".", func(name string, e fs.DirEntry, err error) error {
@@ -54,6 +55,10 @@ func (b *build) inputs() (vm.Hash, error) {
 	for _, name := range slices.Sorted(maps.Keys(b.programs)) {
 		add(d, []byte(name))
 		add(d, b.programs[name])
+	}
+	if b.pins != nil { // behind a word, as below
+		add(d, []byte(EngineModule))
+		b.pins.digest(d)
 	}
 	if b.Firmware != nil {
 		add(d, b.Firmware)

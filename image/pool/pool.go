@@ -81,7 +81,10 @@ func (p *Pool) download(ctx context.Context, pkg lock.Package) error {
 		}
 		return err
 	}
-	return write(p.path(pkg), b)
+	if err := WriteWhole(p.path(pkg), b); err != nil {
+		return fmt.Errorf("write package: %w", err)
+	}
+	return nil
 }
 
 // Read returns the content of a package that Fetch has fetched, checked again.
@@ -118,11 +121,11 @@ func check(pkg lock.Package, b []byte) error {
 	return nil
 }
 
-// write makes the file appear whole or not at all.
-func write(path string, b []byte) (err error) {
+// WriteWhole makes a file of a cache appear whole or not at all.
+func WriteWhole(path string, b []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".download-*")
 	if err != nil {
-		return fmt.Errorf("write package: %w", err)
+		return err
 	}
 	defer func() {
 		if e := os.Remove(f.Name()); e != nil && !errors.Is(e, fs.ErrNotExist) {
@@ -131,7 +134,7 @@ func write(path string, b []byte) (err error) {
 	}()
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
-		return fmt.Errorf("write package: %w", err)
+		return err
 	}
 	return os.Rename(f.Name(), path)
 }
