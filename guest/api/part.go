@@ -14,13 +14,10 @@ import (
 // rights.
 func Run() error {
 	var settings proof.Settings
-	if err := ipc.Settings(&settings); err != nil {
+	ctx, stop, err := ipc.Begin(&settings)
+	if err != nil {
 		return err
 	}
-	if err := ipc.Confine(); err != nil {
-		return err
-	}
-	ctx, stop := ipc.UntilStopped()
 	defer stop()
 	config, err := vm.ParseConfig(settings.Config)
 	if err != nil {

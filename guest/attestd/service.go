@@ -22,13 +22,10 @@ const dataFolder = "/data"
 // asks guestd for what it tells. It returns when it is stopped.
 func Run() error {
 	var s attestation.Settings
-	if err := ipc.Settings(&s); err != nil {
+	ctx, stop, err := ipc.Begin(&s)
+	if err != nil {
 		return err
 	}
-	if err := ipc.Confine(); err != nil {
-		return err
-	}
-	ctx, stop := ipc.UntilStopped()
 	defer stop()
 	l, err := ipc.Inherited(0)
 	if err != nil {

@@ -30,13 +30,10 @@ const answerPatience = 5 * time.Second
 // returns when it is stopped.
 func Run() error {
 	var s attestation.CertificatesSettings
-	if err := ipc.Settings(&s); err != nil {
+	ctx, stop, err := ipc.Begin(&s)
+	if err != nil {
 		return err
 	}
-	if err := ipc.Confine(); err != nil {
-		return err
-	}
-	ctx, stop := ipc.UntilStopped()
 	defer stop()
 	return keep(ctx, s, sharedFolder, ipc.Dial(s.Socket, nil), os.NewFile(portFile, "port"))
 }

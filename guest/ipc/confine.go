@@ -51,6 +51,19 @@ func Confine() error {
 	return nil
 }
 
+// Begin begins a service without rights: it reads its settings, gives up what it
+// never needs, and returns a context that ends when guestd stops it.
+func Begin(settings any) (context.Context, context.CancelFunc, error) {
+	if err := Settings(settings); err != nil {
+		return nil, nil, err
+	}
+	if err := Confine(); err != nil {
+		return nil, nil, err
+	}
+	ctx, stop := UntilStopped()
+	return ctx, stop, nil
+}
+
 // UntilStopped returns a context that ends when guestd stops this service.
 func UntilStopped() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)

@@ -16,12 +16,11 @@ import (
 // Run is the process: it answers until guestd ends it.
 func Run() error {
 	var settings keys.Settings
-	if err := ipc.Settings(&settings); err != nil {
+	ctx, stop, err := ipc.Begin(&settings)
+	if err != nil {
 		return err
 	}
-	if err := ipc.Confine(); err != nil {
-		return err
-	}
+	defer stop()
 	config, err := vm.ParseConfig(settings.Config)
 	if err != nil {
 		return err
@@ -30,8 +29,6 @@ func Run() error {
 	if err != nil {
 		return err
 	}
-	ctx, stop := ipc.UntilStopped()
-	defer stop()
 	return newServer(ctx, machine{settings.Endpoints, config, settings.Events}).Serve(ctx, l)
 }
 

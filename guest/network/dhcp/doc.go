@@ -27,13 +27,10 @@ const (
 // Run is the process of this package. It returns when it is stopped.
 func Run() error {
 	var s network.Settings
-	if err := ipc.Settings(&s); err != nil {
+	ctx, stop, err := ipc.Begin(&s)
+	if err != nil {
 		return err
 	}
-	if err := ipc.Confine(); err != nil {
-		return err
-	}
-	ctx, stop := ipc.UntilStopped()
 	defer stop()
 	link, err := bound(ctx)
 	if err != nil {
