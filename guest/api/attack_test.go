@@ -5,9 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guestapi"
-	"github.com/secretvm/secretvm/kms/decision"
+	"github.com/secretvm/secretvm/kms/decision/decisiontest"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/vm"
 )
@@ -35,48 +34,9 @@ func hostile(t *testing.T, c *guestapi.Client, rd [64]byte) (out []vm.Evidence) 
 // it is refused.
 func TestW2_QuotesOfContainersReleaseNothing(t *testing.T) {
 	m, sockets := start(t, vm.API{"web": {vm.GrantQuote}})
-	at := m.TEE.Read()
-	rtmr3, err := decision.TemplateRegister(m.Root, m.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := vm.Release{
-		ChainID: m.Config.KMS.ChainID, BlockHash: vm.Hash{6}, InstanceID: m.Config.InstanceID,
-		HPKEKey: []byte("the container's"), SessionKey: []byte("the container's too"),
-	}
-	now := time.Now()
-	chain := decision.Chain{
-		ID: about.ChainID, Groups: []decision.Group{{Key: m.Config.KMS.GroupKey}}, Anchor: &decision.Anchor{Hash: about.BlockHash, Time: now.Unix()},
-		Images: decision.List{{
-			Image: decision.Image{RTMR1: at.RTMR[1], RTMR2: at.RTMR[2], RTMR3: rtmr3},
-			Rows:  []decision.Platform{{TEE: vm.TDX, MRTD: at.MRTD, RTMR0: at.RTMR[0]}},
-		}},
-		Height: 11, Now: now.Unix(), MaxBlockAge: 100, MaxBlockSeconds: 900,
-		Verify: attest.Options{Roots: m.Roots(), Time: now},
-	}
-	decide := func(ev vm.Evidence) vm.Code {
-		ev.Events = m.Events
-		_, refusal, err := decision.Decide(decision.Request{
-			Service: m.Config.Service, InstanceID: about.InstanceID, HPKEKey: about.HPKEKey, SessionKey: about.SessionKey,
-			Height: 10, BlockHash: about.BlockHash, Config: m.Canonical, Evidence: ev,
-		}, chain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if refusal == nil {
-			return ""
-		}
-		return refusal.Code
-	}
-	own, err := m.Quote(t.Context(), about.ReportData())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := decide(own); code != "" {
-		t.Fatalf("the machine's own request is refused: %s", code)
-	}
-	for i, ev := range hostile(t, guestapi.New(sockets["web"]), about.ReportData()) {
-		if code := decide(ev); code != vm.CodeReportData {
+	release := decisiontest.New(t, m)
+	for i, ev := range hostile(t, guestapi.New(sockets["web"]), release.ReportData()) {
+		if code := release.Decide(t, ev); code != vm.CodeReportData {
 			t.Errorf("quote %d of a container: %q, want %s", i, code, vm.CodeReportData)
 		}
 	}

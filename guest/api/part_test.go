@@ -16,22 +16,14 @@ import (
 	"github.com/secretvm/secretvm/guest/api"
 	"github.com/secretvm/secretvm/guest/api/proof"
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 	"github.com/secretvm/secretvm/guestapi"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // TestMain is also the program of the process that answers containers.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == proof.Part {
-		if err := api.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { ipctest.Main(m, proof.Part, api.Run) }
 
 // tracked are commands, of which the last can be killed.
 type tracked struct {
@@ -65,21 +57,7 @@ func TestW2_ProcessWithoutRightsAnswers(t *testing.T) {
 	m := machinetest.Boot(t, func(s *machinetest.Spec) {
 		s.Config.API = vm.API{"web": {"event", "info", "key/wallet", "quote", "sign/ed25519"}}
 	})
-	dir, err := os.MkdirTemp("", "api")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	text, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	program := filepath.Join(dir, "program")
-	for _, err := range []error{os.WriteFile(program, text, 0o755), os.Chmod(dir, 0o711)} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	program, dir := ipctest.Program(t)
 	desk, asked, asks := proof.New(m, m.Config), filepath.Join(dir, "asked"), filepath.Join(dir, "asks")
 	l, err := ipc.Listen(t.Context(), asked, ipc.UserAPI)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/secretvm/secretvm/attest"
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
-	"github.com/secretvm/secretvm/kms/decision"
+	"github.com/secretvm/secretvm/kms/decision/decisiontest"
 	"github.com/secretvm/secretvm/verification"
 	"github.com/secretvm/secretvm/verification/machinetest"
 	"github.com/secretvm/secretvm/vm"
@@ -123,50 +123,10 @@ func (s *taken) hostile(t *testing.T, rd [64]byte) (out []vm.Evidence) {
 // service can get, the key manager grants nothing to it.
 func TestA8_QuotesForStrangersReleaseNothing(t *testing.T) {
 	s := takeOver(t)
-	m := s.machine
-	at := m.TEE.Read()
-	rtmr3, err := decision.TemplateRegister(m.Root, m.Config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	about := vm.Release{
-		ChainID: m.Config.KMS.ChainID, BlockHash: vm.Hash{6}, InstanceID: m.Config.InstanceID,
-		HPKEKey: []byte("somebody's"), SessionKey: []byte("somebody's too"),
-	}
-	now := time.Now()
-	chain := decision.Chain{
-		ID: about.ChainID, Groups: []decision.Group{{Key: m.Config.KMS.GroupKey}}, Anchor: &decision.Anchor{Hash: about.BlockHash, Time: now.Unix()},
-		Images: decision.List{{
-			Image: decision.Image{RTMR1: at.RTMR[1], RTMR2: at.RTMR[2], RTMR3: rtmr3},
-			Rows:  []decision.Platform{{TEE: vm.TDX, MRTD: at.MRTD, RTMR0: at.RTMR[0]}},
-		}},
-		Height: 11, Now: now.Unix(), MaxBlockAge: 100, MaxBlockSeconds: 900,
-		Verify: attest.Options{Roots: m.Roots(), Time: now},
-	}
-	decide := func(ev vm.Evidence) (code vm.Code) {
-		ev.Events = m.Events
-		_, refusal, err := decision.Decide(decision.Request{
-			Service: m.Config.Service, InstanceID: about.InstanceID, HPKEKey: about.HPKEKey, SessionKey: about.SessionKey,
-			Height: 10, BlockHash: about.BlockHash, Config: m.Canonical, Evidence: ev,
-		}, chain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if refusal != nil {
-			code = refusal.Code
-		}
-		return code
-	}
-	own, err := m.Quote(t.Context(), about.ReportData())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code := decide(own); code != "" {
-		t.Fatalf("the machine's own request is refused: %s", code)
-	}
-	quotes := s.hostile(t, about.ReportData())
+	release := decisiontest.New(t, s.machine)
+	quotes := s.hostile(t, release.ReportData())
 	for i, ev := range quotes {
-		if code := decide(ev); code != vm.CodeReportData {
+		if code := release.Decide(t, ev); code != vm.CodeReportData {
 			t.Errorf("quote %d: %q, want %s", i, code, vm.CodeReportData)
 		}
 	}

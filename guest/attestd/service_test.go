@@ -19,6 +19,7 @@ import (
 
 	"github.com/secretvm/secretvm/guest/attestation"
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 	"github.com/secretvm/secretvm/guest/process"
 	"github.com/secretvm/secretvm/step"
 	"github.com/secretvm/secretvm/vm"
@@ -41,19 +42,7 @@ func startService(t testing.TB, opt Options) (url string, g *guestd) {
 	if os.Getuid() == 0 {
 		user = ipc.UserAttestation
 	}
-	folder, err := os.MkdirTemp("", "service") // one that any user can look into
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	program := filepath.Join(folder, "program")
-	text, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(program, text, 0o755), os.Chmod(folder, 0o711)); err != nil {
-		t.Fatal(err)
-	}
+	program, folder := ipctest.Program(t)
 
 	g = &guestd{ready: make(chan struct{}, 9), status: attestation.Status{Workload: "running", Steps: []step.Result{{Name: "measure"}}, Goroutines: 17}}
 	s := ipc.NewServer(nil)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 )
 
 // TestMain is also the program of the services under test, which do what their
@@ -82,20 +84,9 @@ func program(t *testing.T) (path, folder string) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can start processes of other users")
 	}
-	folder, err := os.MkdirTemp("", "service")
-	if err != nil {
+	path, folder = ipctest.Program(t)
+	if err := os.Chown(folder, UserAPI, UserAPI); err != nil {
 		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(folder) })
-	text, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path = filepath.Join(folder, "program")
-	for _, err := range []error{os.WriteFile(path, text, 0o755), os.Chown(folder, UserAPI, UserAPI)} {
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	return path, folder
 }

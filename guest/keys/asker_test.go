@@ -16,21 +16,13 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 	"github.com/secretvm/secretvm/vm"
 )
 
 // TestMain is also the process under test, which does what its first endpoint
 // says.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == Part {
-		if err := pretend(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { ipctest.Main(m, Part, pretend) }
 
 // demand is what a process that was taken over asks to have quoted.
 var demand = About{BlockHash: vm.Hash{1}, HPKEKey: []byte("chosen by who took it over"), SessionKey: bytes.Repeat([]byte{7}, 32)}

@@ -49,6 +49,8 @@ var rules = []rule{
 	{"web/verifier", module + "/image/...", "visitors load it"},
 	{"cmd/...", module + "/attest/nvidia/nvidiatest", "it forges evidence, for tests only"},
 	{"cmd/...", module + "/guest/certificate/certificatetest", "an authority for tests only"},
+	{"cmd/...", module + "/guest/ipc/ipctest", "for tests only"},
+	{"cmd/...", module + "/kms/decision/decisiontest", "for tests only"},
 	{"cmd/...", module + "/guest/gpu/nvml/nvmltest", "a library for tests only"},
 	{"cmd/guestd", module + "/guest/attestd", "strangers speak with a process of their own"},
 	{"cmd/guestd", module + "/guest/certificate", "authorities do, too"},

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 	"github.com/secretvm/secretvm/guest/keys"
 	"github.com/secretvm/secretvm/guest/keys/release"
 	threshold "github.com/secretvm/secretvm/keys"
@@ -28,16 +29,7 @@ import (
 )
 
 // TestMain is also the process under test.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == keys.Part {
-		if err := release.Run(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { ipctest.Main(m, keys.Part, release.Run) }
 
 type commands struct{}
 

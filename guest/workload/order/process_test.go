@@ -14,19 +14,11 @@ import (
 	"time"
 
 	"github.com/secretvm/secretvm/guest/ipc"
+	"github.com/secretvm/secretvm/guest/ipc/ipctest"
 )
 
 // TestMain is also the program of the process under test.
-func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == Part {
-		if err := part(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { ipctest.Main(m, Part, part) }
 
 // part answers a few questions, and dies of one.
 func part() error {
